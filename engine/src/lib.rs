@@ -1,0 +1,1 @@
+//! A text CRDT: LSEQ with runs, tombstone-free.

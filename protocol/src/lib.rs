@@ -1,0 +1,1 @@
+//! Frames, messages and state machines of the Selvedge protocol, without I/O.

@@ -1,0 +1,1 @@
+//! What one region keeps: log, op store, snapshots, bus, blobs, control.

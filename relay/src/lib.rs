@@ -1,0 +1,1 @@
+//! The edge server: sessions, rooms, fan-out.
