@@ -1,0 +1,31 @@
+//! Where things are: the checkout, the build folder, the caches outside the checkout.
+
+use std::path::{Path, PathBuf};
+
+/// The root of the checkout this program was built from.
+pub(crate) fn root() -> PathBuf {
+    // Cargo says at run time where the package is; a program started by hand falls back to where it was compiled.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().map_or(package.clone(), Path::to_path_buf)
+}
+
+/// The project's folder in the user's cache: `$XDG_CACHE_HOME/selvedge`, else `~/.cache/selvedge`.
+///
+/// Nothing depends on it: what is missing there is made again.
+pub(crate) fn cache() -> PathBuf {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir);
+    base.join("selvedge")
+}
+
+/// Looks a program up in `PATH`.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}

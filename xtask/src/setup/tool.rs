@@ -1,0 +1,155 @@
+//! Each tool: how it is found, which Debian packages bring it, what a person does otherwise.
+
+use super::toolchain::WasmToolchain;
+use crate::{paths, process};
+
+/// The oldest Rust that compiles the project; the same as `rust-version` in `Cargo.toml`.
+const RUST_MINOR_MIN: u32 = 95;
+/// The oldest Node.js the package's tests and tools run on.
+const NODE_MAJOR_MIN: u32 = 20;
+
+/// Something that must be on the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// The Rust compiler for this machine.
+    Rust,
+    /// `cargo fmt`.
+    Rustfmt,
+    /// `cargo clippy`.
+    Clippy,
+    /// A C compiler, for SQLite.
+    C,
+    /// A Rust compiler and linker for WebAssembly.
+    Wasm,
+    /// Node.js.
+    Node,
+    /// npm.
+    Npm,
+    /// A Chromium browser, for tests.
+    Chromium,
+}
+
+impl Tool {
+    /// Every tool.
+    pub(crate) const ALL: [Tool; 8] = [
+        Tool::Rust,
+        Tool::Rustfmt,
+        Tool::Clippy,
+        Tool::C,
+        Tool::Wasm,
+        Tool::Node,
+        Tool::Npm,
+        Tool::Chromium,
+    ];
+    /// What the npm package is built with.
+    pub(crate) const FOR_PACKAGE: [Tool; 4] = [Tool::Rust, Tool::Wasm, Tool::Node, Tool::Npm];
+    /// What the demo is built with.
+    pub(crate) const FOR_DEMO: [Tool; 5] = [Tool::Rust, Tool::C, Tool::Wasm, Tool::Node, Tool::Npm];
+
+    /// The tool for a person.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Tool::Rust => "Rust compiler",
+            Tool::Rustfmt => "rustfmt",
+            Tool::Clippy => "clippy",
+            Tool::C => "C compiler",
+            Tool::Wasm => "WebAssembly toolchain",
+            Tool::Node => "Node.js",
+            Tool::Npm => "npm",
+            Tool::Chromium => "Chromium",
+        }
+    }
+
+    /// What was found, in one line; `None` when the tool is missing or too old.
+    pub(crate) fn find(self) -> Option<String> {
+        match self {
+            Tool::Rust => process::ask("rustc", &["--version"])
+                .filter(|found| number(found, 1).is_some_and(|minor| minor >= RUST_MINOR_MIN)),
+            Tool::Rustfmt => process::ask("cargo", &["fmt", "--version"]),
+            Tool::Clippy => process::ask("cargo", &["clippy", "--version"]),
+            Tool::C => process::ask("cc", &["--version"])
+                .map(|found| found.lines().next().unwrap_or_default().to_owned()),
+            Tool::Wasm => WasmToolchain::find().map(|toolchain| toolchain.describe()),
+            Tool::Node => process::ask("node", &["--version"])
+                .filter(|found| number(found, 0).is_some_and(|major| major >= NODE_MAJOR_MIN)),
+            Tool::Npm => process::ask("npm", &["--version"]),
+            Tool::Chromium => chromium(),
+        }
+    }
+
+    /// The Debian packages that bring it.
+    pub(super) fn packages(self) -> &'static [&'static str] {
+        match self {
+            // Rust itself comes from where the running cargo came from.
+            Tool::Rust | Tool::Rustfmt | Tool::Clippy => &[],
+            Tool::C => &["gcc", "libc6-dev"],
+            Tool::Wasm => &["rustc-web", "cargo-web", "rust-web-src", "lld"],
+            Tool::Node => &["nodejs"],
+            Tool::Npm => &["npm"],
+            Tool::Chromium => &["chromium"],
+        }
+    }
+
+    /// What a person does where this program can do nothing.
+    pub(crate) fn fix(self) -> String {
+        match self {
+            Tool::Rust => format!(
+                "Rust 1.{RUST_MINOR_MIN} or later is needed: `rustup update stable`, or see https://rustup.rs"
+            ),
+            Tool::Rustfmt => "`rustup component add rustfmt`".into(),
+            Tool::Clippy => "`rustup component add clippy`".into(),
+            Tool::C => "install gcc or clang (Debian: `apt-get install gcc libc6-dev`)".into(),
+            Tool::Wasm => "`rustup target add wasm32-unknown-unknown`; or, as root on Debian, \
+                           `apt-get install rustc-web cargo-web rust-web-src lld`"
+                .into(),
+            Tool::Node => {
+                format!("install Node.js {NODE_MAJOR_MIN} or later, see https://nodejs.org")
+            }
+            Tool::Npm => {
+                "install npm (it comes with Node.js; Debian: `apt-get install npm`)".into()
+            }
+            Tool::Chromium => "install Chromium or Chrome (Debian: `apt-get install chromium`), \
+                               or name its program in SELVEDGE_CHROMIUM"
+                .into(),
+        }
+    }
+}
+
+/// The browser for tests: the one named in `SELVEDGE_CHROMIUM`, else the first known one in `PATH`.
+pub(crate) fn chromium() -> Option<String> {
+    let named = std::env::var("SELVEDGE_CHROMIUM").ok();
+    if let Some(program) = named.filter(|program| !program.is_empty()) {
+        return std::path::Path::new(&program).is_file().then_some(program);
+    }
+    [
+        "chromium",
+        "chromium-browser",
+        "google-chrome-stable",
+        "google-chrome",
+    ]
+    .iter()
+    .find_map(|program| paths::which(program))
+    .map(|path| path.to_string_lossy().into_owned())
+}
+
+/// The n-th number of a version line: `number("v20.20.2", 0)` is 20.
+pub(super) fn number(version: &str, n: usize) -> Option<u32> {
+    version
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|digits| !digits.is_empty())
+        .nth(n)?
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(number("v20.20.2", 0), Some(20));
+        assert_eq!(number("rustc 1.95.0 (f2d3ce0bd 2026-03-21)", 1), Some(95));
+        assert_eq!(number("none", 0), None);
+    }
+}

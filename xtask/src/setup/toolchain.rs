@@ -1,0 +1,123 @@
+//! The compiler for WebAssembly.
+//!
+//! Either the toolchain that runs now has the target, and all is ordinary; or Debian's second toolchain is used, for this
+//! one module: it has no compiled standard library for the target, so that is built too.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::tool::number;
+use crate::console::say;
+use crate::{paths, process};
+
+/// The target of the module.
+const TARGET: &str = "wasm32-unknown-unknown";
+/// Debian's toolchain, beside whatever is in `PATH`.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+
+/// A way to compile for WebAssembly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WasmToolchain {
+    /// The toolchain in `PATH` has the target.
+    Ordinary,
+    /// Debian's `rustc-web`, `cargo-web`, `rust-web-src` and `lld`.
+    Debian,
+}
+
+impl WasmToolchain {
+    /// The first way that is complete on this machine.
+    pub(crate) fn find() -> Option<Self> {
+        if has_standard_library("rustc") {
+            return Some(WasmToolchain::Ordinary);
+        }
+        debian_is_complete().then_some(WasmToolchain::Debian)
+    }
+
+    /// The toolchain for a person.
+    pub(crate) fn describe(self) -> String {
+        let (program, how) = match self {
+            WasmToolchain::Ordinary => ("rustc", format!("with the target {TARGET}")),
+            WasmToolchain::Debian => (
+                DEBIAN_RUSTC,
+                "of Debian's rustc-web, for the browser's module only".to_owned(),
+            ),
+        };
+        let version = process::ask(program, &["--version"]).unwrap_or_else(|| program.to_owned());
+        format!("{version} {how}")
+    }
+
+    /// `cargo build` for the target; the variables hold for this one command and never reach a native build.
+    pub(crate) fn cargo_build(self) -> Command {
+        let mut command = match self {
+            WasmToolchain::Ordinary => {
+                let mut command = Command::new("cargo");
+                command.arg("build");
+                command
+            }
+            WasmToolchain::Debian => {
+                let mut command = Command::new(DEBIAN_CARGO);
+                command
+                    .args(["build", "-Zbuild-std=std,panic_abort"])
+                    .env("RUSTC", DEBIAN_RUSTC)
+                    // Debian's is a stable compiler; building the standard library is an unstable feature.
+                    .env("RUSTC_BOOTSTRAP", "1")
+                    .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
+                // What the running cargo tells its children would lead Debian's cargo to the other toolchain.
+                for variable in [
+                    "CARGO",
+                    "RUSTUP_TOOLCHAIN",
+                    "RUSTDOC",
+                    "RUSTC_WRAPPER",
+                    "RUSTFLAGS",
+                ] {
+                    command.env_remove(variable);
+                }
+                command
+            }
+        };
+        command.args(["--target", TARGET]);
+        command
+    }
+}
+
+/// Adds the target to rustup's toolchain, where there is one; `true` when it says it did.
+pub(super) fn add_with_rustup() -> bool {
+    if paths::which("rustup").is_none() {
+        return false;
+    }
+    say("setup", &format!("rustup target add {TARGET}"));
+    // Without a way to the outside it would try for minutes.
+    let mut command = Command::new("timeout");
+    command.args(["120", "rustup", "target", "add", TARGET]);
+    process::output(&mut command)
+        .inspect_err(|error| say("setup", &format!("{error:#}")))
+        .is_ok()
+}
+
+fn has_standard_library(rustc: &str) -> bool {
+    process::ask(rustc, &["--print", "target-libdir", "--target", TARGET])
+        .and_then(|folder| std::fs::read_dir(folder).ok())
+        .is_some_and(|mut entries| {
+            entries.any(|entry| {
+                entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
+            })
+        })
+}
+
+fn debian_is_complete() -> bool {
+    // Debian's own `rustc` of this release is too old; `rustc-web` is the one that follows upstream.
+    let recent = |program| {
+        process::ask(program, &["--version"])
+            .and_then(|version| number(&version, 1))
+            .is_some_and(|minor| minor >= 95)
+    };
+    recent(DEBIAN_RUSTC)
+        && recent(DEBIAN_CARGO)
+        && paths::which("wasm-ld").is_some()
+        && process::ask(DEBIAN_RUSTC, &["--print", "sysroot"]).is_some_and(|sysroot| {
+            Path::new(&sysroot)
+                .join("lib/rustlib/src/rust/library/std/Cargo.toml")
+                .is_file()
+        })
+}

@@ -1,0 +1,162 @@
+//! The browser's module and the npm package around it.
+//!
+//! Three steps, each skipped when its inputs are the same as last time: compile the module and write its bindings into
+//! `client-wasm/ts/generated`; install the package's tools; optimise, compile TypeScript and put it all together in
+//! `client-wasm/pkg`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::console::{human, say};
+use crate::setup::{self, Tool, WasmToolchain};
+use crate::stamp::Inputs;
+use crate::{npm, paths, process};
+
+/// The npm project of the package.
+pub(crate) const PACKAGE: &str = "client-wasm/ts";
+/// Where the bindings go, and what they are called.
+const GENERATED: &str = "client-wasm/ts/generated";
+const NAME: &str = "selvedge";
+/// Where the package is put together.
+const OUTPUT: &str = "client-wasm/pkg";
+
+/// How to build the package.
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// Build even when nothing has changed.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Builds the package, tools included.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let root = paths::root();
+    module(&root, options.force)?;
+    package(&root, options.force)
+}
+
+/// Compiles the module and writes its bindings.
+pub(crate) fn module(root: &Path, force: bool) -> anyhow::Result<()> {
+    let mut inputs = Inputs::new(root, "wasm module 1");
+    for path in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "engine/Cargo.toml",
+        "engine/src",
+        "protocol/Cargo.toml",
+        "protocol/src",
+        "client-wasm/Cargo.toml",
+        "client-wasm/src",
+        "xtask/bindings",
+    ] {
+        inputs.add(path)?;
+    }
+    let generated = root.join(GENERATED);
+    let stamp = inputs.stamp(generated.join(".stamp"));
+    let outputs = ["js", "d.ts"].map(|end| generated.join(format!("{NAME}.{end}")));
+    if !force && stamp.is_fresh(&outputs) {
+        return Ok(());
+    }
+    setup::require(&Tool::FOR_PACKAGE)?;
+    let toolchain = WasmToolchain::find().context("no WebAssembly toolchain")?;
+    let begin = Instant::now();
+    say(
+        "wasm",
+        "compiling the browser's module (the first time with its standard library, about a minute)",
+    );
+    let module = compile(root, toolchain)?;
+    say("wasm", "writing its JavaScript bindings");
+    stamp.forget();
+    std::fs::create_dir_all(&generated)?;
+    process::run(
+        Command::new("cargo")
+            .args(["run", "--quiet", "--package", "xtask-bindings", "--"])
+            .arg(&module)
+            .arg(&generated)
+            .arg(NAME)
+            .current_dir(root),
+    )?;
+    stamp.keep()?;
+    say(
+        "wasm",
+        &format!(
+            "module and bindings in {GENERATED}, {}",
+            human(begin.elapsed())
+        ),
+    );
+    Ok(())
+}
+
+/// Puts the npm package together.
+pub(crate) fn package(root: &Path, force: bool) -> anyhow::Result<()> {
+    if !root.join(PACKAGE).join("package.json").is_file() {
+        bail!("{PACKAGE}/package.json is not there");
+    }
+    let mut inputs = Inputs::new(root, "npm package 1");
+    inputs.add(PACKAGE)?;
+    inputs.add("protocol/vectors")?;
+    inputs.add(&format!("{GENERATED}/.stamp"))?;
+    let output = root.join(OUTPUT);
+    let stamp = inputs.stamp(output.join(".stamp"));
+    if !force && stamp.is_fresh(&[output.join("package.json")]) {
+        return Ok(());
+    }
+    setup::require(&[Tool::Node, Tool::Npm])?;
+    npm::install(root, PACKAGE)?;
+    let begin = Instant::now();
+    say(
+        "package",
+        "optimising the module and compiling the TypeScript",
+    );
+    stamp.forget();
+    process::run(
+        Command::new("node")
+            .arg("scripts/build.mjs")
+            .current_dir(root.join(PACKAGE)),
+    )?;
+    stamp.keep()?;
+    say(
+        "package",
+        &format!("npm package in {OUTPUT}, {}", human(begin.elapsed())),
+    );
+    Ok(())
+}
+
+/// Compiles the facade; returns the file cargo says it wrote.
+fn compile(root: &Path, toolchain: WasmToolchain) -> anyhow::Result<PathBuf> {
+    let mut command = toolchain.cargo_build();
+    command
+        .args(["--package", "selvedge-wasm", "--lib", "--profile", "wasm"])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start `{}`", process::line(&command)))?;
+    if !output.status.success() {
+        bail!(
+            "the module did not compile: `{}` ({})",
+            process::line(&command),
+            output.status
+        );
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "selvedge_wasm")
+        .filter_map(|message| {
+            let files = message["filenames"].as_array()?.clone();
+            files
+                .iter()
+                .filter_map(|file| file.as_str())
+                .find(|file| file.ends_with(".wasm"))
+                .map(PathBuf::from)
+        })
+        .next_back()
+        .context("cargo named no module among what it built")
+}
