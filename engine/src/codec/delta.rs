@@ -1,0 +1,332 @@
+//! Durable form of a delta. All numbers are varints unless said otherwise.
+//!
+//! ```text
+//! delta    0x11  site  first  counters  op+            counters = last - first + 1; operations to the end of the bytes
+//! op       code                                        one byte: kind in bits 0-2, flags above; other bits are 0
+//!   insert 1 | before<<3 | again<<4   [depth element* digit]  length utf8      again: group of the insert before it
+//!   delete 2 | single<<3              single:  ref  first  last-first
+//!                                     else:    sites { ref  count { gap  last-first }* }*   gap: first - previous last - 2;
+//!                                                                                          the first one is `first` itself
+//!   meta   3 | value<<3               length key  [length value]  lamport
+//!   void   4                          length
+//!   5      reserved for rebase
+//! element  digit  ref  zigzag k
+//! digit    0: the hash of the element's dot   1: its negative   else zigzag + 1
+//! ref      0: the delta's site   1..=n: a site named before   n+1: a new one, its 64 bits follow
+//! ```
+//!
+//! There is one encoding of a delta; a decoder refuses any other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Reader, Writer};
+use crate::delta::{Delta, DeltaHeader};
+use crate::error::DecodeError;
+use crate::id::{COUNTER_END, Dot, DotRange, SiteId};
+use crate::limits::{DELTA_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, PATH_LEVELS_MAX};
+use crate::op::{Direction, Op};
+use crate::position::{Digit, Element, Path, unzigzag, zigzag};
+
+/// Format version 1 in the high nibble, kind in the low one.
+const DELTA: u8 = 0x11;
+
+const KIND_MASK: u8 = 0b111;
+const INSERT: u8 = 1;
+const DELETE: u8 = 2;
+const META: u8 = 3;
+const VOID: u8 = 4;
+const BEFORE: u8 = 1 << 3;
+const AGAIN: u8 = 1 << 4;
+const SINGLE: u8 = 1 << 3;
+const VALUE: u8 = 1 << 3;
+
+pub(crate) fn encode(delta: &Delta) -> Vec<u8> {
+    let mut encoder = Encoder::new(delta.site);
+    let mut next = delta.first;
+    for op in &delta.ops {
+        encoder.op(op, next);
+        next += op.counters();
+    }
+    let mut writer = Writer::default();
+    writer.byte(DELTA);
+    writer.varint(delta.site.get());
+    writer.varint(delta.first);
+    writer.varint(next - delta.first);
+    writer.raw(encoder.writer.as_bytes());
+    writer.finish()
+}
+
+/// Bytes `op` takes at most in a delta of `site`: as if nothing before it could be referred to.
+pub(crate) fn op_bytes_max(site: SiteId, op: &Op, first: u64) -> usize {
+    let mut encoder = Encoder::new(site);
+    encoder.op(op, first);
+    // Behind other sites a reference may take two bytes more.
+    encoder.writer.len() + 2 * encoder.references
+}
+
+struct Encoder<'a> {
+    writer: Writer,
+    site: SiteId,
+    sites: BTreeMap<SiteId, u64>,
+    references: usize,
+    group: Option<(&'a Path, Digit)>,
+}
+
+impl<'a> Encoder<'a> {
+    fn new(site: SiteId) -> Self {
+        Self { writer: Writer::default(), site, sites: BTreeMap::from([(site, 0)]), references: 0, group: None }
+    }
+
+    fn op(&mut self, op: &'a Op, first: u64) {
+        match op {
+            Op::Insert { parent, digit, direction, text } => {
+                let again = self.group == Some((parent, *digit));
+                let before = *direction == Direction::Before;
+                self.writer.byte(INSERT | if before { BEFORE } else { 0 } | if again { AGAIN } else { 0 });
+                if !again {
+                    self.path(parent, *digit, first);
+                    self.group = Some((parent, *digit));
+                }
+                self.writer.blob(text.as_bytes());
+            }
+            Op::Delete { ranges } => self.ranges(ranges),
+            Op::Meta { key, value, lamport } => {
+                self.writer.byte(META | if value.is_some() { VALUE } else { 0 });
+                self.writer.blob(key.as_bytes());
+                if let Some(value) = value {
+                    self.writer.blob(value);
+                }
+                self.writer.varint(*lamport);
+            }
+            Op::Void { length } => {
+                self.writer.byte(VOID);
+                self.writer.varint(*length);
+            }
+        }
+    }
+
+    fn path(&mut self, parent: &Path, digit: Digit, first: u64) {
+        self.writer.varint(parent.depth() as u64);
+        for (level, element) in parent.elements().iter().enumerate() {
+            self.writer.varint(digit_code(element.digit, element.dot(), level));
+            self.reference(element.site);
+            self.writer.signed(element.k);
+        }
+        self.writer.varint(digit_code(digit, Dot::new(self.site, first), parent.depth()));
+    }
+
+    fn reference(&mut self, site: SiteId) {
+        let new = self.sites.len() as u64;
+        let number = *self.sites.entry(site).or_insert(new);
+        self.references += 1;
+        self.writer.varint(number);
+        if number == new {
+            self.writer.varint(site.get());
+        }
+    }
+
+    fn ranges(&mut self, ranges: &[DotRange]) {
+        if let [range] = ranges {
+            self.writer.byte(DELETE | SINGLE);
+            self.reference(range.site);
+            self.writer.varint(range.first);
+            self.writer.varint(range.last - range.first);
+            return;
+        }
+        self.writer.byte(DELETE);
+        self.writer.varint(ranges.chunk_by(|a, b| a.site == b.site).count() as u64);
+        for chunk in ranges.chunk_by(|a, b| a.site == b.site) {
+            self.reference(chunk[0].site);
+            self.writer.varint(chunk.len() as u64);
+            let mut base = 0;
+            for range in chunk {
+                self.writer.varint(range.first - base);
+                self.writer.varint(range.last - range.first);
+                base = range.last + 2;
+            }
+        }
+    }
+}
+
+/// A digit as it is written: hashed ones cost a byte however deep they are.
+pub(crate) fn digit_code(digit: Digit, dot: Dot, level: usize) -> u64 {
+    let hashed = Digit::hashed(dot, level).get();
+    match digit.get() {
+        value if value == hashed => 0,
+        value if value == -hashed => 1,
+        value => zigzag(value) + 1,
+    }
+}
+
+pub(crate) fn digit_of(code: u64, dot: Dot, level: usize) -> Result<Digit, DecodeError> {
+    let hashed = Digit::hashed(dot, level).get();
+    let digit = match code {
+        0 => return Ok(Digit::new(hashed)),
+        1 => return Ok(Digit::new(-hashed)),
+        _ => Digit::new(unzigzag(code - 1)),
+    };
+    if !digit.fits(level) {
+        Err(DecodeError::Digit)
+    } else if digit.get().abs() == hashed {
+        Err(DecodeError::NotCanonical)
+    } else {
+        Ok(digit)
+    }
+}
+
+pub(crate) fn read_header(reader: &mut Reader<'_>) -> Result<DeltaHeader, DecodeError> {
+    if reader.byte()? != DELTA {
+        return Err(DecodeError::Unsupported);
+    }
+    let site = reader.site()?;
+    let first = reader.counter()?;
+    let counters = reader.counter()?;
+    let last = first + counters - 1;
+    if last >= COUNTER_END { Err(DecodeError::Counter) } else { Ok(DeltaHeader { site, first, last }) }
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
+    if bytes.len() > DELTA_BYTES_MAX {
+        return Err(DecodeError::TooLarge);
+    }
+    let mut reader = Reader::new(bytes);
+    let header = read_header(&mut reader)?;
+    let mut decoder = Decoder { reader, site: header.site, sites: vec![header.site], known: BTreeSet::from([header.site]), group: None };
+    let mut delta = Delta { site: header.site, first: header.first, ops: Vec::new() };
+    let mut next = header.first;
+    while decoder.reader.remaining() > 0 {
+        let op = decoder.op(next)?;
+        next = next.saturating_add(op.counters());
+        delta.ops.push(op);
+    }
+    if next - 1 != header.last {
+        return Err(DecodeError::Counter);
+    }
+    delta.validate()?;
+    Ok(delta)
+}
+
+struct Decoder<'a> {
+    reader: Reader<'a>,
+    site: SiteId,
+    sites: Vec<SiteId>,
+    known: BTreeSet<SiteId>,
+    group: Option<(Path, Digit)>,
+}
+
+impl Decoder<'_> {
+    fn op(&mut self, first: u64) -> Result<Op, DecodeError> {
+        let code = self.reader.byte()?;
+        let flags = code & !KIND_MASK;
+        let allowed = match code & KIND_MASK {
+            INSERT => BEFORE | AGAIN,
+            DELETE => SINGLE,
+            META => VALUE,
+            VOID => 0,
+            _ => return Err(DecodeError::Unsupported),
+        };
+        if flags & !allowed != 0 {
+            return Err(DecodeError::Unsupported);
+        }
+        match code & KIND_MASK {
+            INSERT => self.insert(flags, first),
+            DELETE => self.delete(flags),
+            META => self.meta(flags),
+            _ => Ok(Op::Void { length: self.reader.counter()? }),
+        }
+    }
+
+    fn insert(&mut self, flags: u8, first: u64) -> Result<Op, DecodeError> {
+        let group = if flags & AGAIN != 0 {
+            self.group.take().ok_or(DecodeError::NotCanonical)?
+        } else {
+            let group = self.path(first)?;
+            if self.group.as_ref() == Some(&group) {
+                return Err(DecodeError::NotCanonical);
+            }
+            group
+        };
+        let text = self.text(OP_TEXT_BYTES_MAX)?;
+        self.group = Some(group.clone());
+        let (parent, digit) = group;
+        let direction = if flags & BEFORE != 0 { Direction::Before } else { Direction::After };
+        Ok(Op::Insert { parent, digit, direction, text })
+    }
+
+    fn path(&mut self, first: u64) -> Result<(Path, Digit), DecodeError> {
+        let depth = self.reader.count(3)?;
+        if depth >= PATH_LEVELS_MAX {
+            return Err(DecodeError::PathTooLong);
+        }
+        let mut elements = Vec::with_capacity(depth);
+        for level in 0..depth {
+            let code = self.reader.varint()?;
+            let site = self.reference()?;
+            let k = self.reader.signed()?;
+            if k == 0 || k.unsigned_abs() >= COUNTER_END {
+                return Err(DecodeError::Counter);
+            }
+            let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
+            elements.push(Element { digit, site, k });
+        }
+        let digit = digit_of(self.reader.varint()?, Dot::new(self.site, first), depth)?;
+        Ok((Path::from(elements), digit))
+    }
+
+    fn reference(&mut self) -> Result<SiteId, DecodeError> {
+        let number = self.reader.varint()?;
+        if number != self.sites.len() as u64 {
+            let known = usize::try_from(number).ok().and_then(|index| self.sites.get(index));
+            return known.copied().ok_or(DecodeError::NotCanonical);
+        }
+        let site = self.reader.site()?;
+        if !self.known.insert(site) {
+            return Err(DecodeError::NotCanonical);
+        }
+        self.sites.push(site);
+        Ok(site)
+    }
+
+    fn text(&mut self, bytes_max: usize) -> Result<String, DecodeError> {
+        let bytes = self.reader.blob()?;
+        if bytes.len() > bytes_max {
+            return Err(DecodeError::TooLarge);
+        }
+        core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Text)
+    }
+
+    fn delete(&mut self, flags: u8) -> Result<Op, DecodeError> {
+        let mut ranges = Vec::new();
+        if flags & SINGLE != 0 {
+            let site = self.reference()?;
+            let first = self.reader.counter()?;
+            let last = first.saturating_add(self.reader.varint()?);
+            ranges.push(DotRange { site, first, last });
+            return Ok(Op::Delete { ranges });
+        }
+        for _ in 0..self.reader.count(4)? {
+            let site = self.reference()?;
+            if ranges.last().is_some_and(|range: &DotRange| range.site >= site) {
+                return Err(DecodeError::Order);
+            }
+            let count = self.reader.count(2)?;
+            if count == 0 || ranges.len() + count > OP_RANGES_MAX {
+                return Err(DecodeError::Order);
+            }
+            let mut base = 0_u64;
+            for _ in 0..count {
+                let first = base.saturating_add(self.reader.varint()?);
+                let last = first.saturating_add(self.reader.varint()?);
+                ranges.push(DotRange { site, first, last });
+                base = last.saturating_add(2);
+            }
+        }
+        if ranges.len() == 1 { Err(DecodeError::NotCanonical) } else { Ok(Op::Delete { ranges }) }
+    }
+
+    fn meta(&mut self, flags: u8) -> Result<Op, DecodeError> {
+        let key = self.text(crate::limits::META_KEY_BYTES_MAX)?;
+        let value = if flags & VALUE != 0 { Some(self.reader.blob()?.to_vec()) } else { None };
+        Ok(Op::Meta { key, value, lamport: self.reader.counter()? })
+    }
+}

@@ -1,0 +1,161 @@
+//! Bytes of the engine's own types: minimal varints in, checked varints out.
+//!
+//! A reader never panics and never reserves more than its input could fill. `delta` has the durable form of operations,
+//! `state` that of snapshots and state diffs, `text` the packing of their text.
+
+pub(crate) mod delta;
+
+use crate::error::DecodeError;
+use crate::id::{COUNTER_END, SiteId};
+use crate::position::{unzigzag, zigzag};
+
+/// Bytes `value` takes as a varint.
+pub(crate) const fn varint_len(value: u64) -> usize {
+    let bits = 64 - (value | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+/// Appends values to bytes.
+#[derive(Default)]
+pub(crate) struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+
+    /// Little-endian groups of 7 bits, the high bit set on all but the last (LEB128), in the fewest bytes.
+    pub(crate) fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value as u8);
+    }
+
+    /// A signed number as the varint of its zigzag (0, -1, 1, -2, ...).
+    pub(crate) fn signed(&mut self, value: i64) {
+        self.varint(zigzag(value));
+    }
+
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Length and bytes.
+    pub(crate) fn blob(&mut self, bytes: &[u8]) {
+        self.varint(bytes.len() as u64);
+        self.raw(bytes);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// Takes values from bytes.
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    pub(crate) const fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
+        let (&byte, rest) = self.bytes.split_first().ok_or(DecodeError::Incomplete)?;
+        self.bytes = rest;
+        Ok(byte)
+    }
+
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let group = u64::from(byte & 0x7f);
+            if shift == 63 && group > 1 {
+                return Err(DecodeError::Varint);
+            }
+            value |= group << shift;
+            if byte & 0x80 == 0 {
+                return if byte == 0 && shift > 0 { Err(DecodeError::Varint) } else { Ok(value) };
+            }
+        }
+        Err(DecodeError::Varint)
+    }
+
+    pub(crate) fn signed(&mut self) -> Result<i64, DecodeError> {
+        self.varint().map(unzigzag)
+    }
+
+    /// A counter: at least 1 and below 2^53.
+    pub(crate) fn counter(&mut self) -> Result<u64, DecodeError> {
+        match self.varint()? {
+            value @ 1..COUNTER_END => Ok(value),
+            _ => Err(DecodeError::Counter),
+        }
+    }
+
+    pub(crate) fn site(&mut self) -> Result<SiteId, DecodeError> {
+        let site = SiteId::new(self.varint()?);
+        if site.is_valid() { Ok(site) } else { Err(DecodeError::Site) }
+    }
+
+    /// A count of things that take at least `bytes_each` bytes: refused if the input cannot hold them.
+    pub(crate) fn count(&mut self, bytes_each: usize) -> Result<usize, DecodeError> {
+        let count = self.varint()?;
+        if count > (self.remaining() / bytes_each) as u64 { Err(DecodeError::Incomplete) } else { Ok(count as usize) }
+    }
+
+    pub(crate) fn raw(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let (head, rest) = self.bytes.split_at_checked(length).ok_or(DecodeError::Incomplete)?;
+        self.bytes = rest;
+        Ok(head)
+    }
+
+    pub(crate) fn blob(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.count(1)?;
+        self.raw(length)
+    }
+
+    pub(crate) fn end(&self) -> Result<(), DecodeError> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn varints_have_one_form(value: u64, noise in prop::collection::vec(any::<u8>(), 0..12)) {
+            let mut writer = Writer::default();
+            writer.varint(value);
+            prop_assert_eq!(writer.len(), varint_len(value));
+            prop_assert_eq!(Reader::new(writer.as_bytes()).varint(), Ok(value));
+            let mut reader = Reader::new(&noise);
+            if let Ok(value) = reader.varint() {
+                let mut again = Writer::default();
+                again.varint(value);
+                prop_assert_eq!(again.as_bytes(), &noise[..noise.len() - reader.remaining()]);
+            }
+        }
+    }
+}

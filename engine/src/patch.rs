@@ -1,0 +1,57 @@
+//! Text patches: what an editor must do to show what the document now says.
+
+/// Replace `delete` UTF-16 units at `at` by `insert`. Patches of one list are applied in order, each to the text the
+/// previous one left.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TextPatch {
+    /// Position in UTF-16 units.
+    pub at: usize,
+    /// UTF-16 units removed there.
+    pub delete: usize,
+    /// Text put there.
+    pub insert: String,
+}
+
+/// Collects patches, joining neighbours so that the list stays minimal.
+#[derive(Default)]
+pub(crate) struct PatchList {
+    patches: Vec<TextPatch>,
+    /// UTF-16 length of the last patch's insert.
+    inserted: usize,
+}
+
+impl PatchList {
+    pub(crate) fn insert(&mut self, at: usize, text: &str, utf16: usize) {
+        if let Some(last) = self.patches.last_mut()
+            && last.at + self.inserted == at
+        {
+            last.insert.push_str(text);
+            self.inserted += utf16;
+            return;
+        }
+        self.patches.push(TextPatch { at, delete: 0, insert: text.to_owned() });
+        self.inserted = utf16;
+    }
+
+    pub(crate) fn delete(&mut self, at: usize, utf16: usize) {
+        if let Some(last) = self.patches.last_mut()
+            && last.insert.is_empty()
+        {
+            if at == last.at {
+                last.delete += utf16;
+                return;
+            }
+            if at + utf16 == last.at {
+                last.at = at;
+                last.delete += utf16;
+                return;
+            }
+        }
+        self.patches.push(TextPatch { at, delete: utf16, insert: String::new() });
+        self.inserted = 0;
+    }
+
+    pub(crate) fn finish(self) -> Vec<TextPatch> {
+        self.patches
+    }
+}
