@@ -1,0 +1,90 @@
+//! What a client and a replica are given at their start.
+
+use selvedge_engine::SiteId;
+
+use crate::document_id::DocumentId;
+use crate::endpoint::Endpoint;
+use crate::level::{AckLevel, Position};
+
+/// What a [`super::Client`] is given.
+#[derive(Clone, Debug, Default)]
+pub struct ClientConfig {
+    /// Where to connect, best first: the bootstrap and the backstop.
+    pub endpoints: Vec<Endpoint>,
+    /// Token of the connection.
+    pub token: Option<String>,
+    /// Random bits for jitter, drawn anew at each load.
+    pub seed: u64,
+    /// Name and version of the program, for the server's logs.
+    pub client: String,
+    /// Whether to connect at once; else after [`super::Client::go_online`].
+    pub online: bool,
+}
+
+/// What one document is opened with.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    /// The document.
+    pub document: DocumentId,
+    /// Who writes here: the token's principal, or `anon:<128 bits>`.
+    pub principal: String,
+    /// 64 random bits, drawn anew at each load: the site of a load that finds no server.
+    pub site_seed: u64,
+    /// Token for this document; without one the connection's counts.
+    pub token: Option<String>,
+    /// Whether somebody executes [`super::Effect::Store`]. Without a store the device level is reached with the region's.
+    pub store: bool,
+    /// What the store held; `None` for a new document.
+    pub restored: Option<Restored>,
+    /// Take over outbox entries of other principals under a new site (the first sign-in after anonymous writing).
+    pub adopt: bool,
+}
+
+impl ReplicaConfig {
+    /// A replica without a store.
+    pub fn new(document: DocumentId, principal: impl Into<String>, site_seed: u64) -> Self {
+        let principal = principal.into();
+        Self { document, principal, site_seed, token: None, store: false, restored: None, adopt: false }
+    }
+}
+
+/// What a store held of one document.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// The document's generation; 0: no server has been asked yet.
+    pub generation: u64,
+    /// The engine's snapshot; empty: none was stored.
+    pub state: Vec<u8>,
+    /// The last place in a log that the snapshot covers.
+    pub position: Option<Position>,
+    /// The highest level the deployment gave when last seen.
+    pub highest: Option<AckLevel>,
+    /// Every outbox entry of the document.
+    pub outbox: Vec<OutboxEntry>,
+}
+
+/// One sealed delta as a store keeps it; its key is (document, site, first).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// The site that wrote it.
+    pub site: SiteId,
+    /// Its first counter.
+    pub first: u64,
+    /// Its last counter.
+    pub last: u64,
+    /// Who wrote it.
+    pub principal: String,
+    /// The durable delta.
+    pub bytes: Vec<u8>,
+    /// How safe it is beyond this device.
+    pub acked: AckLevel,
+}
+
+/// Key of an outbox entry within its document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutboxKey {
+    /// The site that wrote it.
+    pub site: SiteId,
+    /// Its first counter.
+    pub first: u64,
+}
