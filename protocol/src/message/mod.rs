@@ -10,10 +10,10 @@ mod open;
 mod push;
 mod sync;
 
-pub use connection::{Drain, Failure, Hello, HelloOk, Limits, Ping, PingPolicy, Pong, Token, TokenExpiring};
-pub use live::{Bye, Closed, Move, Presence, RightsChanged};
-pub use open::{Known, Open, OpenOk, SiteLease, SiteRange, SyncPlan};
-pub use push::{Ack, Credit, Deltas, Gap, Push, Refused};
+pub use connection::{Drain, ENDPOINTS_MAX, Failure, Hello, HelloOk, Limits, Ping, PingPolicy, Pong, TOKEN_BYTES_MAX, Token, TokenExpiring};
+pub use live::{Bye, Closed, Move, PRESENCE_BYTES_MAX, Presence, RightsChanged};
+pub use open::{Known, OUTBOX_SITES_MAX, Open, OpenOk, SiteLease, SiteRange, SyncPlan};
+pub use push::{Ack, Credit, Deltas, Gap, Push, Refused, TAG_BYTES};
 pub use sync::{Chunk, ChunkContent, CodecState, Synced};
 
 use crate::error::DecodeError;
