@@ -20,12 +20,6 @@ const MADE: [&str; 7] = [
     ".git",
 ];
 
-/// Whether the last part of a path names a folder that is made, not written.
-pub(crate) fn is_made(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|own| MADE.iter().any(|name| own == *name))
-}
-
 /// The inputs of one step.
 pub(crate) struct Inputs {
     hash: Sha256,
@@ -58,7 +52,7 @@ impl Inputs {
 
     fn add_path(&mut self, path: &Path) -> std::io::Result<()> {
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
-        self.add_text(&relative.to_string_lossy());
+        self.add_text(&relative.to_string_lossy().into_owned());
         if path.is_dir() {
             let mut entries = fs::read_dir(path)?
                 .map(|entry| Ok(entry?.path()))

@@ -1,0 +1,422 @@
+//! Persist: reads a log in order, writes the op store, and says when a snapshot is due.
+//!
+//! [`Persist`] decides and does nothing else; [`catch_up`] carries out what it decides, in the order that keeps every promise:
+//! op store and dead letters are durable before the offset is committed, snapshots follow. Repeating any of it is harmless.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use selvedge_engine::{Delta, SiteId};
+use selvedge_protocol::Instant;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{materialise, publish_snapshot};
+use crate::log::{EntryContent, LogEntry, LogPage};
+use crate::ops::{DocumentKey, OpRun};
+use crate::{DeadLetter, Error, Region, Result};
+
+/// The name under which persist commits how far it has come.
+pub const PERSIST_READER: &str = "persist";
+
+/// When persist writes what.
+#[derive(Debug, Clone)]
+pub struct PersistConfig {
+    /// Entries read at once.
+    pub page_entries: usize,
+    /// A run of a site's operations is gathered up to so many bytes.
+    pub run_bytes_max: usize,
+    /// A snapshot is due after so many bytes of deltas,
+    pub snapshot_bytes: usize,
+    /// or when the oldest delta not in one is so old, in milliseconds.
+    pub snapshot_age_ms: u64,
+    /// Versions of a snapshot that are kept.
+    pub snapshots_kept: usize,
+    /// Documents waiting for a snapshot; beyond it the one that waited longest is due.
+    pub waiting_documents_max: usize,
+    /// Pause between looks at the log, in milliseconds.
+    pub poll_ms: u64,
+}
+
+impl Default for PersistConfig {
+    fn default() -> Self {
+        Self {
+            page_entries: 1000,
+            run_bytes_max: 1024,
+            snapshot_bytes: 256 * 1024,
+            snapshot_age_ms: 30_000,
+            snapshots_kept: 3,
+            waiting_documents_max: 10_000,
+            poll_ms: 250,
+        }
+    }
+}
+
+/// What a page of the log asks to be written.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PersistBatch {
+    /// Runs for the op store.
+    pub runs: BTreeMap<DocumentKey, Vec<OpRun>>,
+    /// What could not be read.
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+/// Why persist stopped short; all it did before stands.
+#[derive(Debug, thiserror::Error)]
+#[error("persist stopped at offset {offset} of partition {partition}")]
+pub struct PersistError {
+    /// The partition.
+    pub partition: u32,
+    /// The offset it will read next.
+    pub offset: u64,
+    /// What failed.
+    #[source]
+    pub source: Error,
+}
+
+struct Waiting {
+    bytes: usize,
+    since: Instant,
+}
+
+/// The decisions of persist: a state machine without I/O.
+pub struct Persist {
+    config: PersistConfig,
+    /// Documents with deltas that no snapshot has yet.
+    waiting: BTreeMap<DocumentKey, Waiting>,
+}
+
+impl Persist {
+    /// Persist with nothing waiting.
+    #[must_use]
+    pub fn new(config: PersistConfig) -> Self {
+        Self {
+            config,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a page of the log and says what to write for it.
+    pub fn take(&mut self, page: LogPage, now: Instant) -> PersistBatch {
+        let mut batch = PersistBatch::default();
+        let mut open = BTreeMap::new();
+        for entry in page.entries {
+            self.take_entry(entry, now, &mut open, &mut batch);
+        }
+        for ((key, _), run) in open {
+            batch.runs.entry(key).or_default().push(run.close());
+        }
+        batch
+    }
+
+    /// Documents whose snapshot is due. They wait no longer: whoever takes them writes it, or puts them back by
+    /// [`Persist::postpone`].
+    pub fn due(&mut self, now: Instant) -> Vec<DocumentKey> {
+        let config = &self.config;
+        let is_due = |waiting: &Waiting| {
+            waiting.bytes >= config.snapshot_bytes
+                || now.since(waiting.since) >= config.snapshot_age_ms
+        };
+        let mut due: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, w)| is_due(w))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let excess = (self.waiting.len() - due.len()).saturating_sub(config.waiting_documents_max);
+        if excess > 0 {
+            let mut rest: Vec<_> = self.waiting.iter().filter(|(_, w)| !is_due(w)).collect();
+            rest.sort_by_key(|(_, waiting)| waiting.since);
+            due.extend(rest.into_iter().take(excess).map(|(key, _)| key.clone()));
+        }
+        for key in &due {
+            self.waiting.remove(key);
+        }
+        due
+    }
+
+    /// Everything that waits, due or not: for a shutdown that leaves nothing to be folded again.
+    pub fn drain(&mut self) -> Vec<DocumentKey> {
+        std::mem::take(&mut self.waiting).into_keys().collect()
+    }
+
+    /// Puts a document back whose snapshot could not be written.
+    pub fn postpone(&mut self, key: DocumentKey, now: Instant) {
+        self.waiting.entry(key).or_insert(Waiting {
+            bytes: 0,
+            since: now,
+        });
+    }
+
+    fn take_entry(
+        &mut self,
+        entry: LogEntry,
+        now: Instant,
+        open: &mut BTreeMap<(DocumentKey, SiteId), Run>,
+        batch: &mut PersistBatch,
+    ) {
+        let position = entry.position;
+        let (bytes, reason) = match entry.content {
+            EntryContent::Undecodable { bytes, reason } => (bytes, reason.to_string()),
+            EntryContent::Record(record) => match Delta::decode(&record.delta) {
+                Ok(delta) => {
+                    let key = DocumentKey::new(record.document, record.generation);
+                    let waiting = self.waiting.entry(key.clone()).or_insert(Waiting {
+                        bytes: 0,
+                        since: now,
+                    });
+                    waiting.bytes += record.delta.len();
+                    self.gather(key, delta, record.delta, open, batch);
+                    return;
+                }
+                Err(error) => (record.encode(), format!("the record's delta: {error}")),
+            },
+        };
+        batch.dead_letters.push(DeadLetter {
+            position,
+            reason,
+            bytes,
+        });
+    }
+
+    /// Joins the delta to the site's open run, or begins a new one.
+    fn gather(
+        &self,
+        key: DocumentKey,
+        delta: Delta,
+        bytes: Vec<u8>,
+        open: &mut BTreeMap<(DocumentKey, SiteId), Run>,
+        batch: &mut PersistBatch,
+    ) {
+        let place = (key, delta.site);
+        if let Some(run) = open.get_mut(&place)
+            && run.last + 1 == delta.first
+            && run.length + bytes.len() <= self.config.run_bytes_max
+        {
+            run.last = delta.last();
+            run.length += bytes.len();
+            run.delta.ops.extend(delta.ops);
+            run.bytes = None;
+            return;
+        }
+        let run = Run {
+            last: delta.last(),
+            length: bytes.len(),
+            delta,
+            bytes: Some(bytes),
+        };
+        let document = place.0.clone();
+        if let Some(full) = open.insert(place, run) {
+            batch.runs.entry(document).or_default().push(full.close());
+        }
+    }
+}
+
+/// A run that may still grow.
+struct Run {
+    delta: Delta,
+    last: u64,
+    length: usize,
+    /// The delta's durable bytes while it is a single one.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Run {
+    fn close(self) -> OpRun {
+        OpRun {
+            site: self.delta.site,
+            first: self.delta.first,
+            last: self.last,
+            bytes: self.bytes.unwrap_or_else(|| self.delta.encode()),
+        }
+    }
+}
+
+/// Reads every partition to its end, writes what it asks for, and publishes the snapshots that are due. Answers how many
+/// entries were read.
+///
+/// # Errors
+/// The first part that fails; call again to go on.
+pub async fn catch_up(
+    region: &Region,
+    persist: &mut Persist,
+    now: Instant,
+) -> std::result::Result<u64, PersistError> {
+    let mut entries = 0;
+    for partition in 0..region.log.partitions() {
+        let mut offset = 0;
+        let read = read_partition(region, persist, partition, &mut offset, now).await;
+        entries += read.map_err(|source| PersistError {
+            partition,
+            offset,
+            source,
+        })?;
+    }
+    for key in persist.due(now) {
+        if let Err(error) = snapshot_document(region, persist, &key).await {
+            tracing::warn!(document = %key.document, %error, "snapshot postponed");
+            persist.postpone(key, now);
+        }
+    }
+    Ok(entries)
+}
+
+async fn read_partition(
+    region: &Region,
+    persist: &mut Persist,
+    partition: u32,
+    offset: &mut u64,
+    now: Instant,
+) -> Result<u64> {
+    let mut entries = 0;
+    *offset = region
+        .log
+        .progress(PERSIST_READER, partition)
+        .await?
+        .unwrap_or(0);
+    loop {
+        let page = match region
+            .log
+            .read(partition, *offset, persist.config.page_entries)
+            .await
+        {
+            // Trimmed below persist's own offset only before it ever committed.
+            Err(Error::Gone {
+                earliest: Some(earliest),
+                ..
+            }) if *offset < earliest.offset => {
+                tracing::error!(
+                    partition,
+                    from = *offset,
+                    to = earliest.offset,
+                    "the log was trimmed before persist read it"
+                );
+                *offset = earliest.offset;
+                continue;
+            }
+            page => page?,
+        };
+        let (next, at_end) = (page.next.offset, page.at_end);
+        entries += page.entries.len() as u64;
+        let moved = next > *offset;
+        write(region, persist.take(page, now)).await?;
+        if moved {
+            region
+                .log
+                .commit_progress(PERSIST_READER, partition, next)
+                .await?;
+            *offset = next;
+        }
+        if at_end {
+            return Ok(entries);
+        }
+    }
+}
+
+async fn write(region: &Region, batch: PersistBatch) -> Result<()> {
+    for letter in batch.dead_letters {
+        tracing::error!(
+            offset = letter.position.offset,
+            reason = letter.reason,
+            "record put aside"
+        );
+        region.log.dead_letter(letter).await?;
+    }
+    for (key, runs) in batch.runs {
+        match region.ops.put(&key, runs).await {
+            // The first content is kept; repeating would find the same.
+            Err(error @ Error::Divergence { .. }) => {
+                tracing::error!(%error, "one dot, two contents")
+            }
+            put => put?,
+        }
+    }
+    Ok(())
+}
+
+async fn snapshot_document(region: &Region, persist: &Persist, key: &DocumentKey) -> Result<()> {
+    let mut fold = materialise(region, key).await?;
+    for hole in fold.holes() {
+        tracing::warn!(document = %key.document, site = %hole.site, first = hole.first, last = hole.last, "hole in the log");
+    }
+    publish_snapshot(&*region.snapshots, key, &mut fold).await?;
+    region
+        .snapshots
+        .prune(key, persist.config.snapshots_kept)
+        .await?;
+    Ok(())
+}
+
+/// Erases op store, snapshots and bindings of documents deleted before `before_ms` (wall time); answers how many. The log
+/// keeps their records until it is trimmed.
+///
+/// # Errors
+/// As the parts; what was erased stays erased.
+pub async fn erase_deleted(region: &Region, before_ms: u64, limit: usize) -> Result<usize> {
+    let keys = region.control.deleted(before_ms, limit).await?;
+    for key in &keys {
+        region.ops.erase(key).await?;
+        region.snapshots.erase(key).await?;
+        region.control.forget(key).await?;
+    }
+    Ok(keys.len())
+}
+
+/// Persist running in this process.
+pub struct PersistTask {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl PersistTask {
+    /// Starts reading the region's log.
+    #[must_use]
+    pub fn spawn(region: Region, config: PersistConfig) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        Self {
+            stop,
+            task: tokio::spawn(run(region, config, stopped)),
+        }
+    }
+
+    /// Lets it finish the page it is at, writes the snapshots that wait, and ends it.
+    pub async fn stop(self) {
+        // It may have ended by itself; then there is nobody to tell.
+        let _ = self.stop.send(());
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "persist ended by a fault");
+        }
+    }
+}
+
+async fn run(region: Region, config: PersistConfig, mut stopped: oneshot::Receiver<()>) {
+    let began = tokio::time::Instant::now();
+    let now = || Instant(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    let pause = Duration::from_millis(config.poll_ms);
+    let mut persist = Persist::new(config);
+    let mut failures = 0_u32;
+    loop {
+        match catch_up(&region, &mut persist, now()).await {
+            Ok(_) => failures = 0,
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, failures, "persist will try again");
+            }
+        }
+        // Up to 16 pauses between attempts while a part is down.
+        let wait = pause * (1 << failures.min(4));
+        tokio::select! {
+            _ = &mut stopped => break,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    if let Err(error) = catch_up(&region, &mut persist, now()).await {
+        tracing::warn!(%error, "the last pass of persist failed; the next start goes on from there");
+    }
+    for key in persist.drain() {
+        if let Err(error) = snapshot_document(&region, &persist, &key).await {
+            tracing::warn!(document = %key.document, %error, "the last snapshot failed; the next start folds the log again");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Snapshots: a document's whole state at a version vector, versioned, checked, replaced only by one that covers it.
+//!
+//! A snapshot is a cache of the log: losing them all costs time, never text. Its coverage is its vector; the log position
+//! beside it only tells a reader where a tail may begin.
+
+#[doc(hidden)]
+pub mod contract;
+pub(crate) mod embedded;
+
+use futures_util::future::BoxFuture;
+use selvedge_engine::VersionVector;
+use sha2::{Digest, Sha256};
+
+use crate::ops::DocumentKey;
+use crate::{Position, Result};
+
+/// A snapshot to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Exactly the operations it holds.
+    pub vector: VersionVector,
+    /// Every record of the document below this position is in it: a hint where the tail begins.
+    pub position: Option<Position>,
+    /// The engine's whole-document encoding.
+    pub bytes: Vec<u8>,
+}
+
+impl Snapshot {
+    /// SHA-256 of the encoded vector's length (8 bytes, little-endian), the encoded vector, and the bytes.
+    #[must_use]
+    pub fn checksum(&self) -> [u8; 32] {
+        checksum(&self.vector.encode(), &self.bytes)
+    }
+}
+
+pub(crate) fn checksum(vector: &[u8], bytes: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update((vector.len() as u64).to_le_bytes());
+    hash.update(vector);
+    hash.update(bytes);
+    hash.finalize().into()
+}
+
+/// What is known of a kept snapshot without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Grows by each snapshot kept of this document and generation, from 1.
+    pub version: u64,
+    /// Its coverage.
+    pub vector: VersionVector,
+    /// Where a tail may begin.
+    pub position: Option<Position>,
+    /// Length of its bytes.
+    pub length: u64,
+    /// As [`Snapshot::checksum`].
+    pub checksum: [u8; 32],
+}
+
+/// The newest snapshot that passes its check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LatestSnapshot {
+    /// Its version.
+    pub version: u64,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Newer versions that failed their check and were passed over, newest first. Not silence: report them.
+    pub damaged: Vec<u64>,
+}
+
+/// Keeps versioned snapshots.
+pub trait SnapshotStore: Send + Sync {
+    /// Keeps a snapshot as the next version if `expected` is still the newest one (`None`: there is none yet) and the new
+    /// vector dominates the newest one's; answers its version.
+    ///
+    /// # Errors
+    /// `Conflict` when either does not hold: read the newest, merge, and try again ([`crate::fold::publish_snapshot`]).
+    /// `Full`, `Unavailable`: nothing was kept.
+    fn put<'a>(
+        &'a self,
+        key: &'a DocumentKey,
+        expected: Option<u64>,
+        snapshot: &'a Snapshot,
+    ) -> BoxFuture<'a, Result<u64>>;
+
+    /// The newest snapshot that passes its check, or `None` when there is none at all.
+    ///
+    /// # Errors
+    /// `Corrupt` when there are some and none passes.
+    fn latest<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<Option<LatestSnapshot>>>;
+
+    /// What is kept, newest first.
+    fn versions<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<Vec<SnapshotInfo>>>;
+
+    /// One version.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Corrupt` when it fails its check.
+    fn load<'a>(&'a self, key: &'a DocumentKey, version: u64) -> BoxFuture<'a, Result<Snapshot>>;
+
+    /// Removes all but the newest `keep` versions (at least 1) and answers how many went.
+    fn prune<'a>(&'a self, key: &'a DocumentKey, keep: usize) -> BoxFuture<'a, Result<u64>>;
+
+    /// Removes one version, e.g. a damaged one that an intact one must replace. Versions are never used twice.
+    fn discard<'a>(&'a self, key: &'a DocumentKey, version: u64) -> BoxFuture<'a, Result<()>>;
+
+    /// Removes everything of one generation of a document.
+    fn erase<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<()>>;
+}
