@@ -25,14 +25,7 @@ pub(crate) fn install(root: &Path, project: &str) -> anyhow::Result<()> {
     say("npm", &format!("installing the dependencies of {project}"));
     process::run(
         npm(&folder)
-            .args([
-                "ci",
-                "--prefer-offline",
-                "--no-audit",
-                "--no-fund",
-                "--ignore-scripts",
-                "--loglevel=error",
-            ])
+            .args(["ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"])
             // Other tools write there, too; npm's own summary is enough.
             .env("npm_config_update_notifier", "false"),
     )

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 /// The root of the checkout this program was built from.
 pub(crate) fn root() -> PathBuf {
     // Cargo says at run time where the package is; a program started by hand falls back to where it was compiled.
-    let package = std::env::var_os("CARGO_MANIFEST_DIR")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     package.parent().map_or(package.clone(), Path::to_path_buf)
 }
 
@@ -25,7 +25,5 @@ pub(crate) fn cache() -> PathBuf {
 /// Looks a program up in `PATH`.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|candidate| candidate.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }

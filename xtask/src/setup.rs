@@ -33,22 +33,12 @@ pub(crate) fn require(tools: &[Tool]) -> anyhow::Result<()> {
 
 /// Checks the named tools, installs those that are missing where it can, and returns those that still are.
 pub(crate) fn ensure(tools: &[Tool]) -> Vec<Tool> {
-    let absent = |tools: &[Tool]| -> Vec<Tool> {
-        tools
-            .iter()
-            .copied()
-            .filter(|tool| tool.find().is_none())
-            .collect()
-    };
+    let absent = |tools: &[Tool]| -> Vec<Tool> { tools.iter().copied().filter(|tool| tool.find().is_none()).collect() };
     let missing = absent(tools);
     if missing.is_empty() {
         return missing;
     }
-    let packages: Vec<&str> = missing
-        .iter()
-        .flat_map(|tool| tool.packages())
-        .copied()
-        .collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages()).copied().collect();
     if !packages.is_empty() && apt::usable() {
         apt::install(&packages);
     }
@@ -63,12 +53,6 @@ fn report(missing: &[Tool]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let fixes: Vec<String> = missing
-        .iter()
-        .map(|tool| format!("  {}: {}", tool.name(), tool.fix()))
-        .collect();
-    bail!(
-        "missing, and could not be installed from here:\n{}",
-        fixes.join("\n")
-    );
+    let fixes: Vec<String> = missing.iter().map(|tool| format!("  {}: {}", tool.name(), tool.fix())).collect();
+    bail!("missing, and could not be installed from here:\n{}", fixes.join("\n"));
 }

@@ -10,15 +10,7 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 /// Folders that are made, not written: never an input.
-const MADE: [&str; 7] = [
-    "node_modules",
-    "target",
-    "dist",
-    "pkg",
-    "generated",
-    ".vite",
-    ".git",
-];
+const MADE: [&str; 7] = ["node_modules", "target", "dist", "pkg", "generated", ".vite", ".git"];
 
 /// The inputs of one step.
 pub(crate) struct Inputs {
@@ -29,10 +21,7 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// No inputs yet; `recipe` names the step and changes when the way it is done changes.
     pub(crate) fn new(root: &Path, recipe: &str) -> Self {
-        let mut inputs = Inputs {
-            hash: Sha256::new(),
-            root: root.to_path_buf(),
-        };
+        let mut inputs = Inputs { hash: Sha256::new(), root: root.to_path_buf() };
         inputs.add_text(recipe);
         inputs
     }
@@ -46,22 +35,18 @@ impl Inputs {
     /// Adds a file, or all files below a folder but made ones; a missing one counts as missing.
     pub(crate) fn add(&mut self, path: &str) -> anyhow::Result<()> {
         let full = self.root.join(path);
-        self.add_path(&full)
-            .with_context(|| format!("cannot read {}", full.display()))
+        self.add_path(&full).with_context(|| format!("cannot read {}", full.display()))
     }
 
     fn add_path(&mut self, path: &Path) -> std::io::Result<()> {
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
         self.add_text(&relative.to_string_lossy().into_owned());
         if path.is_dir() {
-            let mut entries = fs::read_dir(path)?
-                .map(|entry| Ok(entry?.path()))
-                .collect::<std::io::Result<Vec<_>>>()?;
+            let mut entries =
+                fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
             entries.sort();
             for entry in entries {
-                let made = MADE
-                    .iter()
-                    .any(|name| entry.file_name().is_some_and(|own| own == *name));
+                let made = MADE.iter().any(|name| entry.file_name().is_some_and(|own| own == *name));
                 if !made {
                     self.add_path(&entry)?;
                 }
@@ -76,12 +61,7 @@ impl Inputs {
 
     /// The stamp of these inputs, kept in `file`.
     pub(crate) fn stamp(self, file: PathBuf) -> Stamp {
-        let value = self
-            .hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let value = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Stamp { file, value }
     }
 }
@@ -110,8 +90,7 @@ impl Stamp {
         if let Some(folder) = self.file.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::write(&self.file, &self.value)
-            .with_context(|| format!("cannot write {}", self.file.display()))
+        fs::write(&self.file, &self.value).with_context(|| format!("cannot write {}", self.file.display()))
     }
 }
 

@@ -64,10 +64,7 @@ pub(crate) fn module(root: &Path, force: bool) -> anyhow::Result<()> {
     setup::require(&Tool::FOR_PACKAGE)?;
     let toolchain = WasmToolchain::find().context("no WebAssembly toolchain")?;
     let begin = Instant::now();
-    say(
-        "wasm",
-        "compiling the browser's module (the first time with its standard library, about a minute)",
-    );
+    say("wasm", "compiling the browser's module (the first time with its standard library, about a minute)");
     let module = compile(root, toolchain)?;
     say("wasm", "writing its JavaScript bindings");
     stamp.forget();
@@ -81,13 +78,7 @@ pub(crate) fn module(root: &Path, force: bool) -> anyhow::Result<()> {
             .current_dir(root),
     )?;
     stamp.keep()?;
-    say(
-        "wasm",
-        &format!(
-            "module and bindings in {GENERATED}, {}",
-            human(begin.elapsed())
-        ),
-    );
+    say("wasm", &format!("module and bindings in {GENERATED}, {}", human(begin.elapsed())));
     Ok(())
 }
 
@@ -108,21 +99,11 @@ pub(crate) fn package(root: &Path, force: bool) -> anyhow::Result<()> {
     setup::require(&[Tool::Node, Tool::Npm])?;
     npm::install(root, PACKAGE)?;
     let begin = Instant::now();
-    say(
-        "package",
-        "optimising the module and compiling the TypeScript",
-    );
+    say("package", "optimising the module and compiling the TypeScript");
     stamp.forget();
-    process::run(
-        Command::new("node")
-            .arg("scripts/build.mjs")
-            .current_dir(root.join(PACKAGE)),
-    )?;
+    process::run(Command::new("node").arg("scripts/build.mjs").current_dir(root.join(PACKAGE)))?;
     stamp.keep()?;
-    say(
-        "package",
-        &format!("npm package in {OUTPUT}, {}", human(begin.elapsed())),
-    );
+    say("package", &format!("npm package in {OUTPUT}, {}", human(begin.elapsed())));
     Ok(())
 }
 
@@ -135,15 +116,9 @@ fn compile(root: &Path, toolchain: WasmToolchain) -> anyhow::Result<PathBuf> {
         .current_dir(root)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start `{}`", process::line(&command)))?;
+    let output = command.output().with_context(|| format!("cannot start `{}`", process::line(&command)))?;
     if !output.status.success() {
-        bail!(
-            "the module did not compile: `{}` ({})",
-            process::line(&command),
-            output.status
-        );
+        bail!("the module did not compile: `{}` ({})", process::line(&command), output.status);
     }
     String::from_utf8_lossy(&output.stdout)
         .lines()
@@ -151,11 +126,7 @@ fn compile(root: &Path, toolchain: WasmToolchain) -> anyhow::Result<PathBuf> {
         .filter(|message| message["target"]["name"] == "selvedge_wasm")
         .filter_map(|message| {
             let files = message["filenames"].as_array()?.clone();
-            files
-                .iter()
-                .filter_map(|file| file.as_str())
-                .find(|file| file.ends_with(".wasm"))
-                .map(PathBuf::from)
+            files.iter().filter_map(|file| file.as_str()).find(|file| file.ends_with(".wasm")).map(PathBuf::from)
         })
         .next_back()
         .context("cargo named no module among what it built")

@@ -13,20 +13,12 @@ fn main() -> anyhow::Result<()> {
     let [module, folder, name] = arguments.as_slice() else {
         bail!("usage: xtask-bindings MODULE.wasm FOLDER NAME");
     };
-    let name = name
-        .to_str()
-        .context("the name of the output is not UTF-8")?;
+    let name = name.to_str().context("the name of the output is not UTF-8")?;
     let mut bindgen = Bindgen::new();
     bindgen.input_path(module).out_name(name).typescript(true);
     bindgen.web(true)?;
     // Unlike the command-line program, the library leaves the module's default address out unless told: a bare
     // `init()` would then find nothing.
     bindgen.omit_default_module_path(false);
-    bindgen.generate(folder).with_context(|| {
-        format!(
-            "bindings for {} into {}",
-            module.display(),
-            folder.display()
-        )
-    })
+    bindgen.generate(folder).with_context(|| format!("bindings for {} into {}", module.display(), folder.display()))
 }

@@ -14,10 +14,7 @@ pub(super) fn usable() -> bool {
 ///
 /// What could not be installed is found missing afterwards: this only tries, and says what it tries.
 pub(super) fn install(packages: &[&str]) {
-    say(
-        "setup",
-        &format!("installing with apt: {}", packages.join(" ")),
-    );
+    say("setup", &format!("installing with apt: {}", packages.join(" ")));
     if get(packages) {
         return;
     }
@@ -43,13 +40,7 @@ fn get(packages: &[&str]) -> bool {
 /// Runs apt-get quietly; its own words are shown when it fails.
 fn apt(arguments: &[&str]) -> bool {
     let output = Command::new("apt-get")
-        .args([
-            "-q",
-            "-o",
-            "DPkg::Lock::Timeout=300",
-            "-o",
-            "Dpkg::Use-Pty=0",
-        ])
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"])
         .args(arguments)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .stdin(Stdio::null())

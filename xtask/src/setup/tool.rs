@@ -31,16 +31,8 @@ pub(crate) enum Tool {
 
 impl Tool {
     /// Every tool.
-    pub(crate) const ALL: [Tool; 8] = [
-        Tool::Rust,
-        Tool::Rustfmt,
-        Tool::Clippy,
-        Tool::C,
-        Tool::Wasm,
-        Tool::Node,
-        Tool::Npm,
-        Tool::Chromium,
-    ];
+    pub(crate) const ALL: [Tool; 8] =
+        [Tool::Rust, Tool::Rustfmt, Tool::Clippy, Tool::C, Tool::Wasm, Tool::Node, Tool::Npm, Tool::Chromium];
     /// What the npm package is built with.
     pub(crate) const FOR_PACKAGE: [Tool; 4] = [Tool::Rust, Tool::Wasm, Tool::Node, Tool::Npm];
     /// What the demo is built with.
@@ -67,8 +59,9 @@ impl Tool {
                 .filter(|found| number(found, 1).is_some_and(|minor| minor >= RUST_MINOR_MIN)),
             Tool::Rustfmt => process::ask("cargo", &["fmt", "--version"]),
             Tool::Clippy => process::ask("cargo", &["clippy", "--version"]),
-            Tool::C => process::ask("cc", &["--version"])
-                .map(|found| found.lines().next().unwrap_or_default().to_owned()),
+            Tool::C => {
+                process::ask("cc", &["--version"]).map(|found| found.lines().next().unwrap_or_default().to_owned())
+            }
             Tool::Wasm => WasmToolchain::find().map(|toolchain| toolchain.describe()),
             Tool::Node => process::ask("node", &["--version"])
                 .filter(|found| number(found, 0).is_some_and(|major| major >= NODE_MAJOR_MIN)),
@@ -93,9 +86,9 @@ impl Tool {
     /// What a person does where this program can do nothing.
     pub(crate) fn fix(self) -> String {
         match self {
-            Tool::Rust => format!(
-                "Rust 1.{RUST_MINOR_MIN} or later is needed: `rustup update stable`, or see https://rustup.rs"
-            ),
+            Tool::Rust => {
+                format!("Rust 1.{RUST_MINOR_MIN} or later is needed: `rustup update stable`, or see https://rustup.rs")
+            }
             Tool::Rustfmt => "`rustup component add rustfmt`".into(),
             Tool::Clippy => "`rustup component add clippy`".into(),
             Tool::C => "install gcc or clang (Debian: `apt-get install gcc libc6-dev`)".into(),
@@ -105,9 +98,7 @@ impl Tool {
             Tool::Node => {
                 format!("install Node.js {NODE_MAJOR_MIN} or later, see https://nodejs.org")
             }
-            Tool::Npm => {
-                "install npm (it comes with Node.js; Debian: `apt-get install npm`)".into()
-            }
+            Tool::Npm => "install npm (it comes with Node.js; Debian: `apt-get install npm`)".into(),
             Tool::Chromium => "install Chromium or Chrome (Debian: `apt-get install chromium`), \
                                or name its program in SELVEDGE_CHROMIUM"
                 .into(),
@@ -121,25 +112,15 @@ pub(crate) fn chromium() -> Option<String> {
     if let Some(program) = named.filter(|program| !program.is_empty()) {
         return std::path::Path::new(&program).is_file().then_some(program);
     }
-    [
-        "chromium",
-        "chromium-browser",
-        "google-chrome-stable",
-        "google-chrome",
-    ]
-    .iter()
-    .find_map(|program| paths::which(program))
-    .map(|path| path.to_string_lossy().into_owned())
+    ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
+        .iter()
+        .find_map(|program| paths::which(program))
+        .map(|path| path.to_string_lossy().into_owned())
 }
 
 /// The n-th number of a version line: `number("v20.20.2", 0)` is 20.
 pub(super) fn number(version: &str, n: usize) -> Option<u32> {
-    version
-        .split(|c: char| !c.is_ascii_digit())
-        .filter(|digits| !digits.is_empty())
-        .nth(n)?
-        .parse()
-        .ok()
+    version.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty()).nth(n)?.parse().ok()
 }
 
 #[cfg(test)]

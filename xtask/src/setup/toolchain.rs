@@ -38,10 +38,7 @@ impl WasmToolchain {
     pub(crate) fn describe(self) -> String {
         let (program, how) = match self {
             WasmToolchain::Ordinary => ("rustc", format!("with the target {TARGET}")),
-            WasmToolchain::Debian => (
-                DEBIAN_RUSTC,
-                "of Debian's rustc-web, for the browser's module only".to_owned(),
-            ),
+            WasmToolchain::Debian => (DEBIAN_RUSTC, "of Debian's rustc-web, for the browser's module only".to_owned()),
         };
         let version = process::ask(program, &["--version"]).unwrap_or_else(|| program.to_owned());
         format!("{version} {how}")
@@ -64,13 +61,7 @@ impl WasmToolchain {
                     .env("RUSTC_BOOTSTRAP", "1")
                     .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
                 // What the running cargo tells its children would lead Debian's cargo to the other toolchain.
-                for variable in [
-                    "CARGO",
-                    "RUSTUP_TOOLCHAIN",
-                    "RUSTDOC",
-                    "RUSTC_WRAPPER",
-                    "RUSTFLAGS",
-                ] {
+                for variable in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTDOC", "RUSTC_WRAPPER", "RUSTFLAGS"] {
                     command.env_remove(variable);
                 }
                 command
@@ -90,34 +81,25 @@ pub(super) fn add_with_rustup() -> bool {
     // Without a way to the outside it would try for minutes.
     let mut command = Command::new("timeout");
     command.args(["120", "rustup", "target", "add", TARGET]);
-    process::output(&mut command)
-        .inspect_err(|error| say("setup", &format!("{error:#}")))
-        .is_ok()
+    process::output(&mut command).inspect_err(|error| say("setup", &format!("{error:#}"))).is_ok()
 }
 
 fn has_standard_library(rustc: &str) -> bool {
     process::ask(rustc, &["--print", "target-libdir", "--target", TARGET])
         .and_then(|folder| std::fs::read_dir(folder).ok())
         .is_some_and(|mut entries| {
-            entries.any(|entry| {
-                entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libcore-"))
-            })
+            entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("libcore-")))
         })
 }
 
 fn debian_is_complete() -> bool {
     // Debian's own `rustc` of this release is too old; `rustc-web` is the one that follows upstream.
     let recent = |program| {
-        process::ask(program, &["--version"])
-            .and_then(|version| number(&version, 1))
-            .is_some_and(|minor| minor >= 95)
+        process::ask(program, &["--version"]).and_then(|version| number(&version, 1)).is_some_and(|minor| minor >= 95)
     };
     recent(DEBIAN_RUSTC)
         && recent(DEBIAN_CARGO)
         && paths::which("wasm-ld").is_some()
-        && process::ask(DEBIAN_RUSTC, &["--print", "sysroot"]).is_some_and(|sysroot| {
-            Path::new(&sysroot)
-                .join("lib/rustlib/src/rust/library/std/Cargo.toml")
-                .is_file()
-        })
+        && process::ask(DEBIAN_RUSTC, &["--print", "sysroot"])
+            .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file())
 }
