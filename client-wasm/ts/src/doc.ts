@@ -1,0 +1,95 @@
+/** A document: one text, a small map, and the updates that carry both. */
+
+import { Emitter } from "./emitter.js";
+import { bindReplica } from "./internals.js";
+import { SharedMeta } from "./meta.js";
+import type { Replica, ResetInfo } from "./machine/replica.js";
+import { SharedText } from "./text.js";
+
+/** Sizes of a document. The state follows the live text, never its history. */
+export interface DocStats {
+  readonly liveUtf16: number;
+  readonly liveBytes: number;
+  /** Bytes of the whole document as a snapshot. */
+  readonly encodedBytes: number;
+  readonly runs: number;
+  readonly sites: number;
+  readonly depthMax: number;
+  readonly pendingDeletes: number;
+}
+
+/** What a document tells. */
+export interface DocEvents {
+  /** A delta of this page that the device has stored: what another replica needs, also twice or out of order. */
+  update(update: Uint8Array): void;
+  /** The server's document was rebuilt or restored: this text starts anew, nothing is doubled. */
+  reset(info: ResetInfo): void;
+  /** Gone for good. */
+  destroy(): void;
+}
+
+/** One document open in this page. Made by `open()`. */
+export class Doc extends Emitter<DocEvents> {
+  readonly text: SharedText;
+  readonly meta: SharedMeta;
+  readonly #replica: Replica;
+
+  /** @internal Made by `open()`. */
+  constructor(replica: Replica) {
+    super();
+    this.#replica = replica;
+    bindReplica(this, replica);
+    this.text = new SharedText(this, replica);
+    this.meta = new SharedMeta(replica);
+    replica.on("delta", (bytes) => this.emit("update", bytes));
+    replica.on("reset", (info) => this.emit("reset", info));
+    replica.on("destroyed", () => this.emit("destroy"));
+  }
+
+  /** The full name, `tenant/name`. */
+  get name(): string {
+    return this.#replica.document;
+  }
+
+  /** Number of this document's life: a rebuilt one has another. */
+  get generation(): number {
+    return this.#replica.ask((client, channel) => client.generation(channel));
+  }
+
+  /** This page's writing identity, or null before its first edit. Opaque. */
+  get site(): string | null {
+    return this.#replica.ask((client, channel) => client.site(channel)) ?? null;
+  }
+
+  /** Runs `fn`; the text changes inside it are told as one, with `origin`. */
+  transact<T>(fn: () => T, origin?: unknown): T {
+    return this.#replica.transact(fn, origin);
+  }
+
+  /** What this replica has seen. */
+  encodeStateVector(): Uint8Array {
+    return this.#replica.ask((client, channel) => client.vector(channel));
+  }
+
+  /** What a replica at `since` lacks; without it, everything. For {@link applyState}. */
+  encodeState(since?: Uint8Array): Uint8Array {
+    return this.#replica.ask((client, channel) => client.stateDiff(channel, since));
+  }
+
+  /** Merges what {@link encodeState} gave. All or nothing; merging twice changes nothing. */
+  applyState(state: Uint8Array): void {
+    this.#replica.run((client, channel, now) => client.applyState(channel, state, now));
+  }
+
+  /** Merges an update of another replica. Returns false when an earlier one of its site is missing. */
+  applyUpdate(update: Uint8Array): boolean {
+    return this.#replica.run((client, channel, now) => client.applyFromTab(channel, update, now));
+  }
+
+  /** Sizes. */
+  stats(): DocStats {
+    const [liveUtf16 = 0, liveBytes = 0, encodedBytes = 0, runs = 0, sites = 0, depthMax = 0, pendingDeletes = 0] =
+      this.#replica.ask((client, channel) => client.stats(channel));
+    return { liveUtf16, liveBytes, encodedBytes, runs, sites, depthMax, pendingDeletes };
+  }
+}

@@ -1,0 +1,197 @@
+/** Turns the calls of one drain into a list of effects; executing them is the link's work. */
+
+import type { Pending, Rights, SaveLevel, Status } from "../status.js";
+import type { OutboxEntry, StoredState, StoreTransaction } from "../store/store.js";
+import type { TextPatch } from "../text-event.js";
+import type { Shell } from "../wasm/selvedge.js";
+
+/** Where a change of the text came from, as the machine knows it. */
+export type PatchOrigin = "remote" | "tab" | "restore" | "undo" | "echo";
+
+/** Another session's presence; without data it left. */
+export interface PresenceChange {
+  readonly session: number;
+  readonly data: Uint8Array | null;
+  readonly user: string | null;
+}
+
+/** Counts per level, as the machine keeps them. */
+export interface SavedCounts {
+  readonly device: Pending;
+  readonly region: Pending;
+  readonly replicated: Pending;
+  readonly oldestPendingMs: number;
+  readonly highest: SaveLevel;
+}
+
+/** The connection in use. */
+export interface LinkInfo {
+  readonly url: string;
+  readonly region: string;
+  readonly transport: string;
+  /** Number of this session at the relay. */
+  readonly session: number;
+  readonly rttMs: number;
+}
+
+/** What concerns the connection. */
+export type LinkEffect =
+  | { readonly kind: "connect"; readonly attempt: number; readonly url: string; readonly transport: string }
+  | { readonly kind: "send"; readonly attempt: number; readonly bytes: Uint8Array }
+  | { readonly kind: "disconnect"; readonly attempt: number; readonly code: number }
+  | { readonly kind: "token-needed"; readonly of: number | null }
+  | { readonly kind: "link"; readonly link: LinkInfo | null };
+
+/** What concerns one document. */
+export type DocumentEffect =
+  | { readonly kind: "store"; readonly ticket: number; readonly transaction: StoreTransaction }
+  | { readonly kind: "patch"; readonly patches: readonly TextPatch[]; readonly origin: PatchOrigin }
+  | { readonly kind: "local-delta"; readonly bytes: Uint8Array }
+  | { readonly kind: "meta" }
+  | { readonly kind: "saved"; readonly counts: SavedCounts }
+  | { readonly kind: "status"; readonly status: Status }
+  | { readonly kind: "rights"; readonly rights: Rights }
+  | { readonly kind: "presence"; readonly changes: readonly PresenceChange[] }
+  | { readonly kind: "refused"; readonly code: number; readonly message: string }
+  | { readonly kind: "synced" }
+  | { readonly kind: "reset"; readonly generation: number; readonly previous: Uint8Array; readonly unsentOps: number }
+  | { readonly kind: "closed"; readonly code: number; readonly reason: string };
+
+/** One thing to do. */
+export type Effect = LinkEffect | { readonly channel: number; readonly effect: DocumentEffect };
+
+/** The shell that only writes down. */
+export class Recorder implements Shell {
+  #effects: Effect[] = [];
+  #patches: TextPatch[] = [];
+  #presence: PresenceChange[] = [];
+  #put: OutboxEntry[] = [];
+  #delete: { site: string; first: number }[] = [];
+  #state: StoredState | null = null;
+
+  /** What was recorded since the last call, in order. */
+  take(): Effect[] {
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  connect(attempt: number, url: string, transport: string): void {
+    this.#effects.push({ kind: "connect", attempt, url, transport });
+  }
+
+  send(attempt: number, bytes: Uint8Array): void {
+    this.#effects.push({ kind: "send", attempt, bytes });
+  }
+
+  disconnect(attempt: number, code: number): void {
+    this.#effects.push({ kind: "disconnect", attempt, code });
+  }
+
+  outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void {
+    this.#put.push({ site, first, last, principal, bytes, acked: acked as SaveLevel });
+  }
+
+  outboxDelete(site: string, first: number): void {
+    this.#delete.push({ site, first });
+  }
+
+  statePut(vector: Uint8Array, generation: number, highest: string, position: Uint8Array | undefined, snapshot: Uint8Array): void {
+    this.#state = { vector, generation, highest: highest as SaveLevel, position: position ?? null, snapshot };
+  }
+
+  store(channel: number, ticket: number): void {
+    const transaction = { putOutbox: this.#put, deleteOutbox: this.#delete, state: this.#state };
+    this.#put = [];
+    this.#delete = [];
+    this.#state = null;
+    this.#document(channel, { kind: "store", ticket, transaction });
+  }
+
+  textPatch(at: number, remove: number, insert: string): void {
+    this.#patches.push({ at, delete: remove, insert });
+  }
+
+  patch(channel: number, origin: string): void {
+    const patches = this.#patches;
+    this.#patches = [];
+    this.#document(channel, { kind: "patch", patches, origin: origin as PatchOrigin });
+  }
+
+  localDelta(channel: number, bytes: Uint8Array): void {
+    this.#document(channel, { kind: "local-delta", bytes });
+  }
+
+  metaChanged(channel: number): void {
+    this.#document(channel, { kind: "meta" });
+  }
+
+  saved(
+    channel: number,
+    deviceOps: number, deviceBytes: number,
+    regionOps: number, regionBytes: number,
+    replicatedOps: number, replicatedBytes: number,
+    oldestPendingMs: number, highest: string,
+  ): void {
+    this.#document(channel, {
+      kind: "saved",
+      counts: {
+        device: { ops: deviceOps, bytes: deviceBytes },
+        region: { ops: regionOps, bytes: regionBytes },
+        replicated: { ops: replicatedOps, bytes: replicatedBytes },
+        oldestPendingMs,
+        highest: highest as SaveLevel,
+      },
+    });
+  }
+
+  status(channel: number, status: string): void {
+    this.#document(channel, { kind: "status", status: status as Status });
+  }
+
+  rights(channel: number, rights: string): void {
+    this.#document(channel, { kind: "rights", rights: rights as Rights });
+  }
+
+  presenceChange(session: number, data: Uint8Array | undefined, user: string | undefined): void {
+    this.#presence.push({ session, data: data ?? null, user: user ?? null });
+  }
+
+  presence(channel: number): void {
+    const changes = this.#presence;
+    this.#presence = [];
+    this.#document(channel, { kind: "presence", changes });
+  }
+
+  tokenNeeded(channel: number | undefined): void {
+    this.#effects.push({ kind: "token-needed", of: channel ?? null });
+  }
+
+  linkUp(url: string, region: string, transport: string, session: number, rttMs: number): void {
+    this.#effects.push({ kind: "link", link: { url, region, transport, session, rttMs } });
+  }
+
+  linkDown(): void {
+    this.#effects.push({ kind: "link", link: null });
+  }
+
+  synced(channel: number): void {
+    this.#document(channel, { kind: "synced" });
+  }
+
+  refused(channel: number, code: number, message: string): void {
+    this.#document(channel, { kind: "refused", code, message });
+  }
+
+  reset(channel: number, generation: number, previous: Uint8Array, unsentOps: number): void {
+    this.#document(channel, { kind: "reset", generation, previous, unsentOps });
+  }
+
+  closed(channel: number, code: number, reason: string): void {
+    this.#document(channel, { kind: "closed", code, reason });
+  }
+
+  #document(channel: number, effect: DocumentEffect): void {
+    this.#effects.push({ channel, effect });
+  }
+}

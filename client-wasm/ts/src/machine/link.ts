@@ -1,0 +1,263 @@
+/**
+ * Drives one wasm machine: executes its effects, feeds it what comes back, calls it when it wants to be called. Holds no
+ * protocol logic.
+ */
+
+import { guarded } from "../emitter.js";
+import { SelvedgeError } from "../errors.js";
+import type { Transport, TransportConnection } from "../transport/transport.js";
+import type { Client, Restored } from "../wasm/selvedge.js";
+import { Recorder, type DocumentEffect, type Effect, type LinkEffect, type LinkInfo } from "./effects.js";
+
+/** A token, or what gives one each time it is asked. */
+export type TokenSource = string | (() => string | Promise<string>) | null;
+
+/** A document as the link sees it. */
+export interface LinkedDocument {
+  handle(effect: DocumentEffect): void;
+  /** The link's own news: a session number, or none. */
+  sessionChanged(session: number | null): void;
+}
+
+/** Everything a link is made of. */
+export interface LinkOptions {
+  readonly client: Client;
+  readonly transports: readonly Transport[];
+  readonly token: TokenSource;
+  /** Called once when the last document has closed. */
+  readonly onEmpty: () => void;
+}
+
+/** The machine's clock: whole milliseconds, never back. */
+export function instant(): number {
+  return Math.floor(performance.now());
+}
+
+/** Random 64 bits for a seed. */
+export function randomSeed(): bigint {
+  return crypto.getRandomValues(new BigUint64Array(1))[0] ?? 0n;
+}
+
+const TIMER_MS_MAX = 0x7fffffff;
+
+/** One connection with its documents. */
+export class Link {
+  readonly #client: Client;
+  readonly #transports: readonly Transport[];
+  readonly #token: TokenSource;
+  readonly #onEmpty: () => void;
+  readonly #recorder = new Recorder();
+  readonly #connections = new Map<number, { readonly connection: TransportConnection }>();
+  readonly #documents = new Map<number, LinkedDocument>();
+  #queue: Effect[] = [];
+  #pumping = false;
+  #scheduled = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #current: LinkInfo | null = null;
+  #over = false;
+
+  constructor(options: LinkOptions) {
+    this.#client = options.client;
+    this.#transports = options.transports;
+    this.#token = options.token;
+    this.#onEmpty = options.onEmpty;
+  }
+
+  /** Where the link is connected to, if it is. */
+  get current(): LinkInfo | null {
+    return this.#current;
+  }
+
+  /** This connection's number at the relay; presence is keyed by it. */
+  get session(): number | null {
+    return this.#current?.session ?? null;
+  }
+
+  /** Documents open on this link. */
+  get size(): number {
+    return this.#documents.size;
+  }
+
+  /** Opens a document; `attach` gets its channel and returns its side of the link. */
+  open(document: string, principal: string, store: boolean, restored: Restored | undefined, attach: (channel: number) => LinkedDocument): void {
+    const channel = this.#client.open(document, principal, randomSeed(), store, restored);
+    this.#documents.set(channel, attach(channel));
+    this.pumpSoon();
+  }
+
+  /** Closes a document's channel. The last one takes the link with it. */
+  close(channel: number): void {
+    if (!this.#documents.has(channel)) return;
+    this.run((client, now) => client.close(channel, now));
+    this.#documents.delete(channel);
+    if (this.#documents.size === 0) this.#end();
+  }
+
+  /** Calls the machine and does what it then wants. */
+  run<T>(call: (client: Client, now: number) => T): T {
+    const result = this.ask(call);
+    this.pump();
+    return result;
+  }
+
+  /** Calls the machine; its effects wait until the end of this task, so that edits made together travel together. */
+  edit<T>(call: (client: Client, now: number) => T): T {
+    const result = this.ask(call);
+    this.pumpSoon();
+    return result;
+  }
+
+  /** Calls the machine for an answer alone. */
+  ask<T>(call: (client: Client, now: number) => T): T {
+    if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
+    return call(this.#client, instant());
+  }
+
+  /** Tells a document the changes of its text that wait in the queue: an edit must not overtake them. */
+  settle(channel: number): void {
+    if (this.#queue.length === 0) return;
+    const waiting = this.#queue.filter((effect) => isPatchOf(effect, channel));
+    if (waiting.length === 0) return;
+    this.#queue = this.#queue.filter((effect) => !isPatchOf(effect, channel));
+    for (const effect of waiting) this.#execute(effect);
+  }
+
+  /** Patches the last edit owes its editor. */
+  takeEcho(): Effect[] {
+    this.#client.takeEcho(this.#recorder);
+    return this.#recorder.take();
+  }
+
+  /** Pumps at the end of this task. */
+  pumpSoon(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.pump();
+    });
+  }
+
+  /** Executes effects until there are none. Called from inside itself, it leaves the work to the outer call. */
+  pump(): void {
+    if (this.#over) return;
+    this.#drain();
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      this.#work();
+    } finally {
+      this.#pumping = false;
+    }
+    this.#arm();
+  }
+
+  #work(): void {
+    for (let effect = this.#queue.shift(); effect; effect = this.#queue.shift()) {
+      this.#execute(effect);
+      if (this.#queue.length === 0) this.#drain();
+    }
+  }
+
+  #drain(): void {
+    if (this.#over) return;
+    this.#client.drain(this.#recorder);
+    this.#queue.push(...this.#recorder.take());
+  }
+
+  #execute(effect: Effect): void {
+    if ("channel" in effect) {
+      const document = this.#documents.get(effect.channel);
+      if (document) guarded(() => document.handle(effect.effect));
+    } else this.#executeLink(effect);
+  }
+
+  #executeLink(effect: LinkEffect): void {
+    switch (effect.kind) {
+      case "connect":
+        return this.#connect(effect.attempt, effect.url, effect.transport);
+      case "send":
+        return this.#connections.get(effect.attempt)?.connection.send(effect.bytes);
+      case "disconnect": {
+        const connection = this.#connections.get(effect.attempt);
+        this.#connections.delete(effect.attempt);
+        return connection?.connection.close(effect.code);
+      }
+      case "token-needed":
+        void this.#provideToken(effect.of);
+        return;
+      case "link":
+        return this.#linked(effect.link);
+    }
+  }
+
+  #connect(attempt: number, url: string, name: string): void {
+    const transport = this.#transports.find((candidate) => candidate.name === name && candidate.supported);
+    if (!transport) {
+      this.run((client, now) => client.connectFailed(attempt, now));
+      return;
+    }
+    let opened = false;
+    const alive = (): boolean => !this.#over && this.#connections.has(attempt);
+    const connection = transport.connect(url, {
+      opened: () => {
+        opened = true;
+        if (alive()) this.run((client, now) => client.connectOpened(attempt, now));
+      },
+      received: (bytes) => {
+        if (alive()) this.run((client, now) => client.received(attempt, bytes, now));
+      },
+      ended: (code, reason) => {
+        if (!alive()) return;
+        this.#connections.delete(attempt);
+        this.run((client, now) => opened ? client.disconnected(attempt, code, reason, now) : client.connectFailed(attempt, now));
+      },
+    });
+    this.#connections.set(attempt, { connection });
+  }
+
+  #linked(link: LinkInfo | null): void {
+    const before = this.session;
+    this.#current = link;
+    if (this.session === before) return;
+    for (const document of this.#documents.values()) guarded(() => document.sessionChanged(this.session));
+  }
+
+  async #provideToken(channel: number | null): Promise<void> {
+    let token: string | undefined;
+    try {
+      token = (typeof this.#token === "function" ? await this.#token() : this.#token) ?? undefined;
+    } catch (error) {
+      guarded(() => { throw error; });
+    }
+    if (!this.#over) this.run((client, now) => client.provideToken(channel ?? undefined, token, now));
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#over) return;
+    const deadline = this.#client.deadline();
+    if (deadline === undefined) return;
+    const wait = Math.min(Math.max(0, deadline - performance.now()), TIMER_MS_MAX);
+    this.#timer = setTimeout(() => {
+      if (!this.#over) this.run((client, now) => client.tick(now));
+    }, wait);
+  }
+
+  #end(): void {
+    this.ask((client, now) => client.goOffline(now));
+    this.#drain();
+    this.#work(); // also when closed from inside a pump: what was to be sent goes out before the connections close
+    this.#over = true;
+    clearTimeout(this.#timer);
+    for (const { connection } of this.#connections.values()) connection.close();
+    this.#connections.clear();
+    this.#client.free();
+    this.#onEmpty();
+  }
+}
+
+function isPatchOf(effect: Effect, channel: number): boolean {
+  return "channel" in effect && effect.channel === channel && effect.effect.kind === "patch";
+}

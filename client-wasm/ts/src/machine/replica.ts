@@ -1,0 +1,333 @@
+/**
+ * One open document: its channel on the link, its store, its tabs. Doc, text, meta, undo, presence and provider are views
+ * of this object; it holds what they share and nothing of the protocol.
+ */
+
+import { Emitter } from "../emitter.js";
+import { SelvedgeError } from "../errors.js";
+import { NOTHING_PENDING, type Rights, type SaveState, type Status } from "../status.js";
+import { StoreError, type Store, type StoreTransaction } from "../store/store.js";
+import type { Tabs } from "../tabs.js";
+import type { ChangeSource, TextPatch } from "../text-event.js";
+import type { Client } from "../wasm/selvedge.js";
+import type { DocumentEffect, PatchOrigin, PresenceChange } from "./effects.js";
+import type { Link, LinkedDocument } from "./link.js";
+
+/** What a replica tells its views. */
+export interface ReplicaEvents {
+  text(patches: readonly TextPatch[], by: ChangeSource, origin: unknown): void;
+  /** A text edit of this page is about to be made. */
+  beforeEdit(): void;
+  meta(): void;
+  /** A sealed delta of this load that the device has stored. */
+  delta(bytes: Uint8Array): void;
+  status(status: Status): void;
+  saved(state: SaveState): void;
+  rights(rights: Rights): void;
+  presence(changes: readonly PresenceChange[]): void;
+  session(session: number | null): void;
+  refused(code: number, message: string): void;
+  /** Everything the relay had when asked is here. */
+  synced(): void;
+  reset(info: ResetInfo): void;
+  closed(code: number, reason: string): void;
+  /** The answer of the browser to being asked to keep this origin's data. */
+  persisted(granted: boolean): void;
+  storeFailed(error: StoreError): void;
+  /** The replica is gone for good. */
+  destroyed(): void;
+}
+
+/** What starting over gave up. */
+export interface ResetInfo {
+  /** The document's new generation. */
+  readonly generation: number;
+  /** The copy given up, the engine's snapshot, for the application to keep. */
+  readonly previous: Uint8Array;
+  /** How many of its edits no server had. */
+  readonly unsentOps: number;
+}
+
+/** Everything a replica is made of. */
+export interface ReplicaOptions {
+  readonly document: string;
+  readonly principal: string;
+  readonly link: Link;
+  /** Null: nothing is kept on this device. */
+  readonly store: Store | null;
+  readonly tabs: Tabs | null;
+  /** Keep the principal with the first edit. */
+  readonly keepPrincipal: boolean;
+  /** Why there is no store although one was wanted. */
+  readonly storeProblem: StoreError | null;
+}
+
+/** How long closing waits for the device to finish. */
+const CLOSE_MS_MAX = 5_000;
+const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:[^\uD800-\uDBFF]|^)[\uDC00-\uDFFF]/;
+
+/** One open document. */
+export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
+  readonly document: string;
+  readonly principal: string;
+  readonly link: Link;
+  readonly store: Store | null;
+  readonly tabs: Tabs | null;
+  #keepPrincipal: boolean;
+  #channel = -1;
+  #status: Status = "offline";
+  #saved: SaveState = NOTHING_PENDING;
+  #rights: Rights = "write";
+  #closedWith: { code: number; reason: string } | null = null;
+  #transaction: { origin: unknown; patches: TextPatch[]; by: ChangeSource } | null = null;
+  readonly #changes: Parameters<ReplicaEvents["text"]>[] = [];
+  #telling = false;
+  #storing: Promise<void> | null = null;
+  #edited = false;
+  #closing: Promise<void> | null = null;
+  #destroyed = false;
+  #stopTabs: (() => void) | null = null;
+
+  constructor(options: ReplicaOptions) {
+    super();
+    this.document = options.document;
+    this.principal = options.principal;
+    this.link = options.link;
+    this.store = options.store;
+    this.tabs = options.tabs;
+    this.#keepPrincipal = options.keepPrincipal;
+    if (options.storeProblem) this.storeTrouble(options.storeProblem);
+  }
+
+  /** Takes its place on the link. Called once, by the link's `open`. */
+  attach(channel: number): this {
+    this.#channel = channel;
+    this.#stopTabs = this.tabs?.listen(this) ?? null;
+    return this;
+  }
+
+  get channel(): number { return this.#channel; }
+  get status(): Status { return this.#status; }
+  get saved(): SaveState { return this.#saved; }
+  get rights(): Rights { return this.#rights; }
+  get closedWith(): { readonly code: number; readonly reason: string } | null { return this.#closedWith; }
+  get destroyed(): boolean { return this.#destroyed; }
+  /** Whether edits are taken at present. */
+  get writable(): boolean {
+    return !this.#destroyed && (this.#rights === "write" || this.#rights === "admin");
+  }
+
+  /** Asks the machine about this document. */
+  ask<T>(question: (client: Client, channel: number) => T): T {
+    if (this.#destroyed) throw new SelvedgeError("closed", `The document ${this.document} is closed.`);
+    return this.link.ask((client) => question(client, this.#channel));
+  }
+
+  /** Runs `fn`; all text changes inside it are told as one, with `origin`. Nested calls join the outer one. */
+  transact<T>(fn: () => T, origin: unknown, by: ChangeSource = "local"): T {
+    if (this.#transaction) return fn();
+    const transaction = { origin, patches: [] as TextPatch[], by };
+    this.#transaction = transaction;
+    try {
+      return fn();
+    } finally {
+      this.#transaction = null;
+      if (transaction.patches.length > 0) this.#tell(transaction.patches, by, origin);
+    }
+  }
+
+  /** Replaces text of this document; what Unicode does not allow comes back as an echo. */
+  edit(at: number, remove: number, insert: string, origin: unknown): void {
+    if (remove === 0 && insert === "") return;
+    this.#mayWrite();
+    this.link.settle(this.#channel);
+    this.emit("beforeEdit");
+    this.transact(() => {
+      const echoes = this.#translated(() => this.link.edit((client, now) => LONE_SURROGATE.test(insert)
+        ? client.editUtf16(this.#channel, at, remove, utf16Of(insert), now)
+        : client.edit(this.#channel, at, remove, insert, now)));
+      this.#transaction?.patches.push({ at, delete: remove, insert });
+      if (echoes > 0) this.#echo();
+    }, origin);
+    this.#firstEdit();
+  }
+
+  /** Calls the machine for something that writes but is no text edit of the caller's. */
+  write<T>(call: (client: Client, channel: number, now: number) => T): T {
+    this.#mayWrite();
+    const result = this.#translated(() => this.link.edit((client, now) => call(client, this.#channel, now)));
+    this.#firstEdit();
+    return result;
+  }
+
+  /** Calls the machine for something that is no edit: presence, what other tabs and callers hand in. */
+  run<T>(call: (client: Client, channel: number, now: number) => T): T {
+    if (this.#destroyed) throw new SelvedgeError("closed", `The document ${this.document} is closed.`);
+    return this.link.run((client, now) => call(client, this.#channel, now));
+  }
+
+  handle(effect: DocumentEffect): void {
+    switch (effect.kind) {
+      case "store":
+        this.#storing = this.#store(effect.ticket, effect.transaction);
+        return;
+      case "patch":
+        return this.#patched(effect.patches, effect.origin);
+      case "meta":
+        return this.emit("meta");
+      case "local-delta":
+        this.tabs?.post(effect.bytes);
+        return this.emit("delta", effect.bytes);
+      case "saved":
+        return this.#setSaved({ ...effect.counts, deviceError: this.#saved.deviceError });
+      case "status":
+        if (effect.status === this.#status) return;
+        this.#status = effect.status;
+        return this.emit("status", effect.status);
+      case "rights":
+        if (effect.rights === this.#rights) return;
+        this.#rights = effect.rights;
+        return this.emit("rights", effect.rights);
+      case "presence":
+        return this.emit("presence", effect.changes);
+      case "refused":
+        return this.emit("refused", effect.code, effect.message);
+      case "synced":
+        return this.emit("synced");
+      case "reset":
+        return this.emit("reset", { generation: effect.generation, previous: effect.previous, unsentOps: effect.unsentOps });
+      case "closed":
+        this.#closedWith = { code: effect.code, reason: effect.reason };
+        return this.emit("closed", effect.code, effect.reason);
+    }
+  }
+
+  sessionChanged(session: number | null): void {
+    this.emit("session", session);
+  }
+
+  /** Closes the document after the device has what was edited. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Closes without waiting: the page goes away. */
+  closeNow(): void {
+    if (this.#destroyed) return;
+    this.#stopTabs?.();
+    this.link.close(this.#channel);
+    this.#destroyed = true;
+    this.emit("destroyed");
+  }
+
+  async #close(): Promise<void> {
+    if (this.#destroyed) return;
+    this.link.pump();
+    const deadline = performance.now() + CLOSE_MS_MAX;
+    while (this.#saved.device.ops > 0 && this.#saved.deviceError === null && performance.now() < deadline) {
+      if (this.#storing) await this.#storing;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    this.closeNow();
+    while (this.#storing) await this.#storing;
+    await this.store?.close();
+    this.tabs?.close();
+    this.clearListeners();
+  }
+
+  async #store(ticket: number, transaction: StoreTransaction): Promise<void> {
+    let report: (client: Client, now: number) => void;
+    try {
+      if (!this.store) throw new StoreError("blocked", "Nothing is kept on this device.");
+      if (this.#keepPrincipal) await this.store.adoptPrincipal(this.principal);
+      this.#keepPrincipal = false;
+      const outcome = await this.store.transact(this.document, transaction);
+      report = outcome.kind === "written"
+        ? (client, now) => client.stored(this.#channel, ticket, now)
+        : (client, now) => client.storeConflict(this.#channel, ticket, outcome.stored.snapshot, now);
+      this.#setDeviceError(null);
+    } catch (cause) {
+      const error = cause instanceof StoreError ? cause : new StoreError("io", String(cause), cause);
+      report = (client, now) => client.storeFailed(this.#channel, ticket, error.reason, now);
+      this.#setDeviceError(error);
+    }
+    this.#storing = null;
+    if (!this.#destroyed) this.link.run(report);
+  }
+
+  /** Says that the device keeps less than it should. */
+  storeTrouble(error: StoreError): void {
+    this.#setDeviceError(error);
+  }
+
+  #setDeviceError(error: StoreError | null): void {
+    const message = error?.message ?? null;
+    if (message === this.#saved.deviceError) return;
+    this.#setSaved({ ...this.#saved, deviceError: message });
+    if (error) this.emit("storeFailed", error);
+  }
+
+  #setSaved(state: SaveState): void {
+    this.#saved = state;
+    this.emit("saved", state);
+  }
+
+  #patched(patches: readonly TextPatch[], origin: PatchOrigin): void {
+    if (patches.length > 0) this.#tell(patches, origin, origin);
+  }
+
+  /** Tells the edit so far, then its correction, so that what follows counts from a text its author can have. */
+  #echo(): void {
+    const effects = this.link.takeEcho();
+    const transaction = this.#transaction;
+    if (transaction && transaction.patches.length > 0) {
+      this.#tell(transaction.patches, transaction.by, transaction.origin);
+      transaction.patches = [];
+    }
+    for (const effect of effects) {
+      if ("channel" in effect && effect.effect.kind === "patch") this.#tell(effect.effect.patches, "echo", "echo");
+    }
+  }
+
+  /** Every listener hears of every change in the order they happened, also of those a listener makes. */
+  #tell(...change: Parameters<ReplicaEvents["text"]>): void {
+    this.#changes.push(change);
+    if (this.#telling) return;
+    this.#telling = true;
+    try {
+      for (let next = this.#changes.shift(); next; next = this.#changes.shift()) this.emit("text", ...next);
+    } finally {
+      this.#telling = false;
+    }
+  }
+
+  #mayWrite(): void {
+    if (this.#destroyed) throw new SelvedgeError("closed", `The document ${this.document} is closed.`);
+    if (!this.writable) throw new SelvedgeError("read-only", `You may not change ${this.document}.`);
+  }
+
+  #translated<T>(call: () => T): T {
+    try {
+      return call();
+    } catch (cause) {
+      if (cause instanceof SelvedgeError) throw cause;
+      throw new SelvedgeError("edit", cause instanceof Error ? cause.message : String(cause), { cause });
+    }
+  }
+
+  #firstEdit(): void {
+    if (this.#edited) return;
+    this.#edited = true;
+    void this.store?.persist().then((granted) => {
+      if (!this.#destroyed) this.emit("persisted", granted);
+    });
+  }
+}
+
+/** The text's own units, for what cannot be said in UTF-8. */
+function utf16Of(text: string): Uint16Array {
+  const units = new Uint16Array(text.length);
+  for (let i = 0; i < text.length; i++) units[i] = text.charCodeAt(i);
+  return units;
+}

@@ -1,0 +1,61 @@
+/** The document's small map: title, language, schema number. The last writer of a key wins. */
+
+import type { Replica } from "./machine/replica.js";
+
+/** What a key can hold. */
+export type MetaValue = string | number | boolean | null | readonly MetaValue[] | { readonly [key: string]: MetaValue };
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** A small last-writer-wins map beside the text. */
+export class SharedMeta {
+  readonly #replica: Replica;
+
+  /** @internal Made by `Doc`. */
+  constructor(replica: Replica) {
+    this.#replica = replica;
+  }
+
+  /** The value of `key`, or undefined: also for bytes another program wrote that are no JSON. */
+  get(key: string): MetaValue | undefined {
+    const bytes = this.#replica.ask((client, channel) => client.meta(channel, key));
+    if (!bytes) return undefined;
+    try {
+      return JSON.parse(decoder.decode(bytes)) as MetaValue;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Sets `key`. */
+  set(key: string, value: MetaValue): void {
+    const bytes = encoder.encode(JSON.stringify(value));
+    this.#replica.write((client, channel, now) => client.setMeta(channel, key, bytes, now));
+  }
+
+  /** Removes `key`. */
+  delete(key: string): void {
+    this.#replica.write((client, channel, now) => client.setMeta(channel, key, undefined, now));
+  }
+
+  /** The keys that have a value. */
+  keys(): string[] {
+    return this.#replica.ask((client, channel) => client.metaKeys(channel));
+  }
+
+  /** The whole map. */
+  toJSON(): { [key: string]: MetaValue } {
+    const out: { [key: string]: MetaValue } = {};
+    for (const key of this.keys()) {
+      const value = this.get(key);
+      if (value !== undefined) out[key] = value;
+    }
+    return out;
+  }
+
+  /** Calls `fn` after the map changed, from wherever, until the returned function is called. */
+  observe(fn: () => void): () => void {
+    return this.#replica.on("meta", fn);
+  }
+}

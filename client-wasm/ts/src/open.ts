@@ -1,0 +1,235 @@
+/** `open()`: one call from a name to a text that is stored, shared between tabs and connected. */
+
+import { Awareness } from "./awareness.js";
+import { anonymousPrincipal, devicePrincipal } from "./device.js";
+import { Doc } from "./doc.js";
+import { abortReason, SelvedgeError } from "./errors.js";
+import { Link, randomSeed, type TokenSource } from "./machine/link.js";
+import { Replica } from "./machine/replica.js";
+import { watchPage } from "./page.js";
+import { RelayProvider } from "./provider/relay-provider.js";
+import { IndexedDbStore } from "./store/indexeddb.js";
+import { StoreError, type Store, type StoredDocument } from "./store/store.js";
+import { Tabs } from "./tabs.js";
+import type { SharedText } from "./text.js";
+import type { Transport } from "./transport/transport.js";
+import { WebSocketTransport } from "./transport/websocket.js";
+import { UndoManager } from "./undo.js";
+import { facade, start, type DefaultSource, type InitInput } from "./wasm/load.js";
+import type { Restored } from "./wasm/selvedge.js";
+
+/** How to open a document. Everything has a default. */
+export interface OpenOptions {
+  /** Relays to connect to, best first: `https://relay.example.com`. Absent: this device and its tabs only. */
+  readonly relays?: string | readonly string[];
+  /** Shown to the relay; a function is called whenever a fresh one is needed. */
+  readonly token?: TokenSource;
+  /** Who writes: the token's principal. Absent: this device's own anonymous one. */
+  readonly principal?: string;
+  /** Tenant of a bare name; `default` if absent. */
+  readonly tenant?: string;
+  /** Keep the document on this device: true where there is IndexedDB. A store of one's own may be given; it is closed with the document. */
+  readonly persist?: boolean | Store;
+  /** Share with other tabs directly: true where there is BroadcastChannel. */
+  readonly crossTab?: boolean;
+  /** Connect at once: true. */
+  readonly connect?: boolean;
+  /** Presence: true. */
+  readonly awareness?: boolean;
+  /** Edits closer together than this many milliseconds are one undo step: 500. */
+  readonly captureTimeout?: number;
+  /** Ways to reach a relay: WebSocket. */
+  readonly transports?: readonly Transport[];
+  /** Source of the wasm module: the file in this package. */
+  readonly wasm?: InitInput | Promise<InitInput>;
+  /** Ends the opening. */
+  readonly signal?: AbortSignal;
+}
+
+/** An open document with everything around it. */
+export interface Room {
+  readonly doc: Doc;
+  readonly text: SharedText;
+  readonly awareness: Awareness;
+  readonly undo: UndoManager;
+  readonly relay: RelayProvider;
+  /** The device's store, or null when nothing is kept. */
+  readonly store: Store | null;
+  /** Resolves when the relay's text is here; at once without relays. */
+  readonly ready: Promise<void>;
+  /** Closes everything once the device has every edit. Idempotent. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const CLIENT_NAME = "selvedge-js/0.1.0";
+/** Documents one connection carries. */
+const DOCUMENTS_MAX = 64;
+
+/** A link with what tells it apart, so that documents of one page share their connection. */
+interface Shared { readonly key: string; readonly link: Link; readonly replicas: Map<Replica, Awareness | null> }
+
+const shared: Shared[] = [];
+const tokenNumbers = new WeakMap<object, number>();
+let tokenCount = 0;
+
+/** `open()` with the place its module comes from. */
+export async function openFrom(source: DefaultSource, name: string, options: OpenOptions = {}): Promise<Room> {
+  const { signal } = options;
+  const stopIfAborted = (): void => { if (signal?.aborted) throw abortReason(signal); };
+  stopIfAborted();
+  const starting = start(options.wasm, source);
+  const store = storeOf(options);
+  let tabs: Tabs | null = null;
+  try {
+    // The device is read while the module is fetched.
+    const identity = identityOf(options, store);
+    await Promise.all([starting, identity]);
+    stopIfAborted();
+    const document = documentName(name, options.tenant);
+    // Listening begins before reading: a delta another tab stores meanwhile is not missed.
+    tabs = wantsTabs(options) ? new Tabs(document) : null;
+    const stored = store ? await readStore(store, document) : { found: null, problem: null };
+    stopIfAborted();
+    return connectRoom({ document, options, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, ...(await identity) });
+  } catch (error) {
+    tabs?.close();
+    await store?.close();
+    starting.catch(() => undefined);
+    throw error;
+  }
+}
+
+interface Ingredients {
+  readonly document: string;
+  readonly options: OpenOptions;
+  readonly tabs: Tabs | null;
+  readonly store: Store | null;
+  readonly stored: StoredDocument | null;
+  readonly problem: StoreError | null;
+  readonly principal: string;
+  readonly kept: boolean;
+}
+
+function connectRoom(parts: Ingredients): Room {
+  const { document, options, tabs, store, principal } = parts;
+  const relays = relaysOf(options.relays);
+  const place = placeFor(document, relays, principal, options);
+  const replica = new Replica({
+    document, principal, link: place.link, store, tabs,
+    keepPrincipal: !parts.kept && options.principal === undefined,
+    storeProblem: parts.problem,
+  });
+  openChannel(place.link, replica, parts.stored);
+  const awareness = new Awareness(replica);
+  place.replicas.set(replica, awareness);
+  const doc = new Doc(replica);
+  const undo = new UndoManager(doc, options.captureTimeout === undefined ? {} : { captureTimeout: options.captureTimeout });
+  const relay = new RelayProvider(replica, awareness);
+  replica.on("destroyed", () => place.replicas.delete(replica));
+  if (options.connect !== false && relays.length > 0) relay.connect();
+  const ready = relays.length > 0 ? relay.whenSynced() : Promise.resolve();
+  ready.catch(() => undefined); // nobody has to wait for it
+  const close = (): Promise<void> => replica.close();
+  return { doc, text: doc.text, awareness, undo, relay, store, ready, close, [Symbol.asyncDispose]: close };
+}
+
+/** The link for a document: one that goes to the same place in the same name, has room, and has not got it yet. */
+function placeFor(document: string, relays: readonly string[], principal: string, options: OpenOptions): Shared {
+  const key = JSON.stringify([relays, principal, tokenKey(options.token ?? null), options.transports?.length ?? 0]);
+  const usable = shared.find((place) => place.key === key && relays.length > 0 && !options.transports
+    && place.replicas.size < DOCUMENTS_MAX && ![...place.replicas.keys()].some((replica) => replica.document === document));
+  if (usable) return usable;
+  // In open mode the device's principal stands where a token would.
+  const token: TokenSource = options.token ?? principal;
+  const { Client } = facade();
+  const client = new Client([...relays], typeof token === "string" ? token : undefined, randomSeed(), CLIENT_NAME);
+  const replicas = new Map<Replica, Awareness | null>();
+  const link = new Link({
+    client, token,
+    transports: options.transports ?? [new WebSocketTransport()],
+    onEmpty: () => {
+      stopWatching();
+      const index = shared.indexOf(place);
+      if (index >= 0) shared.splice(index, 1);
+    },
+  });
+  const place: Shared = { key, link, replicas };
+  const stopWatching = watchPage(link, {
+    hidden: (forever) => {
+      for (const awareness of replicas.values()) awareness?.suspend();
+      if (forever) for (const replica of [...replicas.keys()]) replica.closeNow();
+    },
+    shown: () => { for (const awareness of replicas.values()) awareness?.resume(); },
+  });
+  shared.push(place);
+  return place;
+}
+
+/** Opens the channel with what the device had; a state that cannot be read is left for the relay to replace. */
+function openChannel(link: Link, replica: Replica, stored: StoredDocument | null): void {
+  const attach = (channel: number): Replica => replica.attach(channel);
+  const open = (restored: Restored | undefined): void => link.open(replica.document, replica.principal, replica.store !== null, restored, attach);
+  if (!stored || (!stored.state && stored.outbox.length === 0)) return open(undefined);
+  try {
+    open(restoredOf(stored));
+  } catch (cause) {
+    if (!stored.state) throw cause;
+    open(restoredOf({ ...stored, state: null }));
+    replica.storeTrouble(new StoreError("io", "The copy on this device could not be read; the relay's is used.", cause));
+  }
+}
+
+function restoredOf({ state, outbox }: StoredDocument): Restored {
+  const restored = new (facade().Restored)(state?.generation ?? 0, state?.snapshot, state?.position ?? undefined, state?.highest);
+  for (const { site, first, last, principal, bytes, acked } of outbox) restored.outbox(site, first, last, principal, bytes, acked);
+  return restored;
+}
+
+async function identityOf(options: OpenOptions, store: Store | null): Promise<{ principal: string; kept: boolean }> {
+  if (options.principal !== undefined) return { principal: options.principal, kept: true };
+  if (!store) return { principal: anonymousPrincipal(), kept: true };
+  try {
+    return await devicePrincipal(store);
+  } catch {
+    return { principal: anonymousPrincipal(), kept: false }; // the store says why when the document is read
+  }
+}
+
+async function readStore(store: Store, document: string): Promise<{ found: StoredDocument | null; problem: StoreError | null }> {
+  try {
+    return { found: await store.load(document), problem: null };
+  } catch (error) {
+    // A browser that refuses storage (private mode) still edits; the save state says that the device keeps nothing.
+    return { found: null, problem: error instanceof StoreError ? error : new StoreError("io", String(error), error) };
+  }
+}
+
+function storeOf({ persist }: OpenOptions): Store | null {
+  if (typeof persist === "object") return persist;
+  return (persist ?? true) && IndexedDbStore.supported ? new IndexedDbStore() : null;
+}
+
+function wantsTabs({ crossTab }: OpenOptions): boolean {
+  return (crossTab ?? typeof window !== "undefined") && typeof BroadcastChannel !== "undefined";
+}
+
+function relaysOf(relays: string | readonly string[] | undefined): string[] {
+  return relays === undefined ? [] : typeof relays === "string" ? [relays] : [...relays];
+}
+
+function documentName(name: string, tenant: string | undefined): string {
+  const full = name.includes("/") || tenant === undefined ? name : `${tenant}/${name}`;
+  try {
+    return facade().documentName(full);
+  } catch (cause) {
+    throw new SelvedgeError("bad-document", `"${full}" is no document name: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+function tokenKey(token: TokenSource): string | number | null {
+  if (typeof token !== "function") return token;
+  let number = tokenNumbers.get(token);
+  if (number === undefined) tokenNumbers.set(token, (number = ++tokenCount));
+  return number;
+}

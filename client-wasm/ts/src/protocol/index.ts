@@ -1,0 +1,6 @@
+/** `selvedge/protocol`: an independent reading of the wire, for tools and tests. The package itself uses the wasm module's. */
+
+export { CLOSE_CODES, retries, type CloseCode } from "./close-codes.js";
+export { decodeFrames, FRAME_BYTES_MAX, type Frame } from "./frame.js";
+export { MalformedError, Reader } from "./reader.js";
+export { decodeVector, dominates, type VersionVector } from "./vector.js";

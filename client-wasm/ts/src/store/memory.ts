@@ -1,0 +1,67 @@
+/** A store that forgets with the page: for servers, tests, and browsers that refuse storage. */
+
+import { decodeVector, dominates } from "../protocol/vector.js";
+import type { OutboxEntry, Store, StoredDocument, StoredState, StoredSummary, StoreTransaction, TransactionOutcome } from "./store.js";
+
+interface Kept { state: StoredState | null; readonly outbox: Map<string, OutboxEntry> }
+
+/** Whether `next` may replace `stored`. */
+export function mayReplace(stored: StoredState | null, next: StoredState): boolean {
+  if (!stored || stored.generation < next.generation) return true;
+  return stored.generation === next.generation && dominates(decodeVector(next.vector), decodeVector(stored.vector));
+}
+
+/** Keeps documents in memory. Several documents may share one. */
+export class MemoryStore implements Store {
+  readonly #documents = new Map<string, Kept>();
+  #principal: string | null = null;
+
+  async load(document: string): Promise<StoredDocument> {
+    const kept = this.#documents.get(document);
+    return { state: kept?.state ?? null, outbox: kept ? [...kept.outbox.values()].sort(bySiteAndCounter) : [] };
+  }
+
+  async transact(document: string, { putOutbox, deleteOutbox, state }: StoreTransaction): Promise<TransactionOutcome> {
+    const kept = this.#documents.get(document) ?? { state: null, outbox: new Map<string, OutboxEntry>() };
+    if (state && kept.state && !mayReplace(kept.state, state)) return { kind: "conflict", stored: kept.state };
+    if (state) kept.state = state;
+    for (const entry of putOutbox) kept.outbox.set(`${entry.site}:${entry.first}`, entry);
+    for (const { site, first } of deleteOutbox) kept.outbox.delete(`${site}:${first}`);
+    this.#documents.set(document, kept);
+    return { kind: "written" };
+  }
+
+  async principal(): Promise<string | null> {
+    return this.#principal;
+  }
+
+  async adoptPrincipal(candidate: string): Promise<string> {
+    this.#principal ??= candidate;
+    return this.#principal;
+  }
+
+  async list(): Promise<StoredSummary[]> {
+    return [...this.#documents].map(([document, { state, outbox }]) => ({
+      document,
+      bytes: (state?.snapshot.length ?? 0) + [...outbox.values()].reduce((sum, entry) => sum + entry.bytes.length, 0),
+      unsent: [...outbox.values()].filter((entry) => entry.acked === "device").length,
+    }));
+  }
+
+  async clear(document: string): Promise<void> {
+    this.#documents.delete(document);
+  }
+
+  async persist(): Promise<boolean> {
+    return false;
+  }
+
+  async close(): Promise<void> {
+    // Nothing is held: what was kept stays for whoever has the object.
+  }
+}
+
+/** The order entries are pushed in. */
+export function bySiteAndCounter(a: OutboxEntry, b: OutboxEntry): number {
+  return a.site < b.site ? -1 : a.site > b.site ? 1 : a.first - b.first;
+}

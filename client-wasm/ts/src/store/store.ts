@@ -1,0 +1,92 @@
+/** What a device keeps of a document, and the interface every store fulfils. The contract suite is `contract.ts`. */
+
+import type { SaveLevel } from "../status.js";
+
+/** One sealed delta waiting for its highest ack. Its bytes never change. */
+export interface OutboxEntry {
+  /** The site that wrote it: an opaque string. */
+  readonly site: string;
+  readonly first: number;
+  readonly last: number;
+  /** Whose it is: only that principal pushes it. */
+  readonly principal: string;
+  /** The durable delta. */
+  readonly bytes: Uint8Array;
+  /** The level a server confirmed so far. */
+  readonly acked: SaveLevel;
+}
+
+/** The document as folded at one vector. */
+export interface StoredState {
+  /** Encoded version vector the snapshot covers. */
+  readonly vector: Uint8Array;
+  readonly generation: number;
+  /** The highest level the deployment gave when last asked. */
+  readonly highest: SaveLevel;
+  /** Last position of the region's log seen, opaque. */
+  readonly position: Uint8Array | null;
+  readonly snapshot: Uint8Array;
+}
+
+/** All or nothing: written in one durable transaction. */
+export interface StoreTransaction {
+  readonly putOutbox: readonly OutboxEntry[];
+  readonly deleteOutbox: readonly { readonly site: string; readonly first: number }[];
+  readonly state: StoredState | null;
+}
+
+/** What `load` found. */
+export interface StoredDocument {
+  readonly state: StoredState | null;
+  readonly outbox: readonly OutboxEntry[];
+}
+
+/** A document known to a store, for lists. */
+export interface StoredSummary {
+  readonly document: string;
+  /** Bytes of state and outbox. */
+  readonly bytes: number;
+  /** Outbox entries no region confirmed yet. */
+  readonly unsent: number;
+}
+
+/**
+ * `written`: all of it is durable. `conflict`: another tab's state is not covered by this one, and nothing was written;
+ * `stored` is that state, to be merged before the next try.
+ */
+export type TransactionOutcome = { readonly kind: "written" } | { readonly kind: "conflict"; readonly stored: StoredState };
+
+/** A failure of the device, with what the user can know about it. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+  /** `quota`: no room; `blocked`: the browser refuses storage here; `io`: anything else. */
+  readonly reason: "quota" | "blocked" | "io";
+
+  constructor(reason: StoreError["reason"], message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.reason = reason;
+  }
+}
+
+/** A device's memory of documents. Reading writes nothing. */
+export interface Store {
+  /** State and outbox of `document`; empty for one never stored. */
+  load(document: string): Promise<StoredDocument>;
+  /**
+   * Writes `transaction` durably, all or nothing. The state is written by compare-and-set: only over one whose vector it
+   * dominates or equals, or over one of an earlier generation.
+   */
+  transact(document: string, transaction: StoreTransaction): Promise<TransactionOutcome>;
+  /** The device's own principal, or null before one was kept. */
+  principal(): Promise<string | null>;
+  /** Keeps `candidate` as the device's principal unless there is one; returns the one that holds. */
+  adoptPrincipal(candidate: string): Promise<string>;
+  /** Every document kept here. */
+  list(): Promise<StoredSummary[]>;
+  /** Forgets `document`, its outbox included. */
+  clear(document: string): Promise<void>;
+  /** Asks the browser never to evict this store; true if it agreed. */
+  persist(): Promise<boolean>;
+  /** Lets go of the device. Idempotent; transactions under way finish first. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,45 @@
+/** Starts the wasm module, once per page, and not before somebody asks. */
+
+import { SelvedgeError } from "../errors.js";
+import type * as Facade from "./selvedge.js";
+import type { InitInput } from "./selvedge.js";
+
+export type { InitInput } from "./selvedge.js";
+
+/** What the module offers. */
+export type Module = typeof Facade;
+
+let starting: Promise<Module> | null = null;
+let started: Module | null = null;
+/** Where the module comes from when the caller names no source. */
+export type DefaultSource = () => Promise<InitInput>;
+
+/** Fetches and starts the module. Safe to call many times; the first call's source counts. */
+export async function start(input: InitInput | Promise<InitInput> | undefined, source: DefaultSource): Promise<void> {
+  starting ??= load(input, source).catch((error: unknown) => {
+    starting = null; // a failed fetch may be tried again
+    throw error;
+  });
+  await starting;
+}
+
+/** Whether the module runs. */
+export const isReady = (): boolean => started !== null;
+
+/** The running module. */
+export function facade(): Module {
+  if (!started) throw new SelvedgeError("not-initialized", "Call `await init()` or `await open(...)` first.");
+  return started;
+}
+
+async function load(input: InitInput | Promise<InitInput> | undefined, source: DefaultSource): Promise<Module> {
+  try {
+    const module = await import("./selvedge.js");
+    await module.default({ module_or_path: await (input ?? source()) });
+    started = module;
+    return module;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new SelvedgeError("wasm", `The wasm module did not start: ${message}`, { cause, retryable: true });
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * The facade of `client-wasm/src`, as this package uses it. Hand-written so that the package type-checks before the
+ * module is built; a test compares it with the generated declarations.
+ *
+ * Instants are whole milliseconds of a monotonic clock. Positions in text are UTF-16 units. Sites are opaque strings.
+ */
+
+/** What a module can be made of. */
+export type InitInput = RequestInfo | URL | Response | BufferSource | WebAssembly.Module;
+
+/** Compiles and starts the module; without an argument it is fetched from beside this file. */
+export default function init(input?: { module_or_path: InitInput | Promise<InitInput> }): Promise<unknown>;
+/** The same from bytes or a compiled module, at once. */
+export function initSync(input: { module: BufferSource | WebAssembly.Module }): unknown;
+
+/** Receives what the machine wants done, one call an item. It must only write down: calling the machine back is an error. */
+export interface Shell {
+  connect(attempt: number, url: string, transport: string): void;
+  send(attempt: number, bytes: Uint8Array): void;
+  disconnect(attempt: number, code: number): void;
+
+  outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void;
+  outboxDelete(site: string, first: number): void;
+  statePut(vector: Uint8Array, generation: number, highest: string, position: Uint8Array | undefined, snapshot: Uint8Array): void;
+  /** Closes the transaction begun by the three above. */
+  store(channel: number, ticket: number): void;
+
+  textPatch(at: number, remove: number, insert: string): void;
+  /** Closes the list begun by `textPatch`. */
+  patch(channel: number, origin: string): void;
+
+  localDelta(channel: number, bytes: Uint8Array): void;
+  metaChanged(channel: number): void;
+  saved(
+    channel: number,
+    deviceOps: number, deviceBytes: number,
+    regionOps: number, regionBytes: number,
+    replicatedOps: number, replicatedBytes: number,
+    oldestPendingMs: number, highest: string,
+  ): void;
+  status(channel: number, status: string): void;
+  rights(channel: number, rights: string): void;
+
+  presenceChange(session: number, data: Uint8Array | undefined, user: string | undefined): void;
+  /** Closes the list begun by `presenceChange`. */
+  presence(channel: number): void;
+
+  /** Without a channel: for the connection. */
+  tokenNeeded(channel: number | undefined): void;
+  linkUp(url: string, region: string, transport: string, session: number, rttMs: number): void;
+  linkDown(): void;
+  synced(channel: number): void;
+  refused(channel: number, code: number, message: string): void;
+  reset(channel: number, generation: number, previous: Uint8Array, unsentOps: number): void;
+  closed(channel: number, code: number, reason: string): void;
+}
+
+/** What a store kept of a document, handed to `Client.open`. */
+export class Restored {
+  constructor(generation: number, state: Uint8Array | undefined, position: Uint8Array | undefined, highest: string | undefined);
+  /** Adds one entry of the outbox. */
+  outbox(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void;
+  free(): void;
+}
+
+/** The protocol's client machine: one connection, many documents by channel. */
+export class Client {
+  constructor(endpoints: string[], token: string | undefined, seed: bigint, name: string);
+  free(): void;
+
+  /** Opens `document` on a new channel. Throws for a name outside the limits or a state that does not decode. */
+  open(document: string, principal: string, siteSeed: bigint, store: boolean, restored: Restored | undefined): number;
+  /** Closes the channel; says bye where it can. */
+  close(channel: number, now: number): void;
+
+  /** Hands everything the machine wants done to `shell`. */
+  drain(shell: Shell): void;
+  /** When `tick` wants to be called next. */
+  deadline(): number | undefined;
+  tick(now: number): void;
+
+  goOnline(now: number): void;
+  goOffline(now: number): void;
+  /** A network came up: try at once what waits for its turn. */
+  networkChanged(now: number): void;
+  setActive(active: boolean, now: number): void;
+  provideToken(channel: number | undefined, token: string | undefined, now: number): void;
+
+  connectOpened(attempt: number, now: number): void;
+  connectFailed(attempt: number, now: number): void;
+  received(attempt: number, bytes: Uint8Array, now: number): void;
+  disconnected(attempt: number, code: number, reason: string, now: number): void;
+
+  stored(channel: number, ticket: number, now: number): void;
+  /** Another tab stored `state`, which ours does not cover. */
+  storeConflict(channel: number, ticket: number, state: Uint8Array, now: number): void;
+  storeFailed(channel: number, ticket: number, reason: string, now: number): void;
+  /** A delta another tab stored, or one applied by hand. Returns false when one before it is missing. */
+  applyFromTab(channel: number, delta: Uint8Array, now: number): boolean;
+
+  /** Replaces text; returns how many echo patches `takeEcho` has for the editor (normally 0). */
+  edit(channel: number, at: number, remove: number, insert: string, now: number): number;
+  /** The same for text with lone surrogates. */
+  editUtf16(channel: number, at: number, remove: number, insert: Uint16Array, now: number): number;
+  takeEcho(shell: Shell): void;
+  setMeta(channel: number, key: string, value: Uint8Array | undefined, now: number): void;
+  meta(channel: number, key: string): Uint8Array | undefined;
+  metaKeys(channel: number): string[];
+  undo(channel: number, now: number): boolean;
+  redo(channel: number, now: number): boolean;
+  canUndo(channel: number): boolean;
+  canRedo(channel: number): boolean;
+  stopCapturing(channel: number): void;
+  clearUndo(channel: number): void;
+
+  text(channel: number): string;
+  slice(channel: number, from: number, to: number): string;
+  length(channel: number): number;
+  generation(channel: number): number;
+  site(channel: number): string | undefined;
+  authorAt(channel: number, at: number): string | undefined;
+  /** `after`: the anchor stays with the character on its right. */
+  anchorAt(channel: number, at: number, after: boolean): Uint8Array;
+  /** Throws for bytes that are no anchor. */
+  resolve(channel: number, anchor: Uint8Array): number;
+
+  vector(channel: number): Uint8Array;
+  /** What a peer at `since` lacks; the whole state without it. */
+  stateDiff(channel: number, since: Uint8Array | undefined): Uint8Array;
+  /** The same for another tab; nothing if it has everything. */
+  newsFor(channel: number, since: Uint8Array): Uint8Array | undefined;
+  applyState(channel: number, diff: Uint8Array, now: number): void;
+  /** Named figures, in order: liveUtf16, liveBytes, encodedBytes, runs, sites, depthMax, pendingDeletes. */
+  stats(channel: number): Float64Array;
+
+  /** Everything edited until now: seals it and returns a mark for `savedSince`. */
+  saveMark(channel: number, now: number): number;
+  /** Whether everything before `mark` has reached `level`. */
+  savedSince(channel: number, mark: number, level: string): boolean;
+
+  setPresence(channel: number, data: Uint8Array | undefined, now: number): void;
+}
+
+/** The full form of a document's name. Throws for one outside the limits. */
+export function documentName(name: string): string;
