@@ -1,6 +1,7 @@
 //! Where things are: the checkout, the build folder, the caches outside the checkout.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The root of the checkout this program was built from.
 pub(crate) fn root() -> PathBuf {
@@ -26,4 +27,16 @@ pub(crate) fn cache() -> PathBuf {
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+}
+
+static TARGET: OnceLock<Option<PathBuf>> = OnceLock::new();
+
+/// The build folder that this run chose for all its cargo commands; `None` leaves it to cargo.
+pub(crate) fn target() -> Option<&'static Path> {
+    TARGET.get()?.as_deref()
+}
+
+/// Chooses the build folder of all cargo commands of this run; only the first choice counts.
+pub(crate) fn choose_target(folder: Option<PathBuf>) {
+    TARGET.get_or_init(|| folder);
 }

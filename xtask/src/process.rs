@@ -1,8 +1,31 @@
-//! Running other programs.
+//! Running other programs: to their end, quietly, instead of this one, or supervised.
 
+mod supervise;
+
+pub(crate) use supervise::{Finished, Supervised, obey_signals};
+
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+
+use crate::paths;
+
+/// A cargo command on the project, with the build folder that [`paths::target`] names.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    cargo_of("cargo", arguments)
+}
+
+/// The same with a cargo other than the running one.
+pub(crate) fn cargo_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if let Some(folder) = paths::target() {
+        command.env("CARGO_TARGET_DIR", folder);
+    }
+    command
+}
 
 /// Runs a program to its end with this program's own output, and fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
@@ -21,6 +44,29 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
         bail!("`{}` failed ({}):\n{}", line(command), output.status, String::from_utf8_lossy(&both).trim_end());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a cargo build whose messages are JSON (`--message-format=json-render-diagnostics`) and returns those messages;
+/// what the compiler says goes to this program's own stderr.
+pub(crate) fn cargo_messages(command: &mut Command) -> anyhow::Result<Vec<serde_json::Value>> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{}`", line(command)))?;
+    if !output.status.success() {
+        bail!("`{}` failed ({})", line(command), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|message| serde_json::from_str(message).ok())
+        .collect())
+}
+
+/// Becomes the program: signals, terminal and exit status are then its own. Returns only when it cannot be started.
+pub(crate) fn become_program(command: &mut Command) -> anyhow::Error {
+    let line = line(command);
+    anyhow::Error::new(command.exec()).context(format!("cannot start `{line}`"))
 }
 
 /// Standard output of a program that is only asked something; `None` when it is missing or fails.

@@ -8,7 +8,7 @@ mod apt;
 mod tool;
 mod toolchain;
 
-pub(crate) use tool::Tool;
+pub(crate) use tool::{Tool, chromium};
 pub(crate) use toolchain::WasmToolchain;
 
 use anyhow::bail;

@@ -12,6 +12,11 @@ use sha2::{Digest, Sha256};
 /// Folders that are made, not written: never an input.
 const MADE: [&str; 7] = ["node_modules", "target", "dist", "pkg", "generated", ".vite", ".git"];
 
+/// Whether the last part of a path names a folder that is made, not written.
+pub(crate) fn is_made(path: &Path) -> bool {
+    path.file_name().is_some_and(|own| MADE.iter().any(|name| own == *name))
+}
+
 /// The inputs of one step.
 pub(crate) struct Inputs {
     hash: Sha256,
@@ -40,7 +45,7 @@ impl Inputs {
 
     fn add_path(&mut self, path: &Path) -> std::io::Result<()> {
         let relative = path.strip_prefix(&self.root).unwrap_or(path);
-        self.add_text(&relative.to_string_lossy().into_owned());
+        self.add_text(&relative.to_string_lossy());
         if path.is_dir() {
             let mut entries =
                 fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;

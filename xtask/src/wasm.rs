@@ -5,7 +5,7 @@
 //! `client-wasm/pkg`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -70,8 +70,7 @@ pub(crate) fn module(root: &Path, force: bool) -> anyhow::Result<()> {
     stamp.forget();
     std::fs::create_dir_all(&generated)?;
     process::run(
-        Command::new("cargo")
-            .args(["run", "--quiet", "--package", "xtask-bindings", "--"])
+        process::cargo(&["run", "--quiet", "--package", "xtask-bindings", "--"])
             .arg(&module)
             .arg(&generated)
             .arg(NAME)
@@ -113,21 +112,14 @@ fn compile(root: &Path, toolchain: WasmToolchain) -> anyhow::Result<PathBuf> {
     command
         .args(["--package", "selvedge-wasm", "--lib", "--profile", "wasm"])
         .arg("--message-format=json-render-diagnostics")
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
-    let output = command.output().with_context(|| format!("cannot start `{}`", process::line(&command)))?;
-    if !output.status.success() {
-        bail!("the module did not compile: `{}` ({})", process::line(&command), output.status);
-    }
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .current_dir(root);
+    process::cargo_messages(&mut command)?
+        .iter()
         .filter(|message| message["target"]["name"] == "selvedge_wasm")
-        .filter_map(|message| {
-            let files = message["filenames"].as_array()?.clone();
-            files.iter().filter_map(|file| file.as_str()).find(|file| file.ends_with(".wasm")).map(PathBuf::from)
-        })
-        .next_back()
+        .filter_map(|message| message["filenames"].as_array())
+        .flatten()
+        .filter_map(|file| file.as_str())
+        .find(|file| file.ends_with(".wasm"))
+        .map(PathBuf::from)
         .context("cargo named no module among what it built")
 }

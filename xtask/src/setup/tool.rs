@@ -35,9 +35,6 @@ impl Tool {
         [Tool::Rust, Tool::Rustfmt, Tool::Clippy, Tool::C, Tool::Wasm, Tool::Node, Tool::Npm, Tool::Chromium];
     /// What the npm package is built with.
     pub(crate) const FOR_PACKAGE: [Tool; 4] = [Tool::Rust, Tool::Wasm, Tool::Node, Tool::Npm];
-    /// What the demo is built with.
-    pub(crate) const FOR_DEMO: [Tool; 5] = [Tool::Rust, Tool::C, Tool::Wasm, Tool::Node, Tool::Npm];
-
     /// The tool for a person.
     pub(crate) fn name(self) -> &'static str {
         match self {

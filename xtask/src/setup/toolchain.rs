@@ -47,15 +47,10 @@ impl WasmToolchain {
     /// `cargo build` for the target; the variables hold for this one command and never reach a native build.
     pub(crate) fn cargo_build(self) -> Command {
         let mut command = match self {
-            WasmToolchain::Ordinary => {
-                let mut command = Command::new("cargo");
-                command.arg("build");
-                command
-            }
+            WasmToolchain::Ordinary => process::cargo(&["build"]),
             WasmToolchain::Debian => {
-                let mut command = Command::new(DEBIAN_CARGO);
+                let mut command = process::cargo_of(DEBIAN_CARGO, &["build", "-Zbuild-std=std,panic_abort"]);
                 command
-                    .args(["build", "-Zbuild-std=std,panic_abort"])
                     .env("RUSTC", DEBIAN_RUSTC)
                     // Debian's is a stable compiler; building the standard library is an unstable feature.
                     .env("RUSTC_BOOTSTRAP", "1")

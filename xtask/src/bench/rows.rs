@@ -1,0 +1,81 @@
+//! Rows of figures: printed, kept, read back.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) suite: String,
+    pub(super) case: String,
+    /// `selvedge`, or the name of what it is compared with.
+    pub(super) subject: String,
+    /// What was measured; one that ends in `_per_s` is better when greater, every other when smaller.
+    pub(super) figure: String,
+    pub(super) value: f64,
+    pub(super) unit: String,
+    pub(super) runs: u64,
+    /// Whether the result that was measured was also checked.
+    pub(super) verified: bool,
+}
+
+/// Prints the rows as a table.
+pub(super) fn print(rows: &[Row]) {
+    let width = |of: fn(&Row) -> &String| rows.iter().map(|row| of(row).len()).max().unwrap_or(0);
+    let (suite, case) = (width(|row| &row.suite), width(|row| &row.case));
+    let (subject, figure) = (width(|row| &row.subject), width(|row| &row.figure));
+    for row in rows {
+        println!(
+            "{:suite$}  {:case$}  {:subject$}  {:figure$}  {:>14.3} {}{}",
+            row.suite,
+            row.case,
+            row.subject,
+            row.figure,
+            row.value,
+            row.unit,
+            if row.verified { "" } else { "  NOT VERIFIED" },
+        );
+    }
+}
+
+/// Reads a file of rows.
+pub(super) fn read(file: &Path) -> anyhow::Result<Vec<Row>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not an array of rows", file.display()))
+}
+
+/// Appends rows to a file, which is made when it is not there.
+pub(super) fn append(file: &Path, rows: &[Row]) -> anyhow::Result<()> {
+    let mut all = if file.exists() { read(file)? } else { Vec::new() };
+    all.extend_from_slice(rows);
+    let text = serde_json::to_string_pretty(&all).context("cannot write rows as JSON")?;
+    std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Row, append, read};
+
+    #[test]
+    fn rows_are_appended() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("rows.json");
+        let row = Row {
+            suite: "engine".into(),
+            case: "append".into(),
+            subject: "selvedge".into(),
+            figure: "time_median".into(),
+            value: 1.5,
+            unit: "us".into(),
+            runs: 100,
+            verified: true,
+        };
+        append(&file, std::slice::from_ref(&row)).unwrap();
+        append(&file, std::slice::from_ref(&row)).unwrap();
+        assert_eq!(read(&file).unwrap(), [row.clone(), row]);
+        std::fs::write(&file, "{}").unwrap();
+        assert!(append(&file, &[]).is_err(), "what is there is never overwritten by mistake");
+    }
+}

@@ -1,0 +1,135 @@
+//! The test command: every suite of the project, cheap ones first, each announced, bounded and counted.
+//!
+//! A suite that fails does not stop the others. The last line printed is the sum over all suites.
+
+mod node;
+mod rust;
+mod suite;
+mod tally;
+mod tidy;
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::console::{human, say};
+use crate::setup::{self, Tool};
+use crate::{ci, paths, process};
+
+use suite::{SUITES, Suite, Workshop};
+use tally::Tally;
+
+/// What to test, and what to print about it.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run this suite only; may be given several times.
+    #[arg(long, value_name = "SUITE")]
+    only: Vec<String>,
+    /// List the suites and end.
+    #[arg(long)]
+    list: bool,
+    /// End with a table of what each suite took, beside its budget.
+    #[arg(long)]
+    times: bool,
+}
+
+/// One suite's outcome.
+struct Report {
+    suite: &'static Suite,
+    tally: Tally,
+    took: Duration,
+}
+
+/// Runs the suites.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    if options.list {
+        for suite in SUITES {
+            println!("{:8}  {}", suite.name, suite.what);
+        }
+        return Ok(());
+    }
+    let suites = choose(&options.only)?;
+    process::obey_signals()?;
+    let begin = Instant::now();
+    let root = paths::root();
+    let _hold = ci::hold_target(&root)?;
+    let mut needed: Vec<Tool> = Tool::ALL.to_vec();
+    needed.retain(|tool| suites.iter().any(|suite| suite.needs.contains(tool)));
+    let missing = setup::ensure(&needed);
+
+    let mut workshop = Workshop::new(root);
+    let mut reports = Vec::new();
+    for suite in suites {
+        say(suite.name, suite.what);
+        let started = Instant::now();
+        let tally = attempt(suite, &mut workshop, &missing);
+        let took = started.elapsed();
+        tell(suite, &tally, took);
+        reports.push(Report { suite, tally, took });
+    }
+    conclude(&reports, options.times, begin.elapsed())
+}
+
+fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
+    for name in only {
+        if !SUITES.iter().any(|suite| suite.name == name) {
+            let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+            bail!("--only {name}: there is no such suite; the suites are {}", names.join(", "));
+        }
+    }
+    Ok(SUITES.iter().filter(|suite| only.is_empty() || only.iter().any(|name| name == suite.name)).collect())
+}
+
+/// Runs one suite; whatever goes wrong is one more failure, and whatever is missing is named.
+fn attempt(suite: &Suite, workshop: &mut Workshop, missing: &[Tool]) -> Tally {
+    if let Some(tool) = suite.needs.iter().find(|tool| missing.contains(tool)) {
+        let what = format!("{}: {} is missing; {}", suite.name, tool.name(), tool.fix());
+        // On a machine that tests every change, an untested suite must not look like a tested one.
+        return if std::env::var_os("CI").is_some() { Tally::fail(what) } else { Tally::skip(what) };
+    }
+    match (suite.run)(workshop, suite) {
+        Ok(tally) if tally.total() == 0 => Tally::fail(format!("{}: ran no test", suite.name)),
+        Ok(tally) => tally,
+        Err(error) => Tally::fail(format!("{}: {error:#}", suite.name)),
+    }
+}
+
+fn tell(suite: &Suite, tally: &Tally, took: Duration) {
+    for failure in &tally.failures {
+        say("FAILED", failure);
+    }
+    for skip in &tally.skips {
+        say("skipped", skip);
+    }
+    let late =
+        if took > suite.budget { format!(", over its budget of {}", human(suite.budget)) } else { String::new() };
+    let Tally { passed, failed, skipped, .. } = tally;
+    say(suite.name, &format!("{passed} passed, {failed} failed, {skipped} skipped in {}{late}", human(took)));
+}
+
+fn conclude(reports: &[Report], times: bool, took: Duration) -> anyhow::Result<()> {
+    let mut sum = Tally::default();
+    for report in reports {
+        sum.add(report.tally.clone());
+    }
+    if times {
+        println!("\n{:8}  {:>12}  {:>12}  {:>7}", "suite", "took", "budget", "tests");
+        for Report { suite, tally, took } in reports {
+            println!("{:8}  {:>12}  {:>12}  {:>7}", suite.name, human(*took), human(suite.budget), tally.total());
+        }
+        println!("{:8}  {:>12}", "all", human(took));
+    }
+    if !sum.failures.is_empty() {
+        eprintln!();
+        for failure in &sum.failures {
+            say("FAILED", failure);
+        }
+    }
+    println!("\n{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+    if sum.failed > 0 {
+        // The counts above are the last words; the exit status says the rest.
+        std::process::exit(1);
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! The suites written in TypeScript and JavaScript.
+
+use std::process::Command;
+
+use crate::{demo, npm, wasm};
+
+use super::suite::{Suite, Workshop};
+use super::tally::Tally;
+
+/// The npm package: built, type-checked, tested.
+pub(super) fn package(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+    wasm::module(&workshop.root, false)?;
+    wasm::package(&workshop.root, false)?;
+    let mut sum = Tally::default();
+    for project in [wasm::PACKAGE, demo::WEB] {
+        npm::install(&workshop.root, project)?;
+        if npm::has_script(&workshop.root, project, "typecheck") {
+            let mut command = npm::script(&workshop.root, project, "typecheck");
+            sum.add(workshop.check(&format!("{project}: npm run typecheck"), suite, &mut command)?);
+        }
+        if npm::has_script(&workshop.root, project, "test") {
+            let mut command = npm::script(&workshop.root, project, "test");
+            sum.add(workshop.count_quietly(&format!("{project}: npm test"), suite, &mut command)?);
+        }
+    }
+    Ok(sum)
+}
+
+/// The demo in a real browser against a real relay.
+pub(super) fn browser(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+    workshop.built()?;
+    demo::site(&workshop.root)?;
+    npm::install(&workshop.root, demo::BROWSER)?;
+    let mut command = Command::new("node");
+    command.arg("run.mjs").current_dir(workshop.root.join(demo::BROWSER));
+    workshop.count("browser", suite, &mut command)
+}

@@ -1,0 +1,147 @@
+//! The suites written in Rust.
+//!
+//! Everything is compiled once, with one choice of features; the test programs are then run one by one, so that each is
+//! timed, bounded and counted by itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::process;
+
+use super::suite::{Suite, Workshop};
+use super::tally::Tally;
+
+/// Seeds of the simulator that the test command runs.
+const SIM_SEEDS: &str = "500";
+/// The crate of the whole-system tests.
+const SYSTEM: &str = "selvedge-tests";
+
+/// What cargo made of the workspace.
+pub(super) struct Built {
+    programs: Vec<(String, PathBuf)>,
+    tests: Vec<TestProgram>,
+}
+
+/// A compiled test program.
+struct TestProgram {
+    package: String,
+    /// The cargo target: a crate's own name, or a file in its `tests` folder.
+    target: String,
+    executable: PathBuf,
+    folder: PathBuf,
+}
+
+impl Built {
+    /// Compiles libraries, programs and tests of the whole workspace.
+    pub(super) fn make(root: &Path) -> anyhow::Result<Self> {
+        let mut command = process::cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]);
+        command.arg("--message-format=json-render-diagnostics").current_dir(root);
+        let mut built = Built { programs: Vec::new(), tests: Vec::new() };
+        for message in process::cargo_messages(&mut command)? {
+            built.note(&message);
+        }
+        built.tests.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
+        Ok(built)
+    }
+
+    fn note(&mut self, message: &serde_json::Value) -> Option<()> {
+        let executable = PathBuf::from(message["executable"].as_str()?);
+        let target = message["target"]["name"].as_str()?.to_owned();
+        if message["profile"]["test"].as_bool()? {
+            let folder = Path::new(message["manifest_path"].as_str()?).parent()?.to_path_buf();
+            let package = package_name(message["package_id"].as_str()?)?;
+            self.tests.push(TestProgram { package, target, executable, folder });
+        } else {
+            self.programs.push((target, executable));
+        }
+        Some(())
+    }
+
+    /// The compiled program of this name.
+    pub(super) fn program(&self, name: &str) -> Option<&Path> {
+        self.programs.iter().find(|(own, _)| own == name).map(|(_, executable)| executable.as_path())
+    }
+}
+
+impl TestProgram {
+    /// Whether it belongs to the suite `faults`: real processes, in view, with more time.
+    fn is_fault_test(&self) -> bool {
+        self.package == SYSTEM && self.target.starts_with("faults")
+    }
+
+    fn name(&self) -> String {
+        if self.target.replace('_', "-") == self.package {
+            self.package.clone()
+        } else {
+            format!("{} {}", self.package, self.target)
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.executable);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        command
+    }
+}
+
+/// The name in a package id such as `path+file:///somewhere/engine#selvedge-engine@0.1.0` or `...engine#0.1.0`.
+fn package_name(id: &str) -> Option<String> {
+    let (place, rest) = id.rsplit_once('#')?;
+    let name = match rest.split_once('@') {
+        Some((name, _)) => name,
+        None => place.rsplit('/').next()?,
+    };
+    Some(name.to_owned())
+}
+
+/// `cargo fmt --check`.
+pub(super) fn fmt(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+    let mut command = process::cargo(&["fmt", "--all", "--check", "--", "-l"]);
+    workshop.check("cargo fmt --all --check", suite, command.current_dir(&workshop.root))
+}
+
+/// `cargo clippy`, every warning a failure.
+pub(super) fn clippy(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+    let mut command = process::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+    workshop.check("cargo clippy", suite, command.current_dir(&workshop.root))
+}
+
+/// Compiles everything.
+pub(super) fn build(workshop: &mut Workshop, _suite: &Suite) -> anyhow::Result<Tally> {
+    workshop.built()?;
+    Ok(Tally::pass())
+}
+
+/// Every test program but the fault tests, then the examples in the documentation.
+pub(super) fn tests(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+    let built = workshop.built()?;
+    let mut sum = Tally::default();
+    for test in built.tests.iter().filter(|test| !test.is_fault_test()) {
+        sum.add(workshop.count_quietly(&test.name(), suite, &mut test.command())?);
+    }
+    let mut command = process::cargo(&["test", "--doc", "--workspace", "--quiet"]);
+    command.current_dir(&workshop.root);
+    sum.add(workshop.count_quietly("documentation examples", suite, &mut command)?);
+    Ok(sum)
+}
+
+/// Whole-system tests on real processes.
+pub(super) fn faults(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+    let built = workshop.built()?;
+    let mut sum = Tally::default();
+    for test in built.tests.iter().filter(|test| test.is_fault_test()) {
+        sum.add(workshop.count(&test.name(), suite, &mut test.command())?);
+    }
+    Ok(sum)
+}
+
+/// The simulator.
+pub(super) fn sim(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+    let program =
+        workshop.built()?.program("sim").context("the simulator's program `sim` was not built")?.to_path_buf();
+    let mut command = Command::new(program);
+    command.args(["--seeds", SIM_SEEDS]).current_dir(&workshop.root);
+    workshop.count("sim", suite, &mut command)
+}

@@ -1,0 +1,193 @@
+//! The suites, and what they share while they run.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::console::{human, say};
+use crate::process::{Finished, Supervised};
+use crate::setup::{self, Tool};
+
+use super::rust::Built;
+use super::tally::Tally;
+use super::{node, rust, tidy};
+
+/// A part of the test command.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    /// What it does, for the person who waits.
+    pub(crate) what: &'static str,
+    /// Tools without which it is skipped.
+    pub(crate) needs: &'static [Tool],
+    /// What it may take on two cores with everything compiled before; more is reported.
+    pub(crate) budget: Duration,
+    /// What it may take at all, everything compiled from nothing; then it is ended.
+    pub(crate) limit: Duration,
+    pub(crate) run: fn(&mut Workshop, &Suite) -> anyhow::Result<Tally>,
+}
+
+/// What the suites share: the checkout, and programs built once for all.
+pub(crate) struct Workshop {
+    pub(crate) root: PathBuf,
+    built: Option<Rc<Built>>,
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Every suite, in the order they run: what is likely to fail fast comes first.
+pub(crate) const SUITES: &[Suite] = &[
+    Suite {
+        name: "fmt",
+        what: "Rust sources are formatted",
+        needs: &[Tool::Rust, Tool::Rustfmt],
+        budget: seconds(10),
+        limit: seconds(60),
+        run: rust::fmt,
+    },
+    Suite {
+        name: "tidy",
+        what: "what must not be there is not: dependencies against the grain, leftovers, hosts, licences",
+        needs: &[Tool::Rust],
+        budget: seconds(10),
+        limit: seconds(60),
+        run: tidy::run,
+    },
+    Suite {
+        name: "build",
+        what: "compile every crate, program and test",
+        needs: &[Tool::Rust, Tool::C],
+        budget: seconds(90),
+        limit: seconds(1_500),
+        run: rust::build,
+    },
+    Suite {
+        name: "clippy",
+        what: "the linter has nothing to say about any target",
+        needs: &[Tool::Rust, Tool::Clippy, Tool::C],
+        budget: seconds(60),
+        limit: seconds(900),
+        run: rust::clippy,
+    },
+    Suite {
+        name: "rust",
+        what: "unit tests, properties, random histories, contracts, documentation examples",
+        needs: &[Tool::Rust, Tool::C],
+        budget: seconds(120),
+        limit: seconds(600),
+        run: rust::tests,
+    },
+    Suite {
+        name: "sim",
+        what: "500 seeds of the whole system simulated, with faults",
+        needs: &[Tool::Rust, Tool::C],
+        budget: seconds(120),
+        limit: seconds(600),
+        run: rust::sim,
+    },
+    Suite {
+        name: "faults",
+        what: "real relays killed and misused while clients type",
+        needs: &[Tool::Rust, Tool::C],
+        budget: seconds(90),
+        limit: seconds(600),
+        run: rust::faults,
+    },
+    Suite {
+        name: "package",
+        what: "the npm package: WebAssembly module, types, TypeScript tests",
+        needs: &Tool::FOR_PACKAGE,
+        budget: seconds(60),
+        limit: seconds(600),
+        run: node::package,
+    },
+    Suite {
+        name: "browser",
+        what: "the demo in headless Chromium against a real relay",
+        needs: &[Tool::Rust, Tool::C, Tool::Wasm, Tool::Node, Tool::Npm, Tool::Chromium],
+        budget: seconds(180),
+        limit: seconds(900),
+        run: node::browser,
+    },
+];
+
+impl Workshop {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Workshop { root, built: None }
+    }
+
+    /// The compiled programs and tests; compiles them if that has not been done yet.
+    pub(super) fn built(&mut self) -> anyhow::Result<Rc<Built>> {
+        if let Some(built) = &self.built {
+            return Ok(Rc::clone(built));
+        }
+        let built = Rc::new(Built::make(&self.root)?);
+        self.built = Some(Rc::clone(&built));
+        Ok(built)
+    }
+
+    /// Tells a test where the things are that it starts.
+    pub(super) fn equip(&self, command: &mut Command) {
+        command.env("RUST_BACKTRACE", "0");
+        command.env("SELVEDGE_WEB", self.root.join("web-demo/dist"));
+        if let Some(relay) = self.built.as_ref().and_then(|built| built.program("selvedge-relay")) {
+            command.env("SELVEDGE_RELAY_BIN", relay);
+        }
+        if let Some(browser) = setup::chromium() {
+            command.env("SELVEDGE_CHROMIUM", browser);
+        }
+    }
+
+    /// Runs a test program in view and counts what it reports.
+    pub(super) fn count(&self, what: &str, suite: &Suite, command: &mut Command) -> anyhow::Result<Tally> {
+        self.equip(command);
+        let supervised = Supervised { limit: suite.limit, show: true };
+        let finished = supervised.run(command)?;
+        Ok(judge(what, &finished))
+    }
+
+    /// The same with one line in view, and the whole output only when something failed.
+    pub(super) fn count_quietly(&self, what: &str, suite: &Suite, command: &mut Command) -> anyhow::Result<Tally> {
+        self.equip(command);
+        let supervised = Supervised { limit: suite.limit, show: false };
+        let finished = supervised.run(command)?;
+        let tally = judge(what, &finished);
+        if tally.failed > 0 {
+            eprint!("{}", finished.output);
+        }
+        if tally.total() > 0 {
+            say(suite.name, &format!("{what}: {} of {} in {}", tally.passed, tally.total(), human(finished.took)));
+        }
+        Ok(tally)
+    }
+
+    /// Runs a check that is one test: it passes when the program succeeds; its output is shown only when it does not.
+    pub(super) fn check(&self, what: &str, suite: &Suite, command: &mut Command) -> anyhow::Result<Tally> {
+        self.equip(command);
+        let supervised = Supervised { limit: suite.limit, show: false };
+        let finished = supervised.run(command)?;
+        if finished.succeeded() {
+            return Ok(Tally::pass());
+        }
+        eprint!("{}", finished.output);
+        say(suite.name, &format!("{what}: {}", finished.describe()));
+        Ok(Tally::fail(what))
+    }
+}
+
+/// The tally of a finished test program; one that failed without naming a failure has one all the same.
+pub(super) fn judge(what: &str, finished: &Finished) -> Tally {
+    let counted = Tally::read(&finished.output);
+    let mut tally = counted.clone().unwrap_or_default();
+    for failure in &mut tally.failures {
+        *failure = format!("{what}: {failure}");
+    }
+    if !finished.succeeded() && tally.failed == 0 {
+        tally.add(Tally::fail(format!("{what}: {}", finished.describe())));
+    } else if counted.is_none() {
+        tally.add(Tally::fail(format!("{what}: ended well but reported no test")));
+    }
+    tally
+}

@@ -1,0 +1,226 @@
+//! What cargo knows: crates and what they depend on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use super::licences;
+use crate::process;
+
+/// What each crate may stand on, of the project's own; any crate not named here may stand on all.
+const GRAIN: &[(&str, &[&str])] = &[
+    ("selvedge-engine", &[]),
+    ("selvedge-protocol", &["selvedge-engine"]),
+    ("selvedge-region", &["selvedge-engine", "selvedge-protocol"]),
+    ("selvedge-client", &["selvedge-engine", "selvedge-protocol"]),
+    ("selvedge-wasm", &["selvedge-engine", "selvedge-protocol"]),
+    ("selvedge-relay", &["selvedge-engine", "selvedge-protocol", "selvedge-region"]),
+    ("selvedge-replicator", &["selvedge-engine", "selvedge-protocol", "selvedge-region"]),
+    ("xtask", &[]),
+];
+
+/// Crates that take only instants and seeds they are given.
+const PURE: [&str; 2] = ["selvedge-engine", "selvedge-protocol"];
+/// What must not be below them.
+const IMPURE: &[&str] = &[
+    "async-std",
+    "chrono",
+    "fastrand",
+    "futures-executor",
+    "getrandom",
+    "mio",
+    "rand",
+    "smol",
+    "socket2",
+    "time",
+    "tokio",
+];
+
+/// The only place dependencies come from.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_members: BTreeSet<String>,
+    resolve: Resolve,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    version: String,
+    license: Option<String>,
+    license_file: Option<String>,
+    source: Option<String>,
+    manifest_path: String,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Edge>,
+}
+
+#[derive(Deserialize)]
+struct Edge {
+    pkg: String,
+    dep_kinds: Vec<EdgeKind>,
+}
+
+#[derive(Deserialize)]
+struct EdgeKind {
+    kind: Option<String>,
+}
+
+/// The workspace as cargo resolved it.
+pub(super) struct Workspace {
+    packages: BTreeMap<String, Package>,
+    members: BTreeSet<String>,
+    /// Package to the packages it is built with, tests aside.
+    edges: BTreeMap<String, Vec<String>>,
+}
+
+impl Workspace {
+    pub(super) fn read(root: &Path) -> anyhow::Result<Self> {
+        let mut command = process::cargo(&["metadata", "--format-version", "1"]);
+        let text = process::output(command.current_dir(root))?;
+        let metadata: Metadata = serde_json::from_str(&text).context("cargo metadata is not as expected")?;
+        let edges = metadata
+            .resolve
+            .nodes
+            .into_iter()
+            .map(|node| {
+                let normal = |edge: &Edge| edge.dep_kinds.iter().any(|kind| kind.kind.is_none());
+                let targets = node.deps.into_iter().filter(normal).map(|edge| edge.pkg).collect();
+                (node.id, targets)
+            })
+            .collect();
+        Ok(Workspace {
+            packages: metadata.packages.into_iter().map(|package| (package.id.clone(), package)).collect(),
+            members: metadata.workspace_members,
+            edges,
+        })
+    }
+
+    fn own(&self) -> impl Iterator<Item = &Package> {
+        self.members.iter().filter_map(|id| self.packages.get(id))
+    }
+
+    /// Dependencies between the project's crates that point the wrong way.
+    pub(super) fn against_the_grain(&self) -> Vec<String> {
+        let own: BTreeSet<&str> = self.own().map(|package| package.name.as_str()).collect();
+        let mut breaches = Vec::new();
+        for package in self.own() {
+            let Some((_, allowed)) = GRAIN.iter().find(|(name, _)| *name == package.name) else {
+                continue;
+            };
+            for dependency in &package.dependencies {
+                let development = dependency.kind.as_deref() == Some("dev");
+                let name = dependency.name.as_str();
+                if !development && own.contains(name) && !allowed.contains(&name) {
+                    breaches.push(format!("{} depends on {name}", package.name));
+                }
+            }
+        }
+        breaches
+    }
+
+    /// Impure crates below the pure ones.
+    pub(super) fn impure(&self) -> Vec<String> {
+        let mut breaches = Vec::new();
+        for package in self.own().filter(|package| PURE.contains(&package.name.as_str())) {
+            let below = self.below(&package.id);
+            let names = below.iter().filter_map(|id| self.packages.get(*id)).map(|package| package.name.as_str());
+            for name in names.filter(|name| IMPURE.contains(name)) {
+                breaches.push(format!("{} is built with {name}", package.name));
+            }
+        }
+        breaches
+    }
+
+    fn below<'a>(&'a self, id: &'a str) -> BTreeSet<&'a str> {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            for target in self.edges.get(id).into_iter().flatten() {
+                if seen.insert(target.as_str()) {
+                    open.push(target);
+                }
+            }
+        }
+        seen
+    }
+
+    /// Crates whose manifest goes its own way.
+    pub(super) fn deviants(&self) -> Vec<String> {
+        let mut breaches = Vec::new();
+        for package in self.own() {
+            if package.license.as_deref() != Some("MIT OR Apache-2.0") {
+                breaches.push(format!("{} is not under MIT OR Apache-2.0", package.name));
+            }
+            let manifest = std::fs::read_to_string(&package.manifest_path).unwrap_or_default();
+            for line in ["[lints]\nworkspace = true", "version.workspace = true", "rust-version.workspace = true"] {
+                if !manifest.contains(line) {
+                    breaches.push(format!("{} has no `{}`", package.manifest_path, line.replace('\n', " ")));
+                }
+            }
+        }
+        breaches
+    }
+
+    /// Dependencies that are neither the project's nor from the registry.
+    pub(super) fn foreign_sources(&self) -> Vec<String> {
+        self.packages
+            .values()
+            .filter(|package| match &package.source {
+                Some(source) => source != REGISTRY,
+                None => !self.members.contains(&package.id),
+            })
+            .map(|package| format!("{} {} comes from {:?}", package.name, package.version, package.source))
+            .collect()
+    }
+
+    /// Versions of wasm-bindgen and of the library that writes its bindings, unless they are one.
+    pub(super) fn binding_versions(&self) -> Vec<String> {
+        let versions: BTreeSet<&str> = self
+            .packages
+            .values()
+            .filter(|package| ["wasm-bindgen", "wasm-bindgen-cli-support"].contains(&package.name.as_str()))
+            .map(|package| package.version.as_str())
+            .collect();
+        if versions.len() == 1 {
+            return Vec::new();
+        }
+        vec![format!("found {versions:?}")]
+    }
+
+    /// Packages under licences that `deny.toml` does not allow.
+    pub(super) fn licences(&self, root: &Path) -> anyhow::Result<Vec<String>> {
+        let allowed = licences::allowed(root)?;
+        Ok(self
+            .packages
+            .values()
+            .filter(|package| match (&package.license, &package.license_file) {
+                (Some(expression), _) => !licences::permits(expression, &allowed),
+                (None, Some(_)) | (None, None) => true,
+            })
+            .map(|package| format!("{} {}: {:?}", package.name, package.version, package.license))
+            .collect())
+    }
+}
