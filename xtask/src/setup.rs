@@ -17,13 +17,13 @@ use crate::console::say;
 
 /// Checks every tool and prints how each one stands.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let missing = ensure(&Tool::ALL);
-    for tool in Tool::ALL {
-        if let Some(found) = tool.find() {
+    let standing = settle(&Tool::ALL);
+    for (tool, found) in &standing {
+        if let Some(found) = found {
             say("found", &format!("{}: {found}", tool.name()));
         }
     }
-    report(&missing)
+    report(&absent(&standing))
 }
 
 /// Checks the named tools, installs those that are missing where it can, and fails with every fix for the rest.
@@ -33,26 +33,56 @@ pub(crate) fn require(tools: &[Tool]) -> anyhow::Result<()> {
 
 /// Checks the named tools, installs those that are missing where it can, and returns those that still are.
 pub(crate) fn ensure(tools: &[Tool]) -> Vec<Tool> {
-    let absent = |tools: &[Tool]| -> Vec<Tool> { tools.iter().copied().filter(|tool| tool.find().is_none()).collect() };
-    let missing = absent(tools);
-    if missing.is_empty() {
-        return missing;
-    }
-    let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.packages()).copied().collect();
-    if !packages.is_empty() && apt::usable() {
+    absent(&settle(tools))
+}
+
+/// A tool, and what was found of it.
+type Standing = Vec<(Tool, Option<String>)>;
+
+fn settle(tools: &[Tool]) -> Standing {
+    let mut standing = look(tools);
+    let missing = absent(&standing);
+    if missing.iter().any(|tool| !tool.packages().is_empty()) && apt::usable() {
+        let packages: Vec<&str> = missing
+            .iter()
+            .filter(|tool| !tool.is_too_old_in(apt::version))
+            .flat_map(|tool| tool.packages())
+            .copied()
+            .collect();
         apt::install(&packages);
+        renew(&mut standing);
     }
-    let still = absent(&missing);
-    if still.contains(&Tool::Wasm) && toolchain::add_with_rustup() {
-        return absent(&still);
+    if absent(&standing).contains(&Tool::Wasm) && toolchain::add_with_rustup() {
+        renew(&mut standing);
     }
-    still
+    standing
+}
+
+/// Looks for all tools at once: each is a program to start, and some of them start slowly.
+fn look(tools: &[Tool]) -> Standing {
+    std::thread::scope(|scope| {
+        let looking: Vec<_> = tools.iter().map(|tool| (*tool, scope.spawn(|| tool.find()))).collect();
+        // One that panicked has found nothing.
+        looking.into_iter().map(|(tool, found)| (tool, found.join().unwrap_or_default())).collect()
+    })
+}
+
+fn renew(standing: &mut Standing) {
+    for (tool, found) in look(&absent(standing)) {
+        if let Some(entry) = standing.iter_mut().find(|(own, _)| *own == tool) {
+            entry.1 = found;
+        }
+    }
+}
+
+fn absent(standing: &Standing) -> Vec<Tool> {
+    standing.iter().filter(|(_, found)| found.is_none()).map(|(tool, _)| *tool).collect()
 }
 
 fn report(missing: &[Tool]) -> anyhow::Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let fixes: Vec<String> = missing.iter().map(|tool| format!("  {}: {}", tool.name(), tool.fix())).collect();
+    let fixes: Vec<String> = missing.iter().map(|tool| format!("{:11}{}: {}", "", tool.name(), tool.fix())).collect();
     bail!("missing, and could not be installed from here:\n{}", fixes.join("\n"));
 }

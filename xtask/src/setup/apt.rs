@@ -14,24 +14,38 @@ pub(super) fn usable() -> bool {
 ///
 /// What could not be installed is found missing afterwards: this only tries, and says what it tries.
 pub(super) fn install(packages: &[&str]) {
-    say("setup", &format!("installing with apt: {}", packages.join(" ")));
+    if packages.is_empty() {
+        return;
+    }
+    if packages.iter().all(|package| is_known(package)) && get(packages) {
+        return;
+    }
+    // The list of packages was never fetched, or is older than what the archive serves now.
+    say("setup", "apt-get update");
+    apt(&["update"]);
     if get(packages) {
         return;
     }
-    // The list of packages may never have been fetched, or be older than what the archive serves.
-    say("setup", "apt-get update, then once more");
-    apt(&["update"]);
-    if get(packages) || packages.len() == 1 {
-        return;
-    }
-    for package in packages {
-        if !get(&[package]) {
-            say("setup", &format!("apt could not install {package}"));
+    if packages.len() > 1 {
+        for package in packages {
+            get(&[package]);
         }
     }
 }
 
+/// Whether the list of packages has it.
+fn is_known(package: &str) -> bool {
+    version(package).is_some()
+}
+
+/// The version the archive offers.
+pub(super) fn version(package: &str) -> Option<String> {
+    let text = process::ask("apt-cache", &["show", "--no-all-versions", package])?;
+    text.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned)
+}
+
 fn get(packages: &[&str]) -> bool {
+    say("setup", &format!("installing with apt: {}", packages.join(" ")));
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(packages);
     apt(&arguments)

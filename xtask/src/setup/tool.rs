@@ -80,6 +80,12 @@ impl Tool {
         }
     }
 
+    /// Whether the archive is known to offer only a version that is too old, which would be installed in vain.
+    pub(super) fn is_too_old_in(self, version: impl Fn(&str) -> Option<String>) -> bool {
+        self == Tool::Node
+            && version("nodejs").and_then(|version| number(&version, 0)).is_some_and(|major| major < NODE_MAJOR_MIN)
+    }
+
     /// What a person does where this program can do nothing.
     pub(crate) fn fix(self) -> String {
         match self {
