@@ -74,7 +74,7 @@ export class Awareness extends Emitter<AwarenessEvents> {
     this.#replica = replica;
     replica.on("presence", (changes) => this.#presence(changes));
     replica.on("session", (session) => this.#sessionChanged(session));
-    replica.on("destroyed", () => this.destroy());
+    replica.on("leaving", () => this.destroy());
     replica.tabs?.onPresence((tab, session, json) => this.#tabPresence(tab, session, json), () => this.#toTabs());
   }
 

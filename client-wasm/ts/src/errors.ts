@@ -8,9 +8,14 @@ export type ErrorCode =
   | "closed"
   | "read-only"
   | "store"
+  | "stored-copy"
   | "wasm"
-  | "refused"
-  | "edit";
+  | "edit"
+  | "update"
+  | "presence-too-large"
+  | "too-many-documents"
+  | "already-open"
+  | "unexpected";
 
 /** Every error this package throws. Compare `code`, not the message; `retryable` says whether trying again can help. */
 export class SelvedgeError extends Error {
@@ -52,4 +57,26 @@ export function abortable<T>(
     stop = start((value) => settle(() => resolve(value)), (error) => settle(() => reject(error)));
     if (settled) stop();
   });
+}
+
+const FACADE_CODES: { readonly [code: string]: ErrorCode } = {
+  "bad-document": "bad-document",
+  "bad-argument": "bad-argument",
+  "not-open": "closed",
+  "read-only": "read-only",
+  "stored-copy": "stored-copy",
+  edit: "edit",
+  update: "update",
+  "presence-too-large": "presence-too-large",
+  "too-many-documents": "too-many-documents",
+  "already-open": "already-open",
+};
+
+/** What the facade threw (`code: sentence`) as this package's error. */
+export function facadeError(cause: unknown): SelvedgeError {
+  if (cause instanceof SelvedgeError) return cause;
+  const message = cause instanceof Error ? cause.message : String(cause);
+  const [, word = "", sentence = message] = /^([a-z-]+): (.*)$/s.exec(message) ?? [];
+  const code = FACADE_CODES[word];
+  return code ? new SelvedgeError(code, sentence, { cause, retryable: code === "read-only" }) : new SelvedgeError("unexpected", message, { cause });
 }

@@ -3,8 +3,8 @@
 import { Awareness } from "./awareness.js";
 import { anonymousPrincipal, devicePrincipal } from "./device.js";
 import { Doc } from "./doc.js";
-import { abortReason, SelvedgeError } from "./errors.js";
-import { Link, randomSeed, type TokenSource } from "./machine/link.js";
+import { abortReason, facadeError, SelvedgeError } from "./errors.js";
+import { instant, Link, randomSeed, type TokenSource } from "./machine/link.js";
 import { Replica } from "./machine/replica.js";
 import { watchPage } from "./page.js";
 import { RelayProvider } from "./provider/relay-provider.js";
@@ -143,7 +143,7 @@ function placeFor(document: string, relays: readonly string[], principal: string
   // In open mode the device's principal stands where a token would.
   const token: TokenSource = options.token ?? principal;
   const { Client } = facade();
-  const client = new Client([...relays], typeof token === "string" ? token : undefined, randomSeed(), CLIENT_NAME);
+  const client = new Client([...relays], typeof token === "string" ? token : undefined, randomSeed(), CLIENT_NAME, instant());
   const replicas = new Map<Replica, Awareness | null>();
   const link = new Link({
     client, token,
@@ -223,7 +223,7 @@ function documentName(name: string, tenant: string | undefined): string {
   try {
     return facade().documentName(full);
   } catch (cause) {
-    throw new SelvedgeError("bad-document", `"${full}" is no document name: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new SelvedgeError("bad-document", `"${full}" is no document name: ${facadeError(cause).message}`, { cause });
   }
 }
 

@@ -34,7 +34,7 @@ export function watchPage(link: Link, listener: PageListener): () => void {
   }, { signal });
   // The browser's word that a network came back ends the wait between attempts. Its word that one is gone is not taken:
   // it is often wrong, a relay may be on this machine, and the link notices by itself.
-  window.addEventListener("online", () => link.run((client, now) => client.networkChanged(now)), { signal });
+  window.addEventListener("online", () => link.networkChanged(), { signal });
   window.addEventListener("pagehide", (event) => listener.hidden(!event.persisted), { signal });
   window.addEventListener("pageshow", (event) => { if (event.persisted) listener.shown(); }, { signal });
   return () => {

@@ -15,7 +15,12 @@ export interface Pending {
   readonly ops: number;
   /** Bytes of the deltas that carry them. */
   readonly bytes: number;
+  /** Number of the last edit of this load that has reached the level with everything before it: compare {@link SaveState.edited}. */
+  readonly through: number;
 }
+
+/** Nothing waits. */
+export const NONE_PENDING: Pending = { ops: 0, bytes: 0, through: 0 };
 
 /** How safe this device's edits are, level by level. Acks never go back. */
 export interface SaveState {
@@ -27,6 +32,8 @@ export interface SaveState {
   readonly replicated: Pending;
   /** The highest level this deployment gives. Waiting for more waits for this. */
   readonly highest: SaveLevel;
+  /** Number of the latest edit of this load. */
+  readonly edited: number;
   /** Age of the oldest edit below the `highest` level, in milliseconds; 0 when there is none. */
   readonly oldestPendingMs: number;
   /** Why the device cannot keep edits (quota, private mode), or null while it can. */
@@ -53,9 +60,10 @@ export function lowerLevel(a: SaveLevel, b: SaveLevel): SaveLevel {
 
 /** The state of a document nobody has edited. */
 export const NOTHING_PENDING: SaveState = {
-  device: { ops: 0, bytes: 0 },
-  region: { ops: 0, bytes: 0 },
-  replicated: { ops: 0, bytes: 0 },
+  device: NONE_PENDING,
+  region: NONE_PENDING,
+  replicated: NONE_PENDING,
+  edited: 0,
   highest: "region",
   oldestPendingMs: 0,
   deviceError: null,

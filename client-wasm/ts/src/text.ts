@@ -117,12 +117,7 @@ export class SharedText {
   /** Where a position is now. */
   indexOf(position: Position): number {
     const anchor = anchorOf(position);
-    try {
-      return this.#replica.ask((client, channel) => client.resolve(channel, anchor));
-    } catch (cause) {
-      if (cause instanceof SelvedgeError) throw cause;
-      throw new SelvedgeError("bad-argument", "This is no position in a text.", { cause });
-    }
+    return this.#replica.ask((client, channel) => client.resolve(channel, anchor));
   }
 
   /** The site that wrote the character at `index`, or null at the end. */

@@ -70,9 +70,7 @@ export class UndoManager extends Emitter<UndoEvents> {
   #step(type: "undo" | "redo"): boolean {
     if (!this.#replica.writable || !(type === "undo" ? this.canUndo() : this.canRedo())) return false;
     this.stopCapturing();
-    const done = this.#replica.write((client, channel, now) => type === "undo" ? client.undo(channel, now) : client.redo(channel, now));
-    // The text is told before the caller goes on: editors show it at once.
-    this.#replica.link.pump();
+    const done = this.#replica.step(type);
     if (done) this.emit("stack-item-popped", { type });
     return done;
   }

@@ -1,12 +1,12 @@
 /** Turns the calls of one drain into a list of effects; executing them is the link's work. */
 
-import type { Pending, Rights, SaveLevel, Status } from "../status.js";
+import { NONE_PENDING, type Pending, type Rights, type SaveLevel, type Status } from "../status.js";
 import type { OutboxEntry, StoredState, StoreTransaction } from "../store/store.js";
 import type { TextPatch } from "../text-event.js";
 import type { Shell } from "../wasm/selvedge.js";
 
 /** Where a change of the text came from, as the machine knows it. */
-export type PatchOrigin = "remote" | "tab" | "restore" | "undo" | "echo";
+export type PatchOrigin = "remote" | "tab" | "restore" | "undo";
 
 /** Another session's presence; without data it left. */
 export interface PresenceChange {
@@ -20,6 +20,7 @@ export interface SavedCounts {
   readonly device: Pending;
   readonly region: Pending;
   readonly replicated: Pending;
+  readonly edited: number;
   readonly oldestPendingMs: number;
   readonly highest: SaveLevel;
 }
@@ -53,6 +54,7 @@ export type DocumentEffect =
   | { readonly kind: "rights"; readonly rights: Rights }
   | { readonly kind: "presence"; readonly changes: readonly PresenceChange[] }
   | { readonly kind: "refused"; readonly code: number; readonly message: string }
+  | { readonly kind: "store-failed"; readonly message: string }
   | { readonly kind: "synced" }
   | { readonly kind: "reset"; readonly generation: number; readonly previous: Uint8Array; readonly unsentOps: number }
   | { readonly kind: "closed"; readonly code: number; readonly reason: string };
@@ -68,6 +70,14 @@ export class Recorder implements Shell {
   #put: OutboxEntry[] = [];
   #delete: { site: string; first: number }[] = [];
   #state: StoredState | null = null;
+  readonly #levels: Record<SaveLevel, Pending> = { device: NONE_PENDING, region: NONE_PENDING, replicated: NONE_PENDING };
+
+  /** The patches recorded without a list to close them: those an edit owes its editor. */
+  takePatches(): TextPatch[] {
+    const patches = this.#patches;
+    this.#patches = [];
+    return patches;
+  }
 
   /** What was recorded since the last call, in order. */
   take(): Effect[] {
@@ -126,23 +136,12 @@ export class Recorder implements Shell {
     this.#document(channel, { kind: "meta" });
   }
 
-  saved(
-    channel: number,
-    deviceOps: number, deviceBytes: number,
-    regionOps: number, regionBytes: number,
-    replicatedOps: number, replicatedBytes: number,
-    oldestPendingMs: number, highest: string,
-  ): void {
-    this.#document(channel, {
-      kind: "saved",
-      counts: {
-        device: { ops: deviceOps, bytes: deviceBytes },
-        region: { ops: regionOps, bytes: regionBytes },
-        replicated: { ops: replicatedOps, bytes: replicatedBytes },
-        oldestPendingMs,
-        highest: highest as SaveLevel,
-      },
-    });
+  savedAt(level: string, ops: number, bytes: number, through: number): void {
+    this.#levels[level as SaveLevel] = { ops, bytes, through };
+  }
+
+  saved(channel: number, edited: number, oldestPendingMs: number, highest: string): void {
+    this.#document(channel, { kind: "saved", counts: { ...this.#levels, edited, oldestPendingMs, highest: highest as SaveLevel } });
   }
 
   status(channel: number, status: string): void {
@@ -181,6 +180,10 @@ export class Recorder implements Shell {
 
   refused(channel: number, code: number, message: string): void {
     this.#document(channel, { kind: "refused", code, message });
+  }
+
+  storeFailed(channel: number, message: string): void {
+    this.#document(channel, { kind: "store-failed", message });
   }
 
   reset(channel: number, generation: number, previous: Uint8Array, unsentOps: number): void {

@@ -4,7 +4,8 @@
  */
 
 import { guarded } from "../emitter.js";
-import { SelvedgeError } from "../errors.js";
+import { facadeError, SelvedgeError } from "../errors.js";
+import type { TextPatch } from "../text-event.js";
 import type { Transport, TransportConnection } from "../transport/transport.js";
 import type { Client, Restored } from "../wasm/selvedge.js";
 import { Recorder, type DocumentEffect, type Effect, type LinkEffect, type LinkInfo } from "./effects.js";
@@ -54,6 +55,7 @@ export class Link {
   #scheduled = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #current: LinkInfo | null = null;
+  #wanted = false;
   #over = false;
 
   constructor(options: LinkOptions) {
@@ -80,17 +82,26 @@ export class Link {
 
   /** Opens a document; `attach` gets its channel and returns its side of the link. */
   open(document: string, principal: string, store: boolean, restored: Restored | undefined, attach: (channel: number) => LinkedDocument): void {
-    const channel = this.#client.open(document, principal, randomSeed(), store, restored);
+    const channel = this.ask((client, now) => client.open(document, principal, randomSeed(), store, restored, now));
     this.#documents.set(channel, attach(channel));
     this.pumpSoon();
   }
 
-  /** Closes a document's channel. The last one takes the link with it. */
+  /** Whether a document's channel is on this link. */
+  has(channel: number): boolean {
+    return this.#documents.has(channel);
+  }
+
+  /** Closes a document at the relay and lets the machine finish with the store. */
+  leave(channel: number): void {
+    this.ask((client, now) => client.close(channel, now));
+    this.#drain();
+    this.#work(); // also from inside a pump: a page that goes away has no later
+  }
+
+  /** Lets go of a document. The last one takes the link with it. */
   close(channel: number): void {
-    if (!this.#documents.has(channel)) return;
-    this.run((client, now) => client.close(channel, now));
-    this.#documents.delete(channel);
-    if (this.#documents.size === 0) this.#end();
+    if (this.#documents.delete(channel) && this.#documents.size === 0) this.#end();
   }
 
   /** Calls the machine and does what it then wants. */
@@ -110,7 +121,28 @@ export class Link {
   /** Calls the machine for an answer alone. */
   ask<T>(call: (client: Client, now: number) => T): T {
     if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
-    return call(this.#client, instant());
+    try {
+      return call(this.#client, instant());
+    } catch (cause) {
+      throw facadeError(cause);
+    }
+  }
+
+  /** Connects, and stays connected. */
+  connect(): void {
+    this.#wanted = true;
+    this.run((client, now) => client.goOnline(now));
+  }
+
+  /** Disconnects, and stays so. */
+  disconnect(): void {
+    this.#wanted = false;
+    this.run((client, now) => client.goOffline(now));
+  }
+
+  /** The browser says there is a network again: what waits for its turn is tried at once. */
+  networkChanged(): void {
+    if (this.#wanted) this.run((client, now) => client.goOnline(now));
   }
 
   /** Tells a document the changes of its text that wait in the queue: an edit must not overtake them. */
@@ -122,10 +154,10 @@ export class Link {
     for (const effect of waiting) this.#execute(effect);
   }
 
-  /** Patches the last edit owes its editor. */
-  takeEcho(): Effect[] {
-    this.#client.takeEcho(this.#recorder);
-    return this.#recorder.take();
+  /** Patches the last edit, undo or redo owes its editor. */
+  takePatches(): TextPatch[] {
+    this.#client.takePatches(this.#recorder);
+    return this.#recorder.takePatches();
   }
 
   /** Pumps at the end of this task. */

@@ -34,6 +34,8 @@ export interface ReplicaEvents {
   /** The answer of the browser to being asked to keep this origin's data. */
   persisted(granted: boolean): void;
   storeFailed(error: StoreError): void;
+  /** The last moment at which presence can be told. */
+  leaving(): void;
   /** The replica is gone for good. */
   destroyed(): void;
 }
@@ -114,7 +116,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   get destroyed(): boolean { return this.#destroyed; }
   /** Whether edits are taken at present. */
   get writable(): boolean {
-    return !this.#destroyed && (this.#rights === "write" || this.#rights === "admin");
+    return !this.#destroyed && this.ask((client, channel) => client.mayEdit(channel));
   }
 
   /** Asks the machine about this document. */
@@ -143,19 +145,26 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     this.link.settle(this.#channel);
     this.emit("beforeEdit");
     this.transact(() => {
-      const echoes = this.#translated(() => this.link.edit((client, now) => LONE_SURROGATE.test(insert)
+      const echoes = this.link.edit((client, now) => LONE_SURROGATE.test(insert)
         ? client.editUtf16(this.#channel, at, remove, utf16Of(insert), now)
-        : client.edit(this.#channel, at, remove, insert, now)));
+        : client.edit(this.#channel, at, remove, insert, now));
       this.#transaction?.patches.push({ at, delete: remove, insert });
       if (echoes > 0) this.#echo();
     }, origin);
     this.#firstEdit();
   }
 
+  /** Takes a step back or forth; the text is told in the same call. Returns whether there was one. */
+  step(type: "undo" | "redo"): boolean {
+    const owed = this.write((client, channel, now) => client[type](channel, now));
+    if (owed > 0) this.#tell(this.link.takePatches(), "undo", "undo");
+    return owed > 0;
+  }
+
   /** Calls the machine for something that writes but is no text edit of the caller's. */
   write<T>(call: (client: Client, channel: number, now: number) => T): T {
     this.#mayWrite();
-    const result = this.#translated(() => this.link.edit((client, now) => call(client, this.#channel, now)));
+    const result = this.link.edit((client, now) => call(client, this.#channel, now));
     this.#firstEdit();
     return result;
   }
@@ -194,6 +203,8 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
         return this.emit("refused", effect.code, effect.message);
       case "synced":
         return this.emit("synced");
+      case "store-failed":
+        return this.storeTrouble(new StoreError("io", effect.message));
       case "reset":
         return this.emit("reset", { generation: effect.generation, previous: effect.previous, unsentOps: effect.unsentOps });
       case "closed":
@@ -212,25 +223,27 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     return this.#closing;
   }
 
-  /** Closes without waiting: the page goes away. */
+  /** Closes without waiting: the page goes away. What the device was given in time is written all the same. */
   closeNow(): void {
     if (this.#destroyed) return;
     this.#stopTabs?.();
-    this.link.close(this.#channel);
+    this.emit("leaving");
+    this.link.leave(this.#channel);
     this.#destroyed = true;
     this.emit("destroyed");
   }
 
   async #close(): Promise<void> {
-    if (this.#destroyed) return;
-    this.link.pump();
-    const deadline = performance.now() + CLOSE_MS_MAX;
-    while (this.#saved.device.ops > 0 && this.#saved.deviceError === null && performance.now() < deadline) {
-      if (this.#storing) await this.#storing;
-      await new Promise((resolve) => setTimeout(resolve, 5));
+    if (!this.#destroyed) {
+      this.closeNow();
+      const deadline = performance.now() + CLOSE_MS_MAX;
+      const open = (): boolean => this.link.ask((client) => client.isOpen(this.#channel));
+      while (open() && this.#saved.deviceError === null && performance.now() < deadline) {
+        await (this.#storing ?? new Promise((resolve) => setTimeout(resolve, 5)));
+      }
+      this.link.close(this.#channel);
     }
-    this.closeNow();
-    while (this.#storing) await this.#storing;
+    await this.#storing;
     await this.store?.close();
     this.tabs?.close();
     this.clearListeners();
@@ -253,7 +266,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
       this.#setDeviceError(error);
     }
     this.#storing = null;
-    if (!this.#destroyed) this.link.run(report);
+    if (this.link.has(this.#channel)) this.link.run(report);
   }
 
   /** Says that the device keeps less than it should. */
@@ -279,15 +292,13 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
 
   /** Tells the edit so far, then its correction, so that what follows counts from a text its author can have. */
   #echo(): void {
-    const effects = this.link.takeEcho();
+    const patches = this.link.takePatches();
     const transaction = this.#transaction;
     if (transaction && transaction.patches.length > 0) {
       this.#tell(transaction.patches, transaction.by, transaction.origin);
       transaction.patches = [];
     }
-    for (const effect of effects) {
-      if ("channel" in effect && effect.effect.kind === "patch") this.#tell(effect.effect.patches, "echo", "echo");
-    }
+    this.#tell(patches, "echo", "echo");
   }
 
   /** Every listener hears of every change in the order they happened, also of those a listener makes. */
@@ -305,15 +316,6 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   #mayWrite(): void {
     if (this.#destroyed) throw new SelvedgeError("closed", `The document ${this.document} is closed.`);
     if (!this.writable) throw new SelvedgeError("read-only", `You may not change ${this.document}.`);
-  }
-
-  #translated<T>(call: () => T): T {
-    try {
-      return call();
-    } catch (cause) {
-      if (cause instanceof SelvedgeError) throw cause;
-      throw new SelvedgeError("edit", cause instanceof Error ? cause.message : String(cause), { cause });
-    }
   }
 
   #firstEdit(): void {

@@ -5,7 +5,10 @@ import { MalformedError, Reader } from "./reader.js";
 /** Highest contiguous counter per site. */
 export type VersionVector = ReadonlyMap<bigint, bigint>;
 
-/** Reads a vector: varint count, then per site (ascending) its number and counter as varints. */
+/**
+ * Reads a vector: varint count, then per site in ascending order the difference to the site before (the first in full,
+ * later ones less 1) and its counter, all varints.
+ */
 export function decodeVector(bytes: Uint8Array): VersionVector {
   const reader = new Reader(bytes);
   const vector = readVector(reader);
@@ -18,14 +21,34 @@ export function readVector(reader: Reader): VersionVector {
   const count = reader.count();
   if (count * 2 > reader.left) throw new MalformedError("more sites than bytes");
   const vector = new Map<bigint, bigint>();
-  let before = -1n;
+  let next = 0n;
   for (let i = 0; i < count; i++) {
-    const site = reader.varint();
-    if (site <= before) throw new MalformedError("sites are not in order");
-    before = site;
-    vector.set(site, reader.varint());
+    const site = next + reader.varint();
+    const counter = reader.varint();
+    if (site >= 1n << 64n || counter === 0n) throw new MalformedError("no site, or no counter");
+    vector.set(site, counter);
+    next = site + 1n;
   }
   return vector;
+}
+
+/** Writes what {@link decodeVector} reads. */
+export function encodeVector(vector: VersionVector): Uint8Array {
+  const bytes: number[] = [];
+  const varint = (value: bigint): void => {
+    for (let rest = value; ; rest >>= 7n) {
+      if (rest < 0x80n) return void bytes.push(Number(rest));
+      bytes.push(Number(rest & 0x7fn) | 0x80);
+    }
+  };
+  varint(BigInt(vector.size));
+  let next = 0n;
+  for (const [site, counter] of [...vector].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    varint(site - next);
+    varint(counter);
+    next = site + 1n;
+  }
+  return Uint8Array.from(bytes);
 }
 
 /** Whether `a` has seen everything `b` has. */

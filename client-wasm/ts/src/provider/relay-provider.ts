@@ -40,8 +40,7 @@ export class RelayProvider extends Emitter<RelayEvents> {
     const watch = new ReconcileWatch(replica, (event) => this.emit("reconciled", event));
     replica.on("status", (status) => {
       this.emit("status", { status, link: this.link });
-      if (status === "offline" || status === "connecting" || status === "syncing" || status === "closed") this.#setSynced(false);
-      if (status === "connected" || status === "readonly") this.#setSynced(true);
+      this.#setSynced(status === "connected" || status === "readonly");
       watch.status(status);
     });
     replica.on("saved", (state) => this.emit("saved", state));
@@ -77,12 +76,12 @@ export class RelayProvider extends Emitter<RelayEvents> {
 
   /** Connects, and stays connected. Documents of one page with the same relays and token share their connection. */
   connect(): void {
-    this.#replica.link.run((client, now) => client.goOnline(now));
+    this.#replica.link.connect();
   }
 
   /** Goes offline until {@link connect}. Editing goes on. */
   disconnect(): void {
-    this.#replica.link.run((client, now) => client.goOffline(now));
+    this.#replica.link.disconnect();
   }
 
   /** Resolves once everything the relay had is here. */
@@ -98,16 +97,24 @@ export class RelayProvider extends Emitter<RelayEvents> {
    * lower. Stays pending offline; editing meanwhile does not delay it.
    */
   whenSaved(level: SaveLevel = "region", signal?: AbortSignal): Promise<SaveState> {
-    const mark = this.#replica.run((client, channel, now) => client.saveMark(channel, now));
+    const edited = this.#replica.run((client, channel, now) => client.edited(channel, now));
     return abortable(signal, (resolve, reject) => {
-      const look = (): void => {
-        const { highest } = this.saved;
-        const wanted = lowerLevel(level, highest);
-        if (this.#replica.ask((client, channel) => client.savedSince(channel, mark, wanted))) resolve(this.saved);
+      const look = (saved: SaveState): void => {
+        if (saved[lowerLevel(level, saved.highest)].through >= edited) resolve(saved);
       };
-      look();
+      look(this.saved);
       return this.#until(reject, [this.#replica.on("saved", look)]);
     });
+  }
+
+  /** After `refused`: pushes the edits again, when rights came back. */
+  retryRefused(): void {
+    this.#replica.run((client, channel, now) => client.retryRefused(channel, now));
+  }
+
+  /** After `refused`: gives the edits up; the text becomes the relay's. */
+  discardRefused(): void {
+    this.#replica.run((client, channel, now) => client.discardRefused(channel, now));
   }
 
   /** Ends a wait with the document. */

@@ -31,13 +31,9 @@ export interface Shell {
 
   localDelta(channel: number, bytes: Uint8Array): void;
   metaChanged(channel: number): void;
-  saved(
-    channel: number,
-    deviceOps: number, deviceBytes: number,
-    regionOps: number, regionBytes: number,
-    replicatedOps: number, replicatedBytes: number,
-    oldestPendingMs: number, highest: string,
-  ): void;
+  savedAt(level: string, ops: number, bytes: number, through: number): void;
+  /** Closes the three levels begun by `savedAt`. */
+  saved(channel: number, edited: number, oldestPendingMs: number, highest: string): void;
   status(channel: number, status: string): void;
   rights(channel: number, rights: string): void;
 
@@ -51,6 +47,7 @@ export interface Shell {
   linkDown(): void;
   synced(channel: number): void;
   refused(channel: number, code: number, message: string): void;
+  storeFailed(channel: number, message: string): void;
   reset(channel: number, generation: number, previous: Uint8Array, unsentOps: number): void;
   closed(channel: number, code: number, reason: string): void;
 }
@@ -65,11 +62,11 @@ export class Restored {
 
 /** The protocol's client machine: one connection, many documents by channel. */
 export class Client {
-  constructor(endpoints: string[], token: string | undefined, seed: bigint, name: string);
+  constructor(endpoints: string[], token: string | undefined, seed: bigint, name: string, now: number);
   free(): void;
 
   /** Opens `document` on a new channel. Throws for a name outside the limits or a state that does not decode. */
-  open(document: string, principal: string, siteSeed: bigint, store: boolean, restored: Restored | undefined): number;
+  open(document: string, principal: string, siteSeed: bigint, store: boolean, restored: Restored | undefined, now: number): number;
   /** Closes the channel; says bye where it can. */
   close(channel: number, now: number): void;
 
@@ -81,8 +78,6 @@ export class Client {
 
   goOnline(now: number): void;
   goOffline(now: number): void;
-  /** A network came up: try at once what waits for its turn. */
-  networkChanged(now: number): void;
   setActive(active: boolean, now: number): void;
   provideToken(channel: number | undefined, token: string | undefined, now: number): void;
 
@@ -98,16 +93,18 @@ export class Client {
   /** A delta another tab stored, or one applied by hand. Returns false when one before it is missing. */
   applyFromTab(channel: number, delta: Uint8Array, now: number): boolean;
 
-  /** Replaces text; returns how many echo patches `takeEcho` has for the editor (normally 0). */
+  /** Replaces text; returns how many echo patches `takePatches` has for the editor (normally 0). */
   edit(channel: number, at: number, remove: number, insert: string, now: number): number;
   /** The same for text with lone surrogates. */
   editUtf16(channel: number, at: number, remove: number, insert: Uint16Array, now: number): number;
-  takeEcho(shell: Shell): void;
+  /** Tells the patches the last edit, undo or redo owes the editor, as `textPatch` calls. */
+  takePatches(shell: Shell): void;
   setMeta(channel: number, key: string, value: Uint8Array | undefined, now: number): void;
   meta(channel: number, key: string): Uint8Array | undefined;
   metaKeys(channel: number): string[];
-  undo(channel: number, now: number): boolean;
-  redo(channel: number, now: number): boolean;
+  /** Returns how many patches `takePatches` has. */
+  undo(channel: number, now: number): number;
+  redo(channel: number, now: number): number;
   canUndo(channel: number): boolean;
   canRedo(channel: number): boolean;
   stopCapturing(channel: number): void;
@@ -133,10 +130,16 @@ export class Client {
   /** Named figures, in order: liveUtf16, liveBytes, encodedBytes, runs, sites, depthMax, pendingDeletes. */
   stats(channel: number): Float64Array;
 
-  /** Everything edited until now: seals it and returns a mark for `savedSince`. */
-  saveMark(channel: number, now: number): number;
-  /** Whether everything before `mark` has reached `level`. */
-  savedSince(channel: number, mark: number, level: string): boolean;
+  /** Number of the latest edit of this load: a level whose `through` has reached it has everything made until now. */
+  edited(channel: number, now: number): number;
+  /** Whether edits are accepted now. */
+  mayEdit(channel: number): boolean;
+  /** Whether the channel is there: a closed one goes once its store is done. */
+  isOpen(channel: number): boolean;
+  /** Pushes again what was refused for good. */
+  retryRefused(channel: number, now: number): void;
+  /** Gives up what was refused for good. */
+  discardRefused(channel: number, now: number): void;
 
   setPresence(channel: number, data: Uint8Array | undefined, now: number): void;
 }

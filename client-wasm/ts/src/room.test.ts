@@ -1,0 +1,309 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { positionFromJSON, SelvedgeError, type TextEvent } from "./index.js";
+import { memoryRoom, Profile, until } from "./testing/rooms.js";
+
+describe("text", () => {
+  it("takes edits, answers in UTF-16 units, and tells what changed", async () => {
+    const { text } = await memoryRoom();
+    const events: TextEvent[] = [];
+    text.observe((event) => events.push(event));
+    text.insert(0, "Hello 😀!", "me");
+    text.replace(0, 5, "Bye");
+    assert.equal(text.toString(), "Bye 😀!");
+    assert.equal(text.length, 7);
+    assert.equal(text.slice(4, 6), "😀");
+    assert.deepEqual(events.map(({ by, origin, delta }) => ({ by, origin, delta })), [
+      { by: "local", origin: "me", delta: [{ insert: "Hello 😀!" }] },
+      { by: "local", origin: undefined, delta: [{ insert: "Bye" }, { delete: 5 }] },
+    ]);
+  });
+
+  it("tells a transaction as one change", async () => {
+    const { doc, text } = await memoryRoom();
+    const events: TextEvent[] = [];
+    text.observe((event) => events.push(event));
+    doc.transact(() => {
+      text.insert(0, "one three");
+      text.insert(4, "two ");
+    }, "origin");
+    assert.equal(events.length, 1);
+    assert.deepEqual(events[0]?.delta, [{ insert: "one two three" }]);
+    assert.equal(events[0]?.origin, "origin");
+  });
+
+  it("refuses a range outside the text, and changes nothing", async () => {
+    const { text } = await memoryRoom();
+    text.insert(0, "abc");
+    for (const [from, to] of [[-1, 0], [0, 4], [2, 1], [0.5, 1]] as const) {
+      assert.throws(() => text.replace(from, to, "x"), (error) => error instanceof SelvedgeError && error.code === "bad-argument");
+    }
+    assert.equal(text.toString(), "abc");
+  });
+
+  it("echoes what Unicode does not allow, after the edit", async () => {
+    const { text } = await memoryRoom();
+    let shown = "";
+    text.observe(({ changes }) => {
+      for (const { at, delete: remove, insert } of changes) shown = shown.slice(0, at) + insert + shown.slice(at + remove);
+    });
+    text.insert(0, "a\ud83db");
+    assert.equal(text.toString(), "a\ufffdb");
+    assert.equal(shown, "a\ufffdb");
+    text.insert(3, "😀");
+    text.delete(3, 1); // half of it
+    assert.equal(shown, text.toString());
+    assert.equal(Buffer.from(text.toString()).toString(), text.toString());
+  });
+
+  it("follows a whole new value by the smallest edits", async () => {
+    const { text } = await memoryRoom();
+    text.insert(0, "the quick fox");
+    const events: TextEvent[] = [];
+    text.observe((event) => events.push(event));
+    text.update("a quick dog");
+    assert.equal(text.toString(), "a quick dog");
+    assert.equal(events.length, 1);
+    assert.ok(events[0]?.changes.every(({ insert }) => insert.length <= 1));
+  });
+
+  it("takes Quill's deltas", async () => {
+    const { text } = await memoryRoom();
+    text.applyDelta([{ insert: "abcdef" }]);
+    text.applyDelta([{ retain: 2 }, { delete: 2 }, { insert: "X" }]);
+    assert.equal(text.toString(), "abXef");
+    assert.deepEqual(text.toDelta(), [{ insert: "abXef" }]);
+  });
+
+  it("keeps positions through edits, and when their neighbours are gone", async () => {
+    const { text } = await memoryRoom();
+    text.insert(0, "hello world");
+    const position = text.positionAt(6);
+    const copy = positionFromJSON(JSON.parse(JSON.stringify(position)) as string);
+    text.insert(0, ">> ");
+    assert.equal(text.indexOf(copy), 9);
+    text.delete(7, 4);
+    assert.equal(text.indexOf(copy), 7);
+    text.delete(0, text.length);
+    assert.equal(text.indexOf(copy), 0);
+    assert.throws(() => positionFromJSON("no position!"), SelvedgeError);
+  });
+
+  it("knows who wrote a character", async () => {
+    const { doc, text } = await memoryRoom();
+    assert.equal(doc.site, null);
+    text.insert(0, "abc");
+    assert.equal(text.authorAt(1)?.site, doc.site);
+    assert.equal(text.authorAt(3), null);
+  });
+
+  it("lets listeners edit: everybody hears everything in order", async () => {
+    const { text } = await memoryRoom();
+    const shown = ["", ""];
+    const follow = (i: number) => ({ changes }: TextEvent): void => {
+      for (const { at, delete: remove, insert } of changes) shown[i] = (shown[i] ?? "").slice(0, at) + insert + (shown[i] ?? "").slice(at + remove);
+    };
+    text.observe(follow(0));
+    text.observe(() => { if (text.length < 3) text.insert(0, "x"); });
+    text.observe(follow(1));
+    text.insert(0, "a");
+    assert.deepEqual(shown, [text.toString(), text.toString()]);
+  });
+});
+
+describe("undo", () => {
+  it("takes back own steps alone", async () => {
+    const { text, undo } = await memoryRoom();
+    text.insert(0, "one");
+    undo.stopCapturing();
+    text.insert(3, " two");
+    assert.ok(undo.canUndo());
+    assert.ok(undo.undo());
+    assert.equal(text.toString(), "one");
+    assert.ok(undo.canRedo());
+    assert.ok(undo.redo());
+    assert.equal(text.toString(), "one two");
+    undo.undo();
+    undo.undo();
+    assert.equal(text.toString(), "");
+    assert.equal(undo.undo(), false);
+    undo.clear();
+    assert.equal(undo.canRedo(), false);
+  });
+
+  it("joins edits within the capture time", async () => {
+    const { text, undo } = await memoryRoom("notes", { captureTimeout: 10_000 });
+    for (const letter of "typed") text.insert(text.length, letter);
+    undo.undo();
+    assert.equal(text.toString(), "");
+  });
+
+  it("tells observers in the same call", async () => {
+    const { text, undo } = await memoryRoom();
+    text.insert(0, "abc");
+    const told: string[] = [];
+    text.observe(({ by }) => told.push(by));
+    undo.undo();
+    assert.deepEqual(told, ["undo"]);
+  });
+});
+
+describe("meta", () => {
+  it("keeps values, and tells", async () => {
+    const { doc: { meta } } = await memoryRoom();
+    let told = 0;
+    meta.observe(() => told++);
+    meta.set("title", "Notes");
+    meta.set("pages", { count: 3, open: [true, null] });
+    assert.equal(meta.get("title"), "Notes");
+    assert.deepEqual(meta.toJSON(), { title: "Notes", pages: { count: 3, open: [true, null] } });
+    meta.delete("title");
+    assert.equal(meta.get("title"), undefined);
+    assert.deepEqual(meta.keys(), ["pages"]);
+    assert.ok(told >= 3);
+  });
+});
+
+describe("replicas", () => {
+  it("merge each other's states and updates, in any order and twice", async () => {
+    const [a, b] = [await memoryRoom(), await memoryRoom()];
+    const updates: Uint8Array[] = [];
+    a.doc.on("update", (update) => updates.push(update));
+    a.text.insert(0, "from a");
+    await until(() => updates.length > 0, "an update");
+    b.text.insert(0, "from b. ");
+    for (const update of [...updates, ...updates]) b.doc.applyUpdate(update);
+    a.doc.applyState(b.doc.encodeState(a.doc.encodeStateVector()));
+    a.doc.applyState(b.doc.encodeState());
+    assert.equal(a.text.toString(), b.text.toString());
+    assert.equal(a.text.length, "from a".length + "from b. ".length);
+    assert.deepEqual(a.doc.encodeStateVector(), b.doc.encodeStateVector());
+  });
+
+  it("refuse garbage and change nothing", async () => {
+    const { doc, text } = await memoryRoom();
+    text.insert(0, "abc");
+    assert.throws(() => doc.applyUpdate(Uint8Array.of(1, 2, 3)), SelvedgeError);
+    assert.throws(() => doc.applyState(Uint8Array.of(255, 255)), SelvedgeError);
+    assert.equal(text.toString(), "abc");
+  });
+
+  it("say how large they are", async () => {
+    const { doc, text } = await memoryRoom();
+    text.insert(0, "héllo");
+    const stats = doc.stats();
+    assert.equal(stats.liveUtf16, 5);
+    assert.equal(stats.liveBytes, 6);
+    assert.equal(stats.sites, 1);
+    assert.ok(stats.encodedBytes > 0 && stats.runs >= 1);
+  });
+});
+
+describe("the device", () => {
+  it("has the text at the next opening, and says when it is safe", async () => {
+    const profile = new Profile();
+    const first = await profile.open("notes");
+    first.text.insert(0, "kept");
+    await first.relay.whenSaved("device");
+    assert.equal(first.relay.saved.device.ops, 0);
+    await first.close();
+    const second = await profile.open("notes");
+    assert.equal(second.text.toString(), "kept");
+    assert.notEqual(second.doc.site, first.doc); // a new load writes under a new site
+    second.text.insert(4, " and more");
+    await second.close();
+    assert.equal((await profile.open("notes")).text.toString(), "kept and more");
+  });
+
+  it("keeps what was typed last although the room is closed at once", async () => {
+    const profile = new Profile();
+    const room = await profile.open("notes");
+    for (let i = 0; i < 200; i++) room.text.insert(room.text.length, `${i} `);
+    const text = room.text.toString();
+    await room.close();
+    assert.equal((await profile.open("notes")).text.toString(), text);
+  });
+
+  it("is not written by opening", async () => {
+    const profile = new Profile();
+    const room = await profile.open("notes");
+    room.text.insert(0, "text");
+    await room.close();
+    const before = await profile.contents();
+    for (let i = 0; i < 100; i++) await (await profile.open("notes")).close();
+    assert.equal(await profile.contents(), before);
+    const fresh = new Profile();
+    await (await fresh.open("notes")).close();
+    assert.doesNotMatch(await fresh.contents(), /anon:/);
+  });
+
+  it("keeps one anonymous principal", async () => {
+    const profile = new Profile();
+    const room = await profile.open("notes");
+    room.text.insert(0, "x");
+    await room.close();
+    const store = profile.store();
+    assert.match((await store.principal()) ?? "", /^anon:[0-9a-f]{32}$/);
+    await store.close();
+  });
+
+  it("that refuses storage is said, and the text still edited", async () => {
+    const broken = { open: () => { throw new DOMException("denied", "SecurityError"); } } as unknown as IDBFactory;
+    const { IndexedDbStore } = await import("./store/indexeddb.js");
+    const room = await memoryRoom("notes", { persist: new IndexedDbStore({ indexedDB: broken }) });
+    room.text.insert(0, "abc");
+    assert.equal(room.text.toString(), "abc");
+    assert.match(room.relay.saved.deviceError ?? "", /refuses storage/);
+  });
+});
+
+describe("tabs", () => {
+  it("share edits and presence without a relay, and one that opens later gets everything", async () => {
+    const profile = new Profile();
+    const a = await profile.open("shared", { crossTab: true });
+    const b = await profile.open("shared", { crossTab: true });
+    a.text.insert(0, "from a ");
+    await until(() => b.text.toString() === "from a ", "a's text in b");
+    b.text.insert(7, "from b");
+    await until(() => a.text.toString() === "from a from b", "b's text in a");
+    a.awareness.setLocalStateField("user", { name: "Ada" });
+    await until(() => [...b.awareness.getStates().values()].some(({ user }) => user?.name === "Ada"), "a's name in b");
+    const c = await profile.open("shared", { crossTab: true });
+    await until(() => c.text.toString() === "from a from b", "everything in c");
+    await until(() => c.awareness.getStates().size === 1, "a's name in c");
+    await a.close();
+    await until(() => b.awareness.getStates().size === 0, "a gone in b");
+    await Promise.all([b.close(), c.close()]);
+    assert.equal((await profile.open("shared")).text.toString(), "from a from b");
+  });
+});
+
+describe("open", () => {
+  it("refuses names outside the limits", async () => {
+    for (const name of ["", "a/b/c", "no spaces", "/x", "x".repeat(129)]) {
+      await assert.rejects(memoryRoom(name), (error) => error instanceof SelvedgeError && error.code === "bad-document", name);
+    }
+  });
+
+  it("adds the tenant to a bare name", async () => {
+    assert.equal((await memoryRoom("notes")).doc.name, "default/notes");
+    assert.equal((await memoryRoom("notes", { tenant: "acme" })).doc.name, "acme/notes");
+    assert.equal((await memoryRoom("acme/notes")).doc.name, "acme/notes");
+  });
+
+  it("can be aborted", async () => {
+    const reason = new Error("changed my mind");
+    await assert.rejects(memoryRoom("notes", { signal: AbortSignal.abort(reason) }), reason);
+  });
+
+  it("closes twice, and closed rooms say so", async () => {
+    const room = await memoryRoom();
+    const waiting = room.relay.whenSaved("region");
+    waiting.catch(() => undefined);
+    room.text.insert(0, "x");
+    const pending = room.relay.whenSaved("region");
+    await Promise.all([room.close(), room.close()]);
+    await assert.rejects(pending, (error) => error instanceof SelvedgeError && error.code === "closed");
+    assert.throws(() => room.text.insert(0, "y"), (error) => error instanceof SelvedgeError && error.code === "closed");
+  });
+});
