@@ -4,9 +4,10 @@ use crate::codec::{Reader, delta as codec};
 use crate::error::DecodeError;
 use crate::id::{COUNTER_END, DotRange, SiteId};
 use crate::limits::{
-    META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, PATH_BYTES_MAX, PATH_LEVELS_MAX,
+    META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, PATH_BYTES_MAX,
+    PATH_LEVELS_MAX,
 };
-use crate::op::{Direction, Op};
+use crate::op::Op;
 use crate::position::{group_bytes, k_bytes};
 
 /// What `site` did with its counters `first..=last`, in order (delta-state CRDTs: Almeida, Shoker, Baquero, 2018).
@@ -59,13 +60,20 @@ impl DeltaHeader {
 impl Delta {
     /// The counter of its last operation. O(b), b = bytes of text.
     pub fn last(&self) -> u64 {
-        let counters = self.ops.iter().fold(0_u64, |sum, op| sum.saturating_add(op.counters()));
+        let counters = self
+            .ops
+            .iter()
+            .fold(0_u64, |sum, op| sum.saturating_add(op.counters()));
         self.first.saturating_add(counters).saturating_sub(1)
     }
 
     /// What it covers.
     pub fn header(&self) -> DeltaHeader {
-        DeltaHeader { site: self.site, first: self.first, last: self.last() }
+        DeltaHeader {
+            site: self.site,
+            first: self.first,
+            last: self.last(),
+        }
     }
 
     /// Its durable bytes, which stand alone and are canonical: equal deltas have equal bytes, and no others decode.
@@ -98,7 +106,10 @@ impl Delta {
         }
         for op in &self.ops {
             let counters = op.counters();
-            let end = next.checked_add(counters).filter(|&end| end <= COUNTER_END).ok_or(DecodeError::Counter)?;
+            let end = next
+                .checked_add(counters)
+                .filter(|&end| end <= COUNTER_END)
+                .ok_or(DecodeError::Counter)?;
             validate_op(op, end - 1)?;
             next = end;
         }
@@ -114,33 +125,30 @@ impl Delta {
             if next > counter {
                 ops.push(op.clone());
             } else if end - 1 > counter {
-                ops.push(cut(op, counter + 1 - next));
+                ops.push(op.slice(counter + 1 - next, end - 1 - counter));
             }
             next = end;
         }
-        if ops.is_empty() { None } else { Some(Self { site: self.site, first: self.first.max(counter + 1), ops }) }
-    }
-}
-
-/// `op` without its `count` lowest counters.
-fn cut(op: &Op, count: u64) -> Op {
-    match op {
-        Op::Insert { parent, digit, direction, text } => {
-            let scalars = text.chars().count();
-            let text = match direction {
-                Direction::After => text.chars().skip(count as usize).collect(),
-                Direction::Before => text.chars().take(scalars - count as usize).collect(),
-            };
-            Op::Insert { parent: parent.clone(), digit: *digit, direction: *direction, text }
+        if ops.is_empty() {
+            None
+        } else {
+            Some(Self {
+                site: self.site,
+                first: self.first.max(counter + 1),
+                ops,
+            })
         }
-        Op::Void { length } => Op::Void { length: length - count },
-        Op::Delete { .. } | Op::Meta { .. } => op.clone(),
     }
 }
 
 fn validate_op(op: &Op, last: u64) -> Result<(), DecodeError> {
     match op {
-        Op::Insert { parent, digit, text, .. } => {
+        Op::Insert {
+            parent,
+            digit,
+            text,
+            ..
+        } => {
             if text.is_empty() || text.len() > OP_TEXT_BYTES_MAX {
                 return Err(DecodeError::Text);
             }
@@ -158,11 +166,23 @@ fn validate_op(op: &Op, last: u64) -> Result<(), DecodeError> {
             Ok(())
         }
         Op::Delete { ranges } => validate_ranges(ranges),
-        Op::Meta { key, value, lamport } => {
-            if key.len() > META_KEY_BYTES_MAX || value.as_ref().is_some_and(|value| value.len() > META_VALUE_BYTES_MAX) {
+        Op::Meta {
+            key,
+            value,
+            lamport,
+        } => {
+            if key.len() > META_KEY_BYTES_MAX
+                || value
+                    .as_ref()
+                    .is_some_and(|value| value.len() > META_VALUE_BYTES_MAX)
+            {
                 return Err(DecodeError::TooLarge);
             }
-            if *lamport == 0 || *lamport >= COUNTER_END { Err(DecodeError::Counter) } else { Ok(()) }
+            if *lamport == 0 || *lamport >= COUNTER_END {
+                Err(DecodeError::Counter)
+            } else {
+                Ok(())
+            }
         }
         Op::Void { length } => {
             if *length == 0 {
@@ -189,5 +209,9 @@ fn validate_ranges(ranges: &[DotRange]) -> Result<(), DecodeError> {
         let (a, b) = (pair[0], pair[1]);
         a.site < b.site || (a.site == b.site && a.last + 1 < b.first)
     });
-    if ordered { Ok(()) } else { Err(DecodeError::Order) }
+    if ordered {
+        Ok(())
+    } else {
+        Err(DecodeError::Order)
+    }
 }

@@ -1,14 +1,28 @@
-//! The document.
+//! The document: local edits to deltas, remote deltas to text patches.
+//!
+//! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
+//! delta, `restore` puts deleted or never-sent text back (undo, restamp).
+
+mod local;
+mod merge;
+mod remote;
+mod restore;
+mod unsealed;
+
 use core::ops::Range;
 
 use crate::anchor::{Anchor, Bias};
-use crate::delta::Delta;
-use crate::error::{ApplyError, DecodeError, EditError};
-use crate::id::SiteId;
+use crate::dots::DotSet;
+use crate::error::EditError;
+use crate::id::{COUNTER_END, DotRange, SiteId};
+use crate::meta::Meta;
 use crate::patch::TextPatch;
-use crate::state::StateDiff;
+use crate::sequence::{Measure, Sequence, Unit};
 use crate::stats::Stats;
 use crate::vector::VersionVector;
+use unsealed::Unsealed;
+
+pub(crate) use restore::{Change, RemovedRun, Reverted};
 
 /// How much of a delta was new.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,52 +38,297 @@ pub enum Outcome {
 /// What applying a delta did.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Applied {
-    /// For the editor.
+    /// What the editor must do, in order.
     pub patches: Vec<TextPatch>,
-    /// How much was new.
+    /// How much of the delta was new.
     pub outcome: Outcome,
 }
 
-/// One text and a small map `meta`, replicated.
-#[derive(Clone, Debug, Default)]
-pub struct Document {
-    vector: VersionVector,
+/// The identity of this load.
+#[derive(Clone, Copy, Debug)]
+struct Writer {
+    site: SiteId,
+    next: u64,
 }
 
-#[allow(unused_variables, missing_docs, clippy::missing_errors_doc)]
+/// One text and a small map `meta`, replicated.
+///
+/// State is the living runs, the version vector, `meta`, and pending deletes; two documents with equal vectors are
+/// equal. What was written here and is not sealed yet is part of all of them: seal before anything is shown to others.
+///
+/// ```
+/// use selvedge_engine::{Document, SiteId};
+///
+/// let (mut a, mut b) = (Document::new(), Document::new());
+/// a.begin_writing(SiteId::leased(0, 1), 1)?;
+/// b.begin_writing(SiteId::leased(0, 2), 1)?;
+/// a.replace(0, 0, "edge")?;
+/// for delta in a.seal() {
+///     b.apply(&delta)?;
+/// }
+/// a.replace(4, 0, " of cloth")?;
+/// b.replace(0, 0, "the ")?;
+/// for delta in a.seal() {
+///     b.apply(&delta)?;
+/// }
+/// for delta in b.seal() {
+///     a.apply(&delta)?;
+/// }
+/// assert_eq!(a.text(), "the edge of cloth");
+/// assert_eq!(a.text(), b.text());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Document {
+    pub(crate) sequence: Sequence,
+    pub(crate) vector: VersionVector,
+    /// Dots that were deleted before they arrived; none is covered by the vector.
+    pub(crate) pending: DotSet,
+    pub(crate) meta: Meta,
+    writer: Option<Writer>,
+    unsealed: Unsealed,
+}
+
 impl Document {
-    pub fn new() -> Self { Self::default() }
-    pub fn site(&self) -> Option<SiteId> { unimplemented!() }
-    /// The identity of this load: `next_counter` is one past what the document covers of `site`.
-    pub fn begin_writing(&mut self, site: SiteId, next_counter: u64) -> Result<(), EditError> { unimplemented!() }
-    pub fn replace(&mut self, at: usize, delete: usize, insert: &str) -> Result<Vec<TextPatch>, EditError> { unimplemented!() }
-    pub fn replace_utf16(&mut self, at: usize, delete: usize, insert: &[u16]) -> Result<Vec<TextPatch>, EditError> { unimplemented!() }
-    pub fn set_meta(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), EditError> { unimplemented!() }
-    pub fn meta(&self) -> impl Iterator<Item = (&str, &[u8])> + '_ { core::iter::empty() }
-    pub fn meta_value(&self, key: &str) -> Option<&[u8]> { unimplemented!() }
-    pub fn has_unsealed(&self) -> bool { unimplemented!() }
-    pub fn seal(&mut self) -> Vec<Delta> { unimplemented!() }
-    pub fn apply(&mut self, delta: &Delta) -> Result<Applied, ApplyError> { unimplemented!() }
-    pub fn apply_state(&mut self, diff: &StateDiff) -> Result<Vec<TextPatch>, ApplyError> { unimplemented!() }
-    pub fn state_diff(&self, since: &VersionVector) -> StateDiff { unimplemented!() }
-    pub fn snapshot(&self) -> Vec<u8> { unimplemented!() }
-    pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> { unimplemented!() }
-    pub fn vector(&self) -> &VersionVector { &self.vector }
-    pub fn text(&self) -> String { unimplemented!() }
-    pub fn slice_utf16(&self, range: Range<usize>) -> String { unimplemented!() }
-    pub fn len_utf16(&self) -> usize { unimplemented!() }
-    pub fn len_scalars(&self) -> usize { unimplemented!() }
-    pub fn len_bytes(&self) -> usize { unimplemented!() }
-    pub fn is_empty(&self) -> bool { unimplemented!() }
-    pub fn utf16_to_scalar(&self, utf16: usize) -> usize { unimplemented!() }
-    pub fn utf16_to_byte(&self, utf16: usize) -> usize { unimplemented!() }
-    pub fn scalar_to_utf16(&self, scalar: usize) -> usize { unimplemented!() }
-    pub fn byte_to_utf16(&self, byte: usize) -> usize { unimplemented!() }
-    pub fn anchor_at(&self, utf16: usize, bias: Bias) -> Anchor { unimplemented!() }
-    pub fn resolve(&self, anchor: &Anchor) -> usize { unimplemented!() }
-    /// Re-inserts never-sent text of an old site, at its recorded paths, under this document's site. The document must not hold these deltas.
-    pub fn restamp(&mut self, deltas: &[Delta]) -> Result<Vec<TextPatch>, EditError> { unimplemented!() }
-    pub fn author_at(&self, utf16: usize) -> Option<SiteId> { unimplemented!() }
-    pub fn stats(&self) -> Stats { unimplemented!() }
-    pub fn assert_invariants(&self) { unimplemented!() }
+    /// An empty document that knows nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The site it writes as, if [`begin_writing`](Self::begin_writing) was called.
+    pub fn site(&self) -> Option<SiteId> {
+        self.writer.map(|writer| writer.site)
+    }
+
+    /// Gives this load the identity it writes as. A new site begins at counter 1; one that is leased again goes on
+    /// behind the last counter it was given back with, once the document has come to that counter.
+    ///
+    /// # Errors
+    /// [`EditError::WrongCounter`] if `next_counter` does not follow what the document covers of the site;
+    /// [`EditError::Unsealed`] while edits of another site are not sealed.
+    pub fn begin_writing(&mut self, site: SiteId, next_counter: u64) -> Result<(), EditError> {
+        if !self.unsealed.is_empty() {
+            return Err(EditError::Unsealed);
+        }
+        let have = self.vector.get(site);
+        if next_counter != have + 1 || !site.is_valid() {
+            return Err(EditError::WrongCounter {
+                site,
+                have,
+                next: next_counter,
+            });
+        }
+        self.writer = Some(Writer {
+            site,
+            next: next_counter,
+        });
+        Ok(())
+    }
+
+    /// What it covers, its own unsealed edits included: seal before it is advertised.
+    pub fn vector(&self) -> &VersionVector {
+        &self.vector
+    }
+
+    /// The entries of `meta` in key order.
+    pub fn meta(&self) -> impl Iterator<Item = (&str, &[u8])> + '_ {
+        self.meta
+            .iter()
+            .filter_map(|(key, entry)| entry.value.as_deref().map(|value| (key, value)))
+    }
+
+    /// One entry of `meta`.
+    pub fn meta_value(&self, key: &str) -> Option<&[u8]> {
+        self.meta.get(key).and_then(|entry| entry.value.as_deref())
+    }
+
+    /// The whole text: O(n).
+    pub fn text(&self) -> String {
+        self.sequence.text()
+    }
+
+    /// The text of a range of UTF-16 positions, cut to the text; a character the range splits belongs to it whole.
+    pub fn slice_utf16(&self, range: Range<usize>) -> String {
+        let end = range.end.min(self.len_utf16());
+        let start = range.start.min(end);
+        let from = self.measure_before(Unit::Utf16, start);
+        let to = self.measure_before(Unit::Utf16, end);
+        let to = if (to.utf16 as usize) < end {
+            self.measure_before(Unit::Scalars, to.scalars as usize + 1)
+        } else {
+            to
+        };
+        self.sequence.slice(from, to)
+    }
+
+    /// Length in UTF-16 units.
+    pub fn len_utf16(&self) -> usize {
+        self.sequence.measure().utf16 as usize
+    }
+
+    /// Length in Unicode scalars.
+    pub fn len_scalars(&self) -> usize {
+        self.sequence.measure().scalars as usize
+    }
+
+    /// Length in bytes of UTF-8.
+    pub fn len_bytes(&self) -> usize {
+        self.sequence.measure().bytes as usize
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.len_bytes() == 0
+    }
+
+    /// Scalars before a UTF-16 position: O(log n). A position inside a character counts as the one before it, one
+    /// beyond the text as its end; so do the conversions below.
+    pub fn utf16_to_scalar(&self, utf16: usize) -> usize {
+        self.measure_before(Unit::Utf16, utf16).scalars as usize
+    }
+
+    /// UTF-8 bytes before a UTF-16 position.
+    pub fn utf16_to_byte(&self, utf16: usize) -> usize {
+        self.measure_before(Unit::Utf16, utf16).bytes as usize
+    }
+
+    /// UTF-16 units before a scalar.
+    pub fn scalar_to_utf16(&self, scalar: usize) -> usize {
+        self.measure_before(Unit::Scalars, scalar).utf16 as usize
+    }
+
+    /// UTF-16 units before a byte position.
+    pub fn byte_to_utf16(&self, byte: usize) -> usize {
+        self.measure_before(Unit::Bytes, byte).utf16 as usize
+    }
+
+    /// The lengths before a position, rounded down to a character and cut to the text.
+    pub(crate) fn measure_before(&self, unit: Unit, offset: usize) -> Measure {
+        let whole = self.sequence.measure();
+        if offset >= whole.get(unit) as usize {
+            return whole;
+        }
+        self.sequence.find(unit, offset as u32).1
+    }
+
+    /// Who wrote the character at a UTF-16 position: O(log n). `None` beyond the text.
+    pub fn author_at(&self, utf16: usize) -> Option<SiteId> {
+        let atom = self.sequence.gap(self.place_at(utf16)?).right?;
+        Some(self.sequence.groups.site(atom.group))
+    }
+
+    fn place_at(&self, utf16: usize) -> Option<crate::sequence::Place> {
+        (utf16 <= self.len_utf16()).then(|| self.sequence.find(Unit::Utf16, utf16 as u32).0)
+    }
+
+    /// An anchor at a UTF-16 position (cut to the text) that holds on to the character on the side of `bias`; with none
+    /// there, to that end of the document.
+    pub fn anchor_at(&self, utf16: usize, bias: Bias) -> Anchor {
+        let place = self
+            .place_at(utf16.min(self.len_utf16()))
+            .expect("the position was cut to the text");
+        let gap = self.sequence.gap(place);
+        let atom = match bias {
+            Bias::Before => gap.left,
+            Bias::After => gap.right,
+        };
+        let path = atom
+            .map(|atom| self.sequence.groups.path(atom))
+            .unwrap_or_default();
+        Anchor { bias, path }
+    }
+
+    /// The UTF-16 position of an anchor now: beside its character, or where that stood if it is gone. O(log n), or
+    /// O(d log n) if it is gone.
+    pub fn resolve(&self, anchor: &Anchor) -> usize {
+        let Some(last) = anchor.path.last() else {
+            return match anchor.bias {
+                Bias::Before => 0,
+                Bias::After => self.len_utf16(),
+            };
+        };
+        let alive = self
+            .sequence
+            .first_live(last.site, last.dot().counter..last.dot().counter + 1);
+        if let Some((place, character)) = alive {
+            let before = self.sequence.before(place).utf16 as usize;
+            return match anchor.bias {
+                Bias::Before => before + character.utf16 as usize,
+                Bias::After => before,
+            };
+        }
+        self.sequence
+            .before(self.sequence.place_of_path(&anchor.path))
+            .utf16 as usize
+    }
+
+    /// Sizes: O(n).
+    pub fn stats(&self) -> Stats {
+        let measure = self.sequence.measure();
+        let mut stats = Stats {
+            scalars: measure.scalars as usize,
+            utf16: measure.utf16 as usize,
+            bytes: measure.bytes as usize,
+            groups: self.sequence.groups.len(),
+            sites: self.vector.len(),
+            pending_ranges: self.pending.len(),
+            meta_entries: self.meta.len(),
+            heap_bytes: self.sequence.heap_bytes()
+                + self.vector.len() * 16
+                + self.pending.len() * 40,
+            ..Stats::default()
+        };
+        let mut previous = None;
+        for (run, _) in self.sequence.runs() {
+            let depth = self.sequence.groups.depth(run.group);
+            stats.depth_max = stats.depth_max.max(depth);
+            stats.depth_sum += depth * run.measure.scalars as usize;
+            if previous.is_none_or(|previous: crate::sequence::Run| !previous.precedes(run.first()))
+            {
+                stats.runs += 1;
+            }
+            previous = Some(run);
+        }
+        stats
+    }
+
+    /// Checks everything that must always hold; for tests. O(n d).
+    ///
+    /// # Panics
+    /// If something does not hold.
+    pub fn assert_invariants(&self) {
+        self.sequence.assert_invariants();
+        for (run, _) in self.sequence.runs() {
+            let range = self.sequence.range(run);
+            assert!(
+                range.last <= self.vector.get(range.site),
+                "living dots are covered"
+            );
+        }
+        for range in self.pending.iter() {
+            assert!(
+                range.first > self.vector.get(range.site),
+                "pending dots are not covered"
+            );
+        }
+        if let Some(writer) = self.writer {
+            assert_eq!(
+                writer.next,
+                self.vector.get(writer.site) + 1,
+                "own edits are covered at once"
+            );
+        }
+    }
+
+    /// Forgets pending deletes that the vector covers now.
+    fn settle_pending(&mut self, site: SiteId) {
+        if !self.pending.is_empty() {
+            let last = self.vector.get(site).min(COUNTER_END - 1);
+            self.pending.remove(DotRange {
+                site,
+                first: 1,
+                last,
+            });
+        }
+    }
 }

@@ -1,0 +1,48 @@
+//! Packing of columns and text.
+
+use super::{Reader, Writer};
+use crate::error::DecodeError;
+
+/// Plain bytes for every packed one at most. What packs better is left as it is, so that a decoder's memory stays
+/// within a constant of its input.
+const RATIO_MAX: usize = 64;
+/// Shorter input is left as it is.
+const PACKED_BYTES_MIN: usize = 64;
+/// Effort of the compressor.
+const LEVEL: u8 = 6;
+
+const PLAIN: u8 = 0;
+const DEFLATE: u8 = 1;
+
+pub(crate) fn pack(bytes: &[u8], writer: &mut Writer) {
+    if bytes.len() >= PACKED_BYTES_MIN {
+        let packed = miniz_oxide::deflate::compress_to_vec(bytes, LEVEL);
+        if packed.len() < bytes.len() && bytes.len() <= packed.len() * RATIO_MAX {
+            writer.byte(DEFLATE);
+            writer.varint(bytes.len() as u64);
+            writer.blob(&packed);
+            return;
+        }
+    }
+    writer.byte(PLAIN);
+    writer.blob(bytes);
+}
+
+pub(crate) fn unpack(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
+    match reader.byte()? {
+        PLAIN => Ok(reader.blob()?.to_vec()),
+        DEFLATE => {
+            let length = usize::try_from(reader.varint()?).map_err(|_| DecodeError::TooLarge)?;
+            let packed = reader.blob()?;
+            if length > packed.len().saturating_mul(RATIO_MAX) {
+                return Err(DecodeError::TooLarge);
+            }
+            let bytes = miniz_oxide::inflate::decompress_to_vec_with_limit(packed, length);
+            bytes
+                .ok()
+                .filter(|bytes| bytes.len() == length)
+                .ok_or(DecodeError::NotCanonical)
+        }
+        _ => Err(DecodeError::Unsupported),
+    }
+}

@@ -1,0 +1,489 @@
+//! Local edits: positions in, operations of the open delta out.
+
+use super::unsealed::Tail;
+use super::{Change, Document, RemovedRun, Writer};
+use crate::delta::Delta;
+use crate::error::EditError;
+use crate::id::{COUNTER_END, Dot, DotRange};
+use crate::limits::{META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX};
+use crate::meta;
+use crate::op::{Direction, Op};
+use crate::patch::TextPatch;
+use crate::position::allocate::{Gap, Slot, between, extend};
+use crate::position::group::{Atom, GroupIndex};
+use crate::sequence::{Measure, Unit};
+
+/// UTF-16 unit that stands for a lone surrogate.
+const REPLACEMENT: u16 = 0xfffd;
+
+/// Where text goes that is allocated but not inserted yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Allocation {
+    Extend(GroupIndex, Direction),
+    New(Slot),
+}
+
+impl Document {
+    /// Replaces `delete` UTF-16 units at `at` by `insert`. The patches are the echo: what the editor must mend to show
+    /// what the document says, because the edit split a surrogate pair; normally none.
+    ///
+    /// O(log n + edit), n = runs; amortised O(1) while typing, but for the sums above the leaf.
+    ///
+    /// # Errors
+    /// [`EditError`]; then nothing was changed.
+    pub fn replace(
+        &mut self,
+        at: usize,
+        delete: usize,
+        insert: &str,
+    ) -> Result<Vec<TextPatch>, EditError> {
+        self.replace_captured(at, delete, insert, None)
+    }
+
+    /// As [`replace`](Self::replace), with text as an editor has it: lone surrogates become U+FFFD and are echoed.
+    ///
+    /// # Errors
+    /// [`EditError`]; then nothing was changed.
+    pub fn replace_utf16(
+        &mut self,
+        at: usize,
+        delete: usize,
+        insert: &[u16],
+    ) -> Result<Vec<TextPatch>, EditError> {
+        self.replace_utf16_captured(at, delete, insert, None)
+    }
+
+    pub(crate) fn replace_captured(
+        &mut self,
+        at: usize,
+        delete: usize,
+        insert: &str,
+        capture: Option<&mut Change>,
+    ) -> Result<Vec<TextPatch>, EditError> {
+        self.check_range(at, delete)?;
+        if self.splits_pair(at) || self.splits_pair(at + delete) {
+            let units: Vec<u16> = insert.encode_utf16().collect();
+            return self.mend(at, delete, &units, capture);
+        }
+        self.edit(at, delete, insert, capture)?;
+        Ok(Vec::new())
+    }
+
+    pub(crate) fn replace_utf16_captured(
+        &mut self,
+        at: usize,
+        delete: usize,
+        insert: &[u16],
+        capture: Option<&mut Change>,
+    ) -> Result<Vec<TextPatch>, EditError> {
+        self.check_range(at, delete)?;
+        let whole = !self.splits_pair(at) && !self.splits_pair(at + delete);
+        match String::from_utf16(insert) {
+            Ok(text) if whole => {
+                self.edit(at, delete, &text, capture)?;
+                Ok(Vec::new())
+            }
+            _ => self.mend(at, delete, insert, capture),
+        }
+    }
+
+    /// An edit whose text, together with the halves of pairs it leaves, is not well formed: the edit is widened to whole
+    /// characters, and each lone half becomes U+FFFD.
+    fn mend(
+        &mut self,
+        at: usize,
+        delete: usize,
+        insert: &[u16],
+        capture: Option<&mut Change>,
+    ) -> Result<Vec<TextPatch>, EditError> {
+        if delete == 0 && insert.is_empty() {
+            return Ok(Vec::new());
+        }
+        let end = at + delete;
+        let (mut start, mut stop) = (at, end);
+        let mut units = Vec::with_capacity(insert.len() + 2);
+        if self.splits_pair(at) {
+            start = at - 1;
+            units.push(self.unit_at(start));
+        }
+        units.extend_from_slice(insert);
+        if self.splits_pair(end) {
+            units.push(self.unit_at(end));
+            stop = end + 1;
+        }
+        let text = String::from_utf16_lossy(&units);
+        self.edit(start, stop - start, &text, capture)?;
+        Ok(echo(start, &units, &text))
+    }
+
+    fn check_range(&self, at: usize, delete: usize) -> Result<(), EditError> {
+        let length = self.len_utf16();
+        match at.checked_add(delete) {
+            Some(end) if end <= length => Ok(()),
+            _ => Err(EditError::OutOfRange { at, delete, length }),
+        }
+    }
+
+    fn splits_pair(&mut self, utf16: usize) -> bool {
+        let whole = self.sequence.measure();
+        whole.utf16 != whole.scalars && self.sequence.seek(utf16).1.utf16 as usize != utf16
+    }
+
+    fn unit_at(&self, utf16: usize) -> u16 {
+        let before = self.measure_before(Unit::Utf16, utf16);
+        let character = self.slice_utf16(utf16..utf16 + 1);
+        character
+            .encode_utf16()
+            .nth(utf16 - before.utf16 as usize)
+            .unwrap_or(REPLACEMENT)
+    }
+
+    /// The edit proper, at character boundaries. Allocates before it changes anything.
+    fn edit(
+        &mut self,
+        at: usize,
+        delete: usize,
+        insert: &str,
+        capture: Option<&mut Change>,
+    ) -> Result<(), EditError> {
+        if delete == 0 && insert.is_empty() {
+            return Ok(());
+        }
+        let inserted = u64::from(Measure::of(insert).scalars);
+        let writer = self.ready_writer(inserted + delete as u64 + 1)?;
+        if insert.is_empty() {
+            self.delete_at(at, delete, capture);
+            return Ok(());
+        }
+        let (place, _) = self.sequence.seek(at);
+        let mut gap = self.sequence.gap(place);
+        if delete > 0 {
+            let end = self.sequence.find(Unit::Utf16, (at + delete) as u32).0;
+            gap.right = self.sequence.gap(end).right;
+        }
+        let allocation = self
+            .allocate(gap, writer, inserted)
+            .ok_or(EditError::TooDeep)?;
+        // In the text the old goes before the new comes; in the delta the insert is first, so that its dots, which
+        // decide where it goes, do not depend on how many operations the delete takes.
+        let inserted = DotRange {
+            site: writer.site,
+            first: writer.next,
+            last: writer.next + inserted - 1,
+        };
+        self.advance_writer(inserted.last);
+        let (group, direction) = self.open_group(allocation, writer);
+        let mut capture = capture;
+        self.record_insert(group, direction, inserted, insert);
+        if delete > 0 {
+            self.delete_at(at, delete, capture.as_deref_mut());
+        }
+        let (place, _) = self.sequence.seek(at);
+        let first = first_atom(group, direction, inserted);
+        self.sequence.insert(place, first, insert);
+        self.sequence.groups.release(group);
+        if let Some(change) = capture {
+            change.inserted.insert(inserted);
+        }
+        Ok(())
+    }
+
+    /// The writer, with `counters` counters free of pending deletes ahead.
+    pub(super) fn ready_writer(&mut self, counters: u64) -> Result<Writer, EditError> {
+        let writer = self.writer.ok_or(EditError::NoSite)?;
+        if writer.next + counters >= COUNTER_END {
+            return Err(EditError::CountersExhausted);
+        }
+        if self.pending.is_empty() {
+            return Ok(writer);
+        }
+        self.skip_pending(writer, counters)
+    }
+
+    /// Somebody deleted dots this site has not written: only a hostile or broken replica does. They are covered unused,
+    /// so that every replica agrees.
+    fn skip_pending(&mut self, writer: Writer, counters: u64) -> Result<Writer, EditError> {
+        let mut next = writer.next;
+        loop {
+            let ahead = DotRange {
+                site: writer.site,
+                first: next,
+                last: next + counters - 1,
+            };
+            let Some(taken) = self.pending.first_within(ahead) else {
+                break;
+            };
+            let whole = self.pending.first_within(DotRange {
+                last: COUNTER_END - 1,
+                ..taken
+            });
+            next = whole.map_or(taken.last, |whole| whole.last) + 1;
+            if next + counters >= COUNTER_END {
+                return Err(EditError::CountersExhausted);
+            }
+        }
+        if next > writer.next {
+            self.unsealed.push(
+                writer.next,
+                Op::Void {
+                    length: next - writer.next,
+                },
+                None,
+            );
+            self.advance_writer(next - 1);
+        }
+        Ok(Writer { next, ..writer })
+    }
+
+    /// Counters up to `last` are used.
+    pub(super) fn advance_writer(&mut self, last: u64) {
+        let writer = self
+            .writer
+            .as_mut()
+            .expect("only a writer's counters are used");
+        writer.next = last + 1;
+        self.vector.advance(writer.site, last);
+        let site = writer.site;
+        self.settle_pending(site);
+    }
+
+    fn allocate(&self, gap: Gap, writer: Writer, counters: u64) -> Option<Allocation> {
+        let groups = &self.sequence.groups;
+        let (first, last) = (writer.next, writer.next + counters - 1);
+        match extend(groups, gap, writer.site, first, last) {
+            Some((group, direction)) => Some(Allocation::Extend(group, direction)),
+            None => between(groups, gap, Dot::new(writer.site, first), last).map(Allocation::New),
+        }
+    }
+
+    /// The group of an allocation, held by a reference that the caller releases.
+    pub(super) fn open_group(
+        &mut self,
+        allocation: Allocation,
+        writer: Writer,
+    ) -> (GroupIndex, Direction) {
+        let groups = &mut self.sequence.groups;
+        let (group, direction) = match allocation {
+            Allocation::Extend(group, direction) => (group, direction),
+            Allocation::New(Slot { parent, digit }) => {
+                (groups.intern(parent, digit, writer.site), Direction::After)
+            }
+        };
+        groups.retain(group);
+        (group, direction)
+    }
+
+    /// Adds inserts to the open delta: joined to the last, or in pieces of at most 16 KiB.
+    pub(super) fn record_insert(
+        &mut self,
+        group: GroupIndex,
+        direction: Direction,
+        dots: DotRange,
+        text: &str,
+    ) {
+        let tail = Tail { group, direction };
+        if self.unsealed.extend(tail, text) {
+            return;
+        }
+        let groups = &self.sequence.groups;
+        let (parent, digit) = (groups.path(groups.parent(group)), groups.digit(group));
+        let mut next = dots.first;
+        let mut push = |piece: &str| {
+            let op = Op::Insert {
+                parent: parent.clone(),
+                digit,
+                direction,
+                text: piece.to_owned(),
+            };
+            let first = next;
+            next += op.counters();
+            self.unsealed.push(first, op, Some(tail));
+        };
+        let pieces = pieces(text);
+        match direction {
+            Direction::After => pieces.for_each(&mut push),
+            // The last piece of the text has the lowest counters.
+            Direction::Before => pieces
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .for_each(&mut push),
+        }
+    }
+
+    fn delete_at(&mut self, at: usize, delete: usize, capture: Option<&mut Change>) {
+        let mut ranges = Vec::new();
+        let mut capture = capture;
+        let mut left = delete as u32;
+        while left > 0 {
+            let place = self.sequence.seek(at).0;
+            let place = self.sequence.forward(place);
+            let (run, rest) = self
+                .sequence
+                .rest_of_run(place)
+                .expect("the range is within the text");
+            let most = self.sequence.prefix_at(place, rest, Unit::Utf16, left);
+            if let Some(change) = capture.as_deref_mut() {
+                let text = self.sequence.text_at(place, most).to_owned();
+                let first = run.atom(place.spot.scalars);
+                let path = self.sequence.groups.path(first);
+                change.removed.push(RemovedRun { path, text });
+            }
+            left -= most.utf16;
+            ranges.push(self.sequence.remove(place, most).range);
+        }
+        if let Some(change) = capture {
+            change.settle();
+        }
+        self.record_delete(ranges);
+    }
+
+    /// Adds a delete of `ranges`, which are no longer in the text, to the open delta: what is not sealed yet becomes
+    /// void.
+    pub(super) fn record_delete(&mut self, ranges: Vec<DotRange>) {
+        let writer = self.writer.expect("only a writer deletes");
+        let unsealed = self.unsealed.first().unwrap_or(writer.next);
+        let mut sealed = Vec::new();
+        for range in ranges {
+            if range.site != writer.site || range.last < unsealed {
+                sealed.push(range);
+                continue;
+            }
+            if range.first < unsealed {
+                sealed.push(DotRange {
+                    last: unsealed - 1,
+                    ..range
+                });
+            }
+            self.unsealed.cancel(DotRange {
+                first: range.first.max(unsealed),
+                ..range
+            });
+        }
+        let mut next = writer.next;
+        if sealed.is_empty() {
+            self.unsealed.push(next, Op::Void { length: 1 }, None);
+            next += 1;
+        }
+        for ranges in normalised(sealed).chunks(OP_RANGES_MAX) {
+            self.unsealed.push(
+                next,
+                Op::Delete {
+                    ranges: ranges.to_vec(),
+                },
+                None,
+            );
+            next += 1;
+        }
+        self.advance_writer(next - 1);
+    }
+
+    /// Writes an entry of `meta`; `None` removes it.
+    ///
+    /// # Errors
+    /// [`EditError`]; then nothing was changed.
+    pub fn set_meta(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), EditError> {
+        let fits = key.len() <= META_KEY_BYTES_MAX
+            && value.is_none_or(|value| value.len() <= META_VALUE_BYTES_MAX);
+        if !fits {
+            return Err(EditError::MetaTooLarge);
+        }
+        let writer = self.ready_writer(1)?;
+        let lamport = self.meta.next_lamport();
+        let value = value.map(<[u8]>::to_vec);
+        self.meta.merge(
+            key,
+            meta::Entry {
+                lamport,
+                site: writer.site,
+                value: value.clone(),
+            },
+        );
+        self.unsealed.push(
+            writer.next,
+            Op::Meta {
+                key: key.to_owned(),
+                value,
+                lamport,
+            },
+            None,
+        );
+        self.advance_writer(writer.next);
+        Ok(())
+    }
+
+    /// Whether there is something to [`seal`](Self::seal).
+    pub fn has_unsealed(&self) -> bool {
+        !self.unsealed.is_empty()
+    }
+
+    /// Takes what was written since the last seal, as deltas of at most 32 KiB, in counter order. They are sent and kept
+    /// byte for byte from here on.
+    pub fn seal(&mut self) -> Vec<Delta> {
+        match self.writer {
+            Some(writer) => self.unsealed.seal(writer.site),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// The first character's identifier of text with these dots.
+pub(super) fn first_atom(group: GroupIndex, direction: Direction, dots: DotRange) -> Atom {
+    let k = match direction {
+        Direction::After => dots.first as i64,
+        Direction::Before => -(dots.last as i64),
+    };
+    Atom { group, k }
+}
+
+/// `text` in pieces of at most [`OP_TEXT_BYTES_MAX`], cut between characters.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    core::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut cut = rest.len().min(OP_TEXT_BYTES_MAX);
+        while !rest.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let (piece, tail) = rest.split_at(cut);
+        rest = tail;
+        Some(piece)
+    })
+}
+
+/// Ranges sorted, neighbours joined: they are disjoint to begin with.
+pub(super) fn normalised(mut ranges: Vec<DotRange>) -> Vec<DotRange> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, previous| {
+        let joins = next.site == previous.site && next.first == previous.last + 1;
+        if joins {
+            previous.last = next.last;
+        }
+        joins
+    });
+    ranges
+}
+
+/// Patches that turn `units`, which an editor shows from `at` on, into `text`: both have the same length.
+fn echo(at: usize, units: &[u16], text: &str) -> Vec<TextPatch> {
+    let mut patches: Vec<TextPatch> = Vec::new();
+    for (index, (shown, meant)) in units.iter().zip(text.encode_utf16()).enumerate() {
+        if *shown == meant {
+            continue;
+        }
+        match patches.last_mut() {
+            Some(last) if last.at + last.delete == at + index => {
+                last.delete += 1;
+                last.insert.push('\u{fffd}');
+            }
+            _ => patches.push(TextPatch {
+                at: at + index,
+                delete: 1,
+                insert: "\u{fffd}".to_owned(),
+            }),
+        }
+    }
+    patches
+}

@@ -1,0 +1,266 @@
+//! Whole states: diffs for peers, merging them, snapshots.
+
+use core::cmp::Ordering;
+
+use super::Document;
+use crate::codec::state as codec;
+use crate::dots::DotSet;
+use crate::error::{ApplyError, DecodeError};
+use crate::id::DotRange;
+use crate::patch::{PatchList, TextPatch};
+use crate::position::group::{Atom, GroupIndex, Groups};
+use crate::sequence::{Run, Sequence};
+use crate::state::{StateDiff, StateGroup, StateRun};
+use crate::vector::VersionVector;
+
+impl Document {
+    /// What a peer at vector `since` lacks; for the empty vector, everything. O(n), n = runs.
+    pub fn state_diff(&self, since: &VersionVector) -> StateDiff {
+        let mut builder = Builder::new(&self.sequence.groups);
+        let mut live = Vec::new();
+        for (run, text) in self.sequence.runs() {
+            let dots = self.sequence.range(run);
+            let known = since.get(dots.site);
+            if dots.first <= known {
+                live.push(DotRange {
+                    last: dots.last.min(known),
+                    ..dots
+                });
+            }
+            if dots.last > known {
+                builder.add_beyond(run, text, dots, known);
+            }
+        }
+        let mut vector = self.vector.clone();
+        vector.join(since);
+        StateDiff {
+            since: since.clone(),
+            vector,
+            groups: builder.groups,
+            runs: builder.runs,
+            text: builder.text,
+            live: live.into_iter().collect(),
+            pending: self.pending.clone(),
+            meta: self.meta.clone(),
+        }
+    }
+
+    /// Merges another document's state into this one: afterwards it covers both. Characters the other one knew and has
+    /// deleted go; what it does not know stays.
+    ///
+    /// O(n + r d log n), n = runs here, r = runs of the diff, d = depth.
+    ///
+    /// # Errors
+    /// [`ApplyError::NotReached`] if the diff is for a peer that knows what this document does not,
+    /// [`ApplyError::OwnSite`] if it brings counters of the site written here. Then nothing was changed.
+    pub fn apply_state(&mut self, diff: &StateDiff) -> Result<Vec<TextPatch>, ApplyError> {
+        if !self.vector.dominates(&diff.since) {
+            return Err(ApplyError::NotReached);
+        }
+        if let Some(writer) = self.writer
+            && diff.vector.get(writer.site) >= writer.next
+        {
+            return Err(ApplyError::OwnSite { site: writer.site });
+        }
+        self.unsealed.close_tail();
+        let mut patches = PatchList::default();
+        for range in self.gone_in(diff) {
+            self.remove_live(range, &mut patches, None);
+        }
+        self.add_runs_of(diff, &mut patches);
+        self.vector.join(&diff.vector);
+        let pending = core::mem::take(&mut self.pending);
+        for range in pending.iter().chain(diff.pending.iter()) {
+            self.apply_delete(range, &mut patches);
+        }
+        for (key, entry) in diff.meta.iter() {
+            self.meta.merge(key, entry.clone());
+        }
+        Ok(patches.finish())
+    }
+
+    /// The living dots here that the sender knew and no longer has.
+    fn gone_in(&self, diff: &StateDiff) -> Vec<DotRange> {
+        let mut kept: DotSet = diff.live.clone();
+        for run in &diff.runs {
+            kept.insert(diff.dots(*run));
+        }
+        let mut gone = Vec::new();
+        for (run, _) in self.sequence.runs() {
+            let dots = self.sequence.range(run);
+            let known = DotRange {
+                last: dots.last.min(diff.vector.get(dots.site)),
+                ..dots
+            };
+            if known.first <= known.last {
+                gone.extend(
+                    kept.divide(known)
+                        .into_iter()
+                        .filter(|part| !part.1)
+                        .map(|part| part.0),
+                );
+            }
+        }
+        gone
+    }
+
+    fn add_runs_of(&mut self, diff: &StateDiff, patches: &mut PatchList) {
+        let groups = intern_table(&mut self.sequence.groups, &diff.groups);
+        for &group in &groups {
+            self.sequence.groups.retain(group);
+        }
+        for (run, text) in diff.runs() {
+            let dots = diff.dots(run);
+            let have = self.vector.get(dots.site);
+            if dots.last <= have {
+                continue;
+            }
+            let new = DotRange {
+                first: dots.first.max(have + 1),
+                ..dots
+            };
+            let (skip, count) = beyond(run.first_k, dots, have);
+            let text = super::remote::scalars(text, skip, count);
+            let first = Atom {
+                group: groups[run.group as usize],
+                k: run.first_k + skip as i64,
+            };
+            self.integrate_undeleted(first, new, text, patches);
+        }
+        for &group in groups.iter().rev() {
+            self.sequence.groups.release(group);
+        }
+    }
+
+    /// The whole document, versioned and checksummed: a pure function of its state. Documents with equal vectors have
+    /// equal snapshots.
+    pub fn snapshot(&self) -> Vec<u8> {
+        codec::encode_snapshot(&self.state_diff(&VersionVector::new()))
+    }
+
+    /// Reads a snapshot. The document has no site to write as yet.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes.
+    pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let state = codec::decode_snapshot(bytes)?;
+        let mut groups = Groups::default();
+        let table = intern_table(&mut groups, &state.groups);
+        let runs = state.runs().map(|(run, text)| {
+            (
+                Atom {
+                    group: table[run.group as usize],
+                    k: run.first_k,
+                },
+                text,
+            )
+        });
+        let sequence = Sequence::from_runs(groups, runs);
+        let mut previous: Option<Run> = None;
+        for (run, _) in sequence.runs() {
+            if previous.is_some_and(|previous| {
+                sequence.groups.compare(previous.last(), run.first()) != Ordering::Less
+            }) {
+                return Err(DecodeError::Order);
+            }
+            previous = Some(run);
+        }
+        let StateDiff {
+            vector,
+            pending,
+            meta,
+            ..
+        } = state;
+        Ok(Self {
+            sequence,
+            vector,
+            pending,
+            meta,
+            ..Self::default()
+        })
+    }
+}
+
+/// The part of a run, whose dots are `dots`, beyond counter `known`: how many characters to skip, and how many it has.
+fn beyond(first_k: i64, dots: DotRange, known: u64) -> (usize, usize) {
+    let first = dots.first.max(known + 1);
+    let skip = if first_k > 0 { first - dots.first } else { 0 };
+    (skip as usize, (dots.last + 1 - first) as usize)
+}
+
+fn intern_table(groups: &mut Groups, table: &[StateGroup]) -> Vec<GroupIndex> {
+    let mut interned: Vec<GroupIndex> = Vec::with_capacity(table.len());
+    for group in table {
+        let parent = group.parent.map_or(Atom::ROOT, |(parent, k)| Atom {
+            group: interned[parent as usize],
+            k,
+        });
+        interned.push(groups.intern(parent, group.digit, group.site));
+    }
+    interned
+}
+
+/// Collects runs and the table of their groups.
+struct Builder<'a> {
+    source: &'a Groups,
+    /// Number in the table per group of the document.
+    numbers: Vec<Option<u32>>,
+    groups: Vec<StateGroup>,
+    runs: Vec<StateRun>,
+    text: String,
+}
+
+impl<'a> Builder<'a> {
+    fn new(source: &'a Groups) -> Self {
+        let numbers = vec![None; source.slots()];
+        Self {
+            source,
+            numbers,
+            groups: Vec::new(),
+            runs: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    fn add_beyond(&mut self, run: Run, text: &str, dots: DotRange, known: u64) {
+        let (skip, count) = beyond(run.first_k, dots, known);
+        let text = if count as u32 == run.measure.scalars {
+            text
+        } else {
+            super::remote::scalars(text, skip, count)
+        };
+        let group = self.number(run.group);
+        let first_k = run.first_k + skip as i64;
+        self.text.push_str(text);
+        let (scalars, bytes) = (count as u32, text.len() as u32);
+        match self.runs.last_mut() {
+            Some(last) if last.group == group && last.last_k() + 1 == first_k => {
+                last.scalars += scalars;
+                last.bytes += bytes;
+            }
+            _ => self.runs.push(StateRun {
+                group,
+                first_k,
+                scalars,
+                bytes,
+            }),
+        }
+    }
+
+    fn number(&mut self, group: GroupIndex) -> u32 {
+        if let Some(number) = self.numbers[group as usize] {
+            return number;
+        }
+        let above = self.source.parent(group);
+        // Depth is bounded by the levels of a path.
+        let parent = (above.group != 0).then(|| (self.number(above.group), above.k));
+        let number = self.groups.len() as u32;
+        self.groups.push(StateGroup {
+            parent,
+            digit: self.source.digit(group),
+            site: self.source.site(group),
+        });
+        self.numbers[group as usize] = Some(number);
+        number
+    }
+}

@@ -1,0 +1,261 @@
+//! Remote deltas: dots are checked first, so that any multiset of deltas in any order changes what it must and nothing
+//! else.
+
+use super::{Applied, Document, Outcome, RemovedRun};
+use crate::delta::Delta;
+use crate::error::ApplyError;
+use crate::id::{Dot, DotRange, SiteId};
+use crate::meta;
+use crate::op::{Direction, Op};
+use crate::patch::PatchList;
+use crate::position::group::Atom;
+use crate::position::{Digit, Path};
+use crate::sequence::{Measure, Place};
+
+impl Document {
+    /// Applies a delta of another site, or one of this site's from before. What is known of it is skipped; it is cut
+    /// where it becomes new.
+    ///
+    /// O(r d log n), r = runs and ranges of the delta, d = depth, n = runs of the document.
+    ///
+    /// # Errors
+    /// [`ApplyError::Gap`] if it starts beyond what is known of its site, [`ApplyError::OwnSite`] if it brings new
+    /// counters of the site written here, [`ApplyError::Invalid`] if it breaks the format. Then nothing was changed.
+    pub fn apply(&mut self, delta: &Delta) -> Result<Applied, ApplyError> {
+        delta.validate()?;
+        let header = delta.header();
+        let (site, have) = (delta.site, self.vector.get(delta.site));
+        if header.last <= have {
+            return Ok(Applied {
+                patches: Vec::new(),
+                outcome: Outcome::Known,
+            });
+        }
+        if header.first > have + 1 {
+            return Err(ApplyError::Gap { site, have });
+        }
+        if self.site() == Some(site) {
+            return Err(ApplyError::OwnSite { site });
+        }
+        self.unsealed.close_tail();
+        let mut patches = PatchList::default();
+        if header.first > have {
+            self.apply_ops(site, header.first, &delta.ops, &mut patches);
+            return Ok(Applied {
+                patches: patches.finish(),
+                outcome: Outcome::New,
+            });
+        }
+        if let Some(rest) = delta.after(have) {
+            self.apply_ops(site, rest.first, &rest.ops, &mut patches);
+        }
+        Ok(Applied {
+            patches: patches.finish(),
+            outcome: Outcome::Partly,
+        })
+    }
+
+    fn apply_ops(&mut self, site: SiteId, first: u64, ops: &[Op], patches: &mut PatchList) {
+        let mut first = first;
+        for op in ops {
+            let last = first + op.counters() - 1;
+            let dots = DotRange { site, first, last };
+            match op {
+                Op::Insert {
+                    parent,
+                    digit,
+                    direction,
+                    text,
+                } => {
+                    self.apply_insert(parent, *digit, *direction, dots, text, patches);
+                }
+                Op::Delete { ranges } => {
+                    for range in ranges {
+                        self.apply_delete(*range, patches);
+                    }
+                }
+                Op::Meta {
+                    key,
+                    value,
+                    lamport,
+                } => {
+                    self.meta.merge(
+                        key,
+                        meta::Entry {
+                            lamport: *lamport,
+                            site,
+                            value: value.clone(),
+                        },
+                    );
+                }
+                Op::Void { .. } => {}
+            }
+            self.vector.advance(site, last);
+            self.settle_pending(site);
+            first = last + 1;
+        }
+    }
+
+    fn apply_insert(
+        &mut self,
+        parent: &Path,
+        digit: Digit,
+        direction: Direction,
+        dots: DotRange,
+        text: &str,
+        patches: &mut PatchList,
+    ) {
+        let parent = self.sequence.groups.intern_path(parent);
+        let group = self.sequence.groups.intern(parent, digit, dots.site);
+        self.sequence.groups.retain(group);
+        let first = super::local::first_atom(group, direction, dots);
+        if self.pending.first_within(dots).is_none() {
+            self.integrate(first, text, patches);
+        } else {
+            self.integrate_undeleted(first, dots, text, patches);
+        }
+        self.sequence.groups.release(group);
+    }
+
+    /// Integrates those characters of a run whose deletes have not come before them.
+    pub(super) fn integrate_undeleted(
+        &mut self,
+        first: Atom,
+        dots: DotRange,
+        text: &str,
+        patches: &mut PatchList,
+    ) {
+        for (part, deleted) in self.pending.divide(dots) {
+            if deleted {
+                continue;
+            }
+            let offset = if first.k > 0 {
+                part.first - dots.first
+            } else {
+                dots.last - part.last
+            };
+            let part_text = scalars(text, offset as usize, (part.last - part.first + 1) as usize);
+            let atom = Atom {
+                k: first.k + offset as i64,
+                ..first
+            };
+            self.integrate(atom, part_text, patches);
+        }
+    }
+
+    /// Puts a run where it belongs, divided where the text has something between its characters. The caller holds its
+    /// group.
+    pub(super) fn integrate(&mut self, first: Atom, text: &str, patches: &mut PatchList) {
+        let (mut first, mut rest) = (first, text);
+        while !rest.is_empty() {
+            let place = self.place_for(first);
+            let scalars = Measure::of(rest).scalars as usize;
+            let fits = match self.sequence.gap(place).right {
+                Some(right) => self.sequence.groups.count_before(first, scalars, right),
+                None => scalars,
+            };
+            let (piece, tail) = if fits == scalars {
+                (rest, "")
+            } else {
+                rest.split_at(byte_of(rest, fits))
+            };
+            let at = self.sequence.before(place).utf16 as usize;
+            patches.insert(at, piece, Measure::of(piece).utf16 as usize);
+            self.sequence.insert(place, first, piece);
+            first.k += fits as i64;
+            rest = tail;
+        }
+    }
+
+    /// The place of a new character: most continue the run their site wrote last.
+    fn place_for(&self, atom: Atom) -> Place {
+        let site = self.sequence.groups.site(atom.group);
+        let continued = (atom.k > 1)
+            .then(|| {
+                self.sequence
+                    .place_of_dot(Dot::new(site, atom.k as u64 - 1))
+            })
+            .flatten();
+        if let Some(place) = continued.and_then(|place| {
+            self.sequence.after(
+                place,
+                Atom {
+                    k: atom.k - 1,
+                    ..atom
+                },
+            )
+        }) && self
+            .sequence
+            .gap(place)
+            .right
+            .is_none_or(|right| self.sequence.groups.compare(atom, right).is_lt())
+        {
+            return place;
+        }
+        self.sequence.place_of(atom)
+    }
+
+    /// Deletes what is known of a range, and remembers the rest.
+    pub(super) fn apply_delete(&mut self, range: DotRange, patches: &mut PatchList) {
+        let have = self.vector.get(range.site);
+        if range.first <= have {
+            self.remove_live(
+                DotRange {
+                    last: range.last.min(have),
+                    ..range
+                },
+                patches,
+                None,
+            );
+        }
+        if range.last > have {
+            self.pending.insert(DotRange {
+                first: range.first.max(have + 1),
+                ..range
+            });
+        }
+    }
+
+    /// Removes the living characters of a range; returns the dots that were removed.
+    pub(super) fn remove_live(
+        &mut self,
+        range: DotRange,
+        patches: &mut PatchList,
+        capture: Option<&mut Vec<RemovedRun>>,
+    ) -> Vec<DotRange> {
+        let mut capture = capture;
+        let mut removed = Vec::new();
+        let mut next = range.first;
+        while let Some((place, measure)) =
+            self.sequence.first_live(range.site, next..range.last + 1)
+        {
+            if let Some(runs) = capture.as_deref_mut()
+                && let Some((run, _)) = self.sequence.rest_of_run(place)
+            {
+                let path = self.sequence.groups.path(run.atom(place.spot.scalars));
+                runs.push(RemovedRun {
+                    path,
+                    text: self.sequence.text_at(place, measure).to_owned(),
+                });
+            }
+            let at = self.sequence.before(place).utf16 as usize;
+            patches.delete(at, measure.utf16 as usize);
+            let dots = self.sequence.remove(place, measure).range;
+            removed.push(dots);
+            next = dots.last + 1;
+        }
+        removed
+    }
+}
+
+/// `count` characters of `text` from the `skip`-th on.
+pub(super) fn scalars(text: &str, skip: usize, count: usize) -> &str {
+    let tail = &text[byte_of(text, skip)..];
+    &tail[..byte_of(tail, count)]
+}
+
+fn byte_of(text: &str, scalars: usize) -> usize {
+    text.char_indices()
+        .nth(scalars)
+        .map_or(text.len(), |(at, _)| at)
+}

@@ -1,0 +1,145 @@
+//! The open delta: what was written here since the last seal, joined as it comes.
+//!
+//! Typing extends the last insert. Deleting what is not sealed yet turns it into a void, so that it is never sent. Each
+//! edit still consumes its counters: a vector names one state, sealed or not.
+
+use crate::codec::delta::op_bytes_max;
+use crate::delta::Delta;
+use crate::id::{DotRange, SiteId};
+use crate::limits::{DELTA_BYTES_MAX, OP_TEXT_BYTES_MAX};
+use crate::op::{Direction, Op};
+use crate::position::group::GroupIndex;
+
+/// Bytes of a delta's header at most: kind, site, first, counters.
+const HEADER_BYTES_MAX: usize = 1 + 10 + 8 + 8;
+
+#[derive(Clone, Debug)]
+struct Entry {
+    first: u64,
+    op: Op,
+}
+
+/// The group and direction of the insert that typing may extend.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Tail {
+    pub(super) group: GroupIndex,
+    pub(super) direction: Direction,
+}
+
+/// Operations of one site with consecutive counters, not sealed yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsealed {
+    entries: Vec<Entry>,
+    /// Set only while its group certainly lives, since numbers of groups are used again.
+    tail: Option<Tail>,
+}
+
+impl Unsealed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds to the last insert if `tail` is its and there is room. Costs O(bytes of text).
+    pub(super) fn extend(&mut self, tail: Tail, more: &str) -> bool {
+        if self.tail != Some(tail) {
+            return false;
+        }
+        let Some(Entry {
+            op: Op::Insert { text, .. },
+            ..
+        }) = self.entries.last_mut()
+        else {
+            return false;
+        };
+        if text.len() + more.len() > OP_TEXT_BYTES_MAX {
+            return false;
+        }
+        match tail.direction {
+            Direction::After => text.push_str(more),
+            Direction::Before => text.insert_str(0, more),
+        }
+        true
+    }
+
+    /// Adds an operation; `tail` if it is an insert that may be extended.
+    pub(super) fn push(&mut self, first: u64, op: Op, tail: Option<Tail>) {
+        self.entries.push(Entry { first, op });
+        self.tail = tail;
+    }
+
+    /// What comes next does not extend what is there.
+    pub(super) fn close_tail(&mut self) {
+        self.tail = None;
+    }
+
+    /// The lowest counter not sealed yet.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.entries.first().map(|entry| entry.first)
+    }
+
+    /// Turns the characters of `range`, which are all in here, into voids.
+    pub(super) fn cancel(&mut self, range: DotRange) {
+        self.tail = None;
+        let from = self
+            .entries
+            .partition_point(|entry| entry.first <= range.first)
+            .saturating_sub(1);
+        let to = self
+            .entries
+            .partition_point(|entry| entry.first <= range.last);
+        let mut replaced = Vec::with_capacity(to - from + 2);
+        for Entry { first, op } in self.entries.drain(from..to) {
+            let last = first + op.counters() - 1;
+            let (start, end) = (range.first.max(first), range.last.min(last));
+            if start > first {
+                replaced.push(Entry {
+                    first,
+                    op: op.slice(0, start - first),
+                });
+            }
+            replaced.push(Entry {
+                first: start,
+                op: Op::Void {
+                    length: end - start + 1,
+                },
+            });
+            if end < last {
+                replaced.push(Entry {
+                    first: end + 1,
+                    op: op.slice(end + 1 - first, last - end),
+                });
+            }
+        }
+        self.entries.splice(from..from, replaced);
+    }
+
+    /// Takes everything as deltas of at most [`DELTA_BYTES_MAX`] each.
+    pub(super) fn seal(&mut self, site: SiteId) -> Vec<Delta> {
+        self.tail = None;
+        let mut deltas: Vec<Delta> = Vec::new();
+        let mut room = 0;
+        for Entry { first, op } in self.entries.drain(..) {
+            if let Op::Void { length } = op
+                && let Some(Op::Void { length: before }) =
+                    deltas.last_mut().and_then(|delta| delta.ops.last_mut())
+            {
+                *before += length;
+                continue;
+            }
+            let bytes = op_bytes_max(site, &op, first);
+            match deltas.last_mut() {
+                Some(delta) if bytes <= room => delta.ops.push(op),
+                _ => {
+                    room = DELTA_BYTES_MAX - HEADER_BYTES_MAX;
+                    deltas.push(Delta {
+                        site,
+                        first,
+                        ops: vec![op],
+                    });
+                }
+            }
+            room -= bytes;
+        }
+        deltas
+    }
+}

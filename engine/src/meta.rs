@@ -1,0 +1,116 @@
+//! The small map `meta`: last writer wins, by Lamport clock and site, never by wall time.
+
+use std::collections::BTreeMap;
+
+use crate::codec::{Reader, Writer};
+use crate::error::DecodeError;
+use crate::id::{COUNTER_END, SiteId};
+use crate::limits::{META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX};
+
+/// One write. The greater one wins; the value only decides between writes no honest site makes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Entry {
+    pub(crate) lamport: u64,
+    pub(crate) site: SiteId,
+    /// `None`: removed. The entry stays, to win over older writes.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// Keys and their winning writes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Meta {
+    entries: BTreeMap<String, Entry>,
+}
+
+impl Meta {
+    /// Takes a write in, if it wins.
+    pub(crate) fn merge(&mut self, key: &str, entry: Entry) {
+        match self.entries.get_mut(key) {
+            Some(present) => {
+                if *present < entry {
+                    *present = entry;
+                }
+            }
+            None => {
+                self.entries.insert(key.to_owned(), entry);
+            }
+        }
+    }
+
+    /// The Lamport time of the next write here.
+    pub(crate) fn next_lamport(&self) -> u64 {
+        let latest = self
+            .entries
+            .values()
+            .map(|entry| entry.lamport)
+            .max()
+            .unwrap_or(0);
+        (latest + 1).min(COUNTER_END - 1)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> + '_ {
+        self.entries
+            .iter()
+            .map(|(key, entry)| (key.as_str(), entry))
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// `count { key lamport site present [value] }*`, keys ascending.
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.varint(self.entries.len() as u64);
+        for (key, entry) in &self.entries {
+            writer.blob(key.as_bytes());
+            writer.varint(entry.lamport);
+            writer.varint(entry.site.get());
+            writer.byte(u8::from(entry.value.is_some()));
+            if let Some(value) = &entry.value {
+                writer.blob(value);
+            }
+        }
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut meta = Self::default();
+        for _ in 0..reader.count(4)? {
+            let key = core::str::from_utf8(reader.blob()?).map_err(|_| DecodeError::Text)?;
+            if key.len() > META_KEY_BYTES_MAX {
+                return Err(DecodeError::TooLarge);
+            }
+            if meta
+                .entries
+                .last_key_value()
+                .is_some_and(|(last, _)| last.as_str() >= key)
+            {
+                return Err(DecodeError::Order);
+            }
+            let (lamport, site) = (reader.counter()?, reader.site()?);
+            let value = match reader.byte()? {
+                0 => None,
+                1 => Some(reader.blob()?.to_vec()),
+                _ => return Err(DecodeError::NotCanonical),
+            };
+            if value
+                .as_ref()
+                .is_some_and(|value| value.len() > META_VALUE_BYTES_MAX)
+            {
+                return Err(DecodeError::TooLarge);
+            }
+            meta.entries.insert(
+                key.to_owned(),
+                Entry {
+                    lamport,
+                    site,
+                    value,
+                },
+            );
+        }
+        Ok(meta)
+    }
+}

@@ -1,0 +1,178 @@
+//! Leaves: a few runs and their text, side by side.
+
+use super::measure::{Measure, Unit, prefix};
+use crate::position::group::{Atom, GroupIndex};
+
+/// Runs of a leaf at most.
+pub(crate) const LEAF_RUNS_MAX: usize = 32;
+/// Bytes of text of a leaf at most. Moving half of it costs less than finding the leaf.
+pub(crate) const LEAF_BYTES_MAX: usize = 1024;
+
+/// Number of a leaf in its sequence.
+pub(crate) type LeafIndex = u32;
+
+/// No leaf, no node.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Characters of one group with consecutive k, stored together. Their text lies in the leaf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Run {
+    pub(crate) first_k: i64,
+    pub(crate) group: GroupIndex,
+    pub(crate) measure: Measure,
+}
+
+impl Run {
+    pub(crate) const fn first(self) -> Atom {
+        Atom {
+            group: self.group,
+            k: self.first_k,
+        }
+    }
+
+    pub(crate) const fn last(self) -> Atom {
+        self.atom(self.measure.scalars - 1)
+    }
+
+    pub(crate) const fn atom(self, offset: u32) -> Atom {
+        Atom {
+            group: self.group,
+            k: self.first_k + offset as i64,
+        }
+    }
+
+    /// The lowest counter among its dots: where it is indexed.
+    pub(crate) const fn low(self) -> u64 {
+        if self.first_k > 0 {
+            self.first_k as u64
+        } else {
+            self.last().k.unsigned_abs()
+        }
+    }
+
+    /// The highest counter among its dots.
+    pub(crate) const fn high(self) -> u64 {
+        self.low() + self.measure.scalars as u64 - 1
+    }
+
+    /// Whether `next` could be its tail.
+    pub(crate) fn precedes(self, next: Atom) -> bool {
+        self.group == next.group && self.last().k + 1 == next.k
+    }
+}
+
+/// A place between two characters of a leaf: `scalars` into `run`, never at its end (then it is 0 into the next one).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Spot {
+    pub(crate) run: usize,
+    pub(crate) scalars: u32,
+    /// Lengths of the leaf's text before it.
+    pub(crate) before: Measure,
+}
+
+/// A leaf of the tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub(crate) parent: u32,
+    pub(crate) previous: LeafIndex,
+    pub(crate) next: LeafIndex,
+    pub(crate) measure: Measure,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) text: String,
+}
+
+impl Leaf {
+    pub(crate) fn new() -> Self {
+        Self {
+            parent: NONE,
+            previous: NONE,
+            next: NONE,
+            measure: Measure::default(),
+            runs: Vec::new(),
+            text: String::new(),
+        }
+    }
+
+    /// The spot at `offset` units; before the character if the offset splits it.
+    pub(crate) fn spot(&self, unit: Unit, offset: u32) -> Spot {
+        let mut before = Measure::default();
+        for (index, run) in self.runs.iter().enumerate() {
+            let inside = offset - before.get(unit);
+            if inside < run.measure.get(unit) {
+                let start = before.bytes as usize;
+                let text = &self.text[start..start + run.measure.bytes as usize];
+                let cut = prefix(text, run.measure, unit, inside);
+                before += cut;
+                return Spot {
+                    run: index,
+                    scalars: cut.scalars,
+                    before,
+                };
+            }
+            before += run.measure;
+        }
+        self.end()
+    }
+
+    /// The spot before run `run`.
+    pub(crate) fn start_of(&self, run: usize) -> Spot {
+        let mut before = Measure::default();
+        for run in &self.runs[..run] {
+            before += run.measure;
+        }
+        Spot {
+            run,
+            scalars: 0,
+            before,
+        }
+    }
+
+    /// The spot `scalars` into run `run`; at its end the start of the next.
+    pub(crate) fn within(&self, run: usize, scalars: u32) -> Spot {
+        let mut spot = self.start_of(run);
+        if scalars == 0 {
+            return spot;
+        }
+        let whole = self.runs[run].measure;
+        if scalars == whole.scalars {
+            spot.before += whole;
+            spot.run += 1;
+            return spot;
+        }
+        let start = spot.before.bytes as usize;
+        spot.before += prefix(
+            &self.text[start..start + whole.bytes as usize],
+            whole,
+            Unit::Scalars,
+            scalars,
+        );
+        spot.scalars = scalars;
+        spot
+    }
+
+    pub(crate) const fn end(&self) -> Spot {
+        Spot {
+            run: self.runs.len(),
+            scalars: 0,
+            before: self.measure,
+        }
+    }
+
+    /// Text of `measure` characters from `spot` on.
+    pub(crate) fn text_at(&self, spot: Spot, measure: Measure) -> &str {
+        let start = spot.before.bytes as usize;
+        &self.text[start..start + measure.bytes as usize]
+    }
+
+    /// What is left of the spot's run from the spot on.
+    pub(crate) fn rest_of_run(&self, spot: Spot) -> Measure {
+        let run = self.runs[spot.run];
+        let mut rest = run.measure;
+        if spot.scalars > 0 {
+            let mut head = spot.before;
+            head -= self.start_of(spot.run).before;
+            rest -= head;
+        }
+        rest
+    }
+}

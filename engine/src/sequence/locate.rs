@@ -1,0 +1,235 @@
+//! Finding places: by position, by identifier, by dot.
+
+use core::ops::Range;
+
+use super::{Caret, LeafIndex, Measure, Place, Run, Sequence, Spot, Unit};
+use crate::id::{Dot, SiteId};
+use crate::position::Path;
+use crate::position::group::Atom;
+
+impl Sequence {
+    /// The place at a UTF-16 position within the text, before the character it splits; remembers it. O(1) near the last
+    /// one.
+    pub(crate) fn seek(&mut self, utf16: usize) -> (Place, Measure) {
+        let offset = utf16 as u32;
+        let caret = self.caret.filter(|caret| {
+            let start = caret.before.utf16;
+            let end = start + self.tree.leaf(caret.leaf).measure.utf16;
+            start < offset && offset <= end
+        });
+        let caret = caret.unwrap_or_else(|| {
+            let (leaf, before) = self.tree.find(Unit::Utf16, offset);
+            Caret { leaf, before }
+        });
+        self.caret = Some(caret);
+        self.in_leaf(caret.leaf, caret.before, Unit::Utf16, offset)
+    }
+
+    /// The place at a position, and the lengths before it: O(log n).
+    pub(crate) fn find(&self, unit: Unit, offset: u32) -> (Place, Measure) {
+        let (leaf, before) = self.tree.find(unit, offset);
+        self.in_leaf(leaf, before, unit, offset)
+    }
+
+    fn in_leaf(
+        &self,
+        leaf: LeafIndex,
+        before: Measure,
+        unit: Unit,
+        offset: u32,
+    ) -> (Place, Measure) {
+        let spot = self.tree.leaf(leaf).spot(unit, offset - before.get(unit));
+        let mut at = before;
+        at += spot.before;
+        (Place { leaf, spot }, at)
+    }
+
+    /// The place of the character after `place`: at the end of a leaf that is in the next one.
+    pub(crate) fn forward(&self, place: Place) -> Place {
+        let leaf = self.tree.leaf(place.leaf);
+        if place.spot.run < leaf.runs.len() || leaf.next == super::NONE {
+            return place;
+        }
+        Place {
+            leaf: leaf.next,
+            spot: Spot {
+                run: 0,
+                scalars: 0,
+                before: Measure::default(),
+            },
+        }
+    }
+
+    /// The lengths of the text before `place`: O(log n).
+    pub(crate) fn before(&self, place: Place) -> Measure {
+        let mut before = self.tree.before(place.leaf);
+        before += place.spot.before;
+        before
+    }
+
+    /// Where `atom`, which is not in the text, belongs: O(d log n), d = its depth.
+    pub(crate) fn place_of(&self, atom: Atom) -> Place {
+        let less = |run: Run| self.groups.compare(run.first(), atom).is_lt();
+        let index = self.tree.find_by(less);
+        let leaf = self.tree.leaf(index);
+        let run = leaf.runs.partition_point(|run| less(*run));
+        let spot = match run.checked_sub(1) {
+            None => leaf.start_of(0),
+            Some(run) => {
+                let length = leaf.runs[run].measure.scalars;
+                let inside =
+                    self.groups
+                        .count_before(leaf.runs[run].first(), length as usize, atom);
+                leaf.within(run, inside as u32)
+            }
+        };
+        Place { leaf: index, spot }
+    }
+
+    /// The character of a dot, if it is in the text: O(log n).
+    pub(crate) fn place_of_dot(&self, dot: Dot) -> Option<Place> {
+        self.first_live(dot.site, dot.counter..dot.counter + 1)
+            .map(|(place, _)| place)
+    }
+
+    /// The place behind the character at `place`, if that is `atom`.
+    pub(crate) fn after(&self, place: Place, atom: Atom) -> Option<Place> {
+        let leaf = self.tree.leaf(place.leaf);
+        let run = leaf.runs.get(place.spot.run)?;
+        let found = run.atom(place.spot.scalars) == atom;
+        found.then(|| Place {
+            leaf: place.leaf,
+            spot: leaf.within(place.spot.run, place.spot.scalars + 1),
+        })
+    }
+
+    /// Where the character of `path`, which is not in the text, belongs. Its groups need not exist. O(d log n) paths
+    /// are spelled out.
+    pub(crate) fn place_of_path(&self, path: &Path) -> Place {
+        let less = |run: Run| self.groups.path(run.first()) < *path;
+        let index = self.tree.find_by(less);
+        let leaf = self.tree.leaf(index);
+        let run = leaf.runs.partition_point(|run| less(*run));
+        let spot = match run.checked_sub(1) {
+            None => leaf.start_of(0),
+            Some(run) => leaf.within(run, self.count_before_path(leaf.runs[run], path)),
+        };
+        Place { leaf: index, spot }
+    }
+
+    /// How many characters of a run whose first one sorts before `path` do so.
+    fn count_before_path(&self, run: Run, path: &Path) -> u32 {
+        let first = self.groups.path(run.first());
+        let depth = first.depth();
+        let (Some(own), Some(other)) = (first.last(), path.elements().get(depth - 1)) else {
+            return run.measure.scalars;
+        };
+        let shared = first.elements()[..depth - 1] == path.elements()[..depth - 1];
+        if !shared || (own.digit, own.site) != (other.digit, other.site) {
+            return run.measure.scalars;
+        }
+        let below = path
+            .elements()
+            .get(depth)
+            .map_or(0, |element| element.digit.get());
+        let before = other.k - run.first_k + i64::from(below > 0);
+        before.clamp(0, i64::from(run.measure.scalars)) as u32
+    }
+
+    /// The living dots within `counters` that hold together in one run and include the lowest one; where the text of
+    /// them begins and how much it is. O(log n).
+    pub(crate) fn first_live(
+        &self,
+        site: SiteId,
+        counters: Range<u64>,
+    ) -> Option<(Place, Measure)> {
+        let containing = self
+            .index
+            .range(..=Dot::new(site, counters.start))
+            .next_back();
+        let containing = containing
+            .filter(|(dot, _)| dot.site == site)
+            .and_then(|(dot, leaf)| {
+                let run = self.indexed_run(*dot, *leaf);
+                (self.tree.leaf(*leaf).runs[run].high() >= counters.start).then_some((*leaf, run))
+            });
+        let (leaf, run) = containing.or_else(|| {
+            let dots = Dot::new(site, counters.start)..Dot::new(site, counters.end);
+            self.index
+                .range(dots)
+                .next()
+                .map(|(dot, leaf)| (*leaf, self.indexed_run(*dot, *leaf)))
+        })?;
+        let index = leaf;
+        let leaf = self.tree.leaf(index);
+        let whole = leaf.runs[run];
+        let first = whole.low().max(counters.start);
+        let last = whole.high().min(counters.end - 1);
+        let (from, to) = if whole.first_k > 0 {
+            (first - whole.low(), last + 1 - whole.low())
+        } else {
+            (whole.high() - last, whole.high() + 1 - first)
+        };
+        let (start, end) = (leaf.within(run, from as u32), leaf.within(run, to as u32));
+        let mut measure = end.before;
+        measure -= start.before;
+        Some((
+            Place {
+                leaf: index,
+                spot: start,
+            },
+            measure,
+        ))
+    }
+
+    fn indexed_run(&self, dot: Dot, leaf: LeafIndex) -> usize {
+        let runs = &self.tree.leaf(leaf).runs;
+        runs.iter()
+            .position(|run| self.key(*run) == dot)
+            .expect("the index names a run of the leaf")
+    }
+
+    /// The run at `place` and the rest of it from there; `None` at the end of the text.
+    pub(crate) fn rest_of_run(&self, place: Place) -> Option<(Run, Measure)> {
+        let leaf = self.tree.leaf(place.leaf);
+        leaf.runs
+            .get(place.spot.run)
+            .map(|run| (*run, leaf.rest_of_run(place.spot)))
+    }
+
+    /// The text of `measure` characters of one leaf from `place` on.
+    pub(crate) fn text_at(&self, place: Place, measure: Measure) -> &str {
+        self.tree.leaf(place.leaf).text_at(place.spot, measure)
+    }
+
+    /// The part of `measure` characters from `place` on that has at most `offset` units.
+    pub(crate) fn prefix_at(
+        &self,
+        place: Place,
+        measure: Measure,
+        unit: Unit,
+        offset: u32,
+    ) -> Measure {
+        if offset >= measure.get(unit) {
+            return measure;
+        }
+        super::measure::prefix(self.text_at(place, measure), measure, unit, offset)
+    }
+
+    /// The text between two places given by their lengths before them. O(log n + its length).
+    pub(crate) fn slice(&self, from: Measure, to: Measure) -> String {
+        let mut text = String::with_capacity((to.bytes - from.bytes) as usize);
+        let (leaf, before) = self.tree.find(Unit::Bytes, from.bytes);
+        let mut skip = (from.bytes - before.bytes) as usize;
+        for (_, leaf) in self.tree.leaves_from(leaf) {
+            let wanted = (to.bytes - from.bytes) as usize - text.len();
+            let end = leaf.text.len().min(skip.saturating_add(wanted));
+            text.push_str(&leaf.text[skip..end]);
+            skip = 0;
+            if text.len() == (to.bytes - from.bytes) as usize {
+                break;
+            }
+        }
+        text
+    }
+}

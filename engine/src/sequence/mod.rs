@@ -1,0 +1,562 @@
+//! The living text: runs in identifier order, their characters beside them, in one B-tree.
+//!
+//! ```text
+//! tree    inner nodes: lengths per child (scalars, UTF-16 units, bytes)
+//! leaf    up to 32 runs and their text, up to 1 KiB
+//! index   dot of a run's lowest counter -> leaf
+//! caret   the leaf last edited and where it begins
+//! ```
+//!
+//! By position, by identifier and by dot a place is found in O(log n), n = runs (times d, the depth, by identifier);
+//! an edit near the last one in O(1) plus the sums above its leaf. Nothing remembers what was removed.
+
+mod leaf;
+mod locate;
+mod measure;
+mod tree;
+
+pub(crate) use leaf::{LEAF_BYTES_MAX, LEAF_RUNS_MAX, Leaf, LeafIndex, NONE, Run, Spot};
+pub(crate) use measure::{Measure, Unit};
+
+use std::collections::BTreeMap;
+
+use crate::id::{Dot, DotRange};
+use crate::position::allocate::Gap;
+use crate::position::group::{Atom, Groups};
+use tree::Tree;
+
+/// A place between two characters: a leaf and a spot in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) leaf: LeafIndex,
+    pub(crate) spot: Spot,
+}
+
+/// Characters taken out: where they stood and what they were.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Removed {
+    pub(crate) first: Atom,
+    pub(crate) range: DotRange,
+    pub(crate) measure: Measure,
+}
+
+/// The leaf last edited, and the lengths before it.
+#[derive(Clone, Copy, Debug)]
+struct Caret {
+    leaf: LeafIndex,
+    before: Measure,
+}
+
+/// Runs in identifier order with their text.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sequence {
+    pub(crate) groups: Groups,
+    tree: Tree,
+    index: BTreeMap<Dot, LeafIndex>,
+    caret: Option<Caret>,
+}
+
+impl Sequence {
+    /// Lengths of the whole text.
+    pub(crate) const fn measure(&self) -> Measure {
+        self.tree.measure()
+    }
+
+    /// The living neighbours of a place.
+    pub(crate) fn gap(&self, place: Place) -> Gap {
+        let leaf = self.tree.leaf(place.leaf);
+        let Spot { run, scalars, .. } = place.spot;
+        let left = if scalars > 0 {
+            Some(leaf.runs[run].atom(scalars - 1))
+        } else if run > 0 {
+            Some(leaf.runs[run - 1].last())
+        } else if leaf.previous == NONE {
+            None
+        } else {
+            self.tree
+                .leaf(leaf.previous)
+                .runs
+                .last()
+                .map(|run| run.last())
+        };
+        let right = match leaf.runs.get(run) {
+            Some(run) => Some(run.atom(scalars)),
+            None if leaf.next == NONE => None,
+            None => self
+                .tree
+                .leaf(leaf.next)
+                .runs
+                .first()
+                .map(|run| run.first()),
+        };
+        Gap { left, right }
+    }
+
+    /// Puts `text` at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the place
+    /// after it. O(b / 512 log n), b = bytes of text.
+    pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str) -> Place {
+        let (mut place, mut first, mut rest) = (place, first, text);
+        while !rest.is_empty() {
+            let (piece, tail) = rest.split_at(piece_length(rest));
+            let measure = Measure::of(piece);
+            place = self.make_room(place, piece.len());
+            place = self.insert_piece(place, first, piece, measure);
+            first.k += i64::from(measure.scalars);
+            rest = tail;
+        }
+        place
+    }
+
+    fn insert_piece(&mut self, place: Place, first: Atom, text: &str, measure: Measure) -> Place {
+        let Place { leaf: at, spot } = place;
+        self.keep_caret_in(at);
+        self.tree.grow(at, measure);
+        let leaf = self.tree.leaf_mut(at);
+        leaf.text.insert_str(spot.before.bytes as usize, text);
+        let mut after = spot.before;
+        after += measure;
+        let new = Run {
+            first_k: first.k,
+            group: first.group,
+            measure,
+        };
+        let Spot { run, scalars, .. } = spot;
+        if scalars > 0 {
+            let whole = leaf.runs[run];
+            let (head, tail) = split_run(whole, scalars, {
+                let mut head = spot.before;
+                head -= leaf.start_of(run).before;
+                head
+            });
+            leaf.runs[run] = head;
+            leaf.runs.splice(run + 1..run + 1, [new, tail]);
+            self.reindex(whole, &[head, tail], at);
+            self.groups.retain(whole.group);
+            self.add_run(new, at);
+            return Place {
+                leaf: at,
+                spot: Spot {
+                    run: run + 2,
+                    scalars: 0,
+                    before: after,
+                },
+            };
+        }
+        if run > 0 && leaf.runs[run - 1].precedes(first) {
+            let whole = leaf.runs[run - 1];
+            leaf.runs[run - 1].measure += measure;
+            let longer = leaf.runs[run - 1];
+            self.reindex(whole, &[longer], at);
+            return Place {
+                leaf: at,
+                spot: Spot {
+                    run,
+                    scalars: 0,
+                    before: after,
+                },
+            };
+        }
+        if let Some(&whole) = leaf.runs.get(run)
+            && new.precedes(whole.first())
+        {
+            let mut longer = new;
+            longer.measure += whole.measure;
+            leaf.runs[run] = longer;
+            self.reindex(whole, &[longer], at);
+            return Place {
+                leaf: at,
+                spot: Spot {
+                    run,
+                    scalars: measure.scalars,
+                    before: after,
+                },
+            };
+        }
+        leaf.runs.insert(run, new);
+        self.add_run(new, at);
+        Place {
+            leaf: at,
+            spot: Spot {
+                run: run + 1,
+                scalars: 0,
+                before: after,
+            },
+        }
+    }
+
+    /// Makes sure that two more runs and `bytes` more bytes fit at `place`; returns where the place went.
+    fn make_room(&mut self, place: Place, bytes: usize) -> Place {
+        let leaf = self.tree.leaf(place.leaf);
+        if leaf.runs.len() + 2 <= LEAF_RUNS_MAX && leaf.text.len() + bytes <= LEAF_BYTES_MAX {
+            return place;
+        }
+        if place.spot.run == leaf.runs.len() {
+            // Text that grows at the end of a leaf goes to a new one: what is full stays full.
+            let leaf = self.tree.insert_after(place.leaf, Leaf::new());
+            return Place {
+                leaf,
+                spot: Spot {
+                    run: 0,
+                    scalars: 0,
+                    before: Measure::default(),
+                },
+            };
+        }
+        let cut = if leaf.runs.len() + 2 > LEAF_RUNS_MAX {
+            leaf.start_of(leaf.runs.len() / 2)
+        } else {
+            leaf.spot(Unit::Bytes, leaf.measure.bytes / 2)
+        };
+        let right = self.split_leaf(place.leaf, cut);
+        let moved = if place.spot.before.bytes > cut.before.bytes {
+            let mut before = place.spot.before;
+            before -= cut.before;
+            let scalars = place.spot.scalars
+                - if place.spot.run == cut.run {
+                    cut.scalars
+                } else {
+                    0
+                };
+            Place {
+                leaf: right,
+                spot: Spot {
+                    run: place.spot.run - cut.run,
+                    scalars,
+                    before,
+                },
+            }
+        } else if place.spot == cut {
+            Place {
+                leaf: place.leaf,
+                spot: self.tree.leaf(place.leaf).end(),
+            }
+        } else {
+            place
+        };
+        self.make_room(moved, bytes)
+    }
+
+    /// Cuts a leaf in two; returns the right part.
+    fn split_leaf(&mut self, at: LeafIndex, cut: Spot) -> LeafIndex {
+        let leaf = self.tree.leaf_mut(at);
+        let mut right = Leaf::new();
+        right.text = leaf.text.split_off(cut.before.bytes as usize);
+        right.measure = leaf.measure;
+        right.measure -= cut.before;
+        leaf.measure = cut.before;
+        let mut divided = None;
+        if cut.scalars > 0 {
+            let whole = leaf.runs[cut.run];
+            let mut head = cut.before;
+            head -= leaf.start_of(cut.run).before;
+            let (head, tail) = split_run(whole, cut.scalars, head);
+            leaf.runs[cut.run] = head;
+            right.runs.push(tail);
+            right.runs.extend(leaf.runs.drain(cut.run + 1..));
+            divided = Some((whole, head));
+        } else {
+            right.runs.extend(leaf.runs.drain(cut.run..));
+        }
+        let index = self.tree.insert_after(at, right);
+        if let Some((whole, head)) = divided {
+            self.index.remove(&self.key(whole));
+            self.index.insert(self.key(head), at);
+            self.groups.retain(whole.group);
+        }
+        self.index_runs(index, 0);
+        self.caret = None;
+        index
+    }
+
+    /// Takes out at most `most` characters of one run from `place` on.
+    pub(crate) fn remove(&mut self, place: Place, most: Measure) -> Removed {
+        let Place { leaf: at, spot } = place;
+        let leaf = self.tree.leaf_mut(at);
+        let whole = leaf.runs[spot.run];
+        let start = leaf.start_of(spot.run).before;
+        let bytes = spot.before.bytes as usize;
+        leaf.text.drain(bytes..bytes + most.bytes as usize);
+        let mut head_measure = spot.before;
+        head_measure -= start;
+        let (head, rest) = split_run(whole, spot.scalars, head_measure);
+        let (removed, tail) = split_run(rest, most.scalars, most);
+        let kept = [head, tail]
+            .into_iter()
+            .filter(|run| run.measure.scalars > 0);
+        let count = kept.clone().count();
+        leaf.runs.splice(spot.run..=spot.run, kept.clone());
+        self.tree.shrink(at, most);
+        self.index.remove(&self.key(whole));
+        for run in kept {
+            self.index.insert(self.key(run), at);
+        }
+        let range = self.range(removed);
+        match count {
+            0 => self.groups.release(whole.group),
+            2 => self.groups.retain(whole.group),
+            _ => {}
+        }
+        self.keep_caret_in(at);
+        self.tidy(at);
+        Removed {
+            first: removed.first(),
+            range,
+            measure: most,
+        }
+    }
+
+    /// Frees an empty leaf, joins a small one with the next.
+    fn tidy(&mut self, at: LeafIndex) {
+        let leaf = self.tree.leaf(at);
+        if leaf.runs.is_empty() && (leaf.previous != NONE || leaf.next != NONE) {
+            self.tree.remove(at);
+            self.caret = None;
+            return;
+        }
+        if leaf.runs.len() > LEAF_RUNS_MAX {
+            // A removal inside a run of a full leaf leaves one run too many.
+            let cut = leaf.start_of(leaf.runs.len() / 2);
+            self.split_leaf(at, cut);
+            return;
+        }
+        if let Some(next) = self.tree.small_neighbour(at) {
+            let moved = self.tree.remove(next);
+            self.tree.grow(at, moved.measure);
+            let leaf = self.tree.leaf_mut(at);
+            leaf.text.push_str(&moved.text);
+            let from = leaf.runs.len();
+            leaf.runs.extend_from_slice(&moved.runs);
+            self.index_runs(at, from);
+            self.join_runs(at, from);
+            self.caret = None;
+        }
+    }
+
+    /// Makes one run of the two that meet before run `at`, if they are one.
+    fn join_runs(&mut self, leaf: LeafIndex, at: usize) {
+        let runs = &mut self.tree.leaf_mut(leaf).runs;
+        if at == 0 || at >= runs.len() || !runs[at - 1].precedes(runs[at].first()) {
+            return;
+        }
+        let (left, right) = (runs[at - 1], runs.remove(at));
+        runs[at - 1].measure += right.measure;
+        let joined = runs[at - 1];
+        self.index.remove(&self.key(left));
+        self.index.remove(&self.key(right));
+        self.index.insert(self.key(joined), leaf);
+        self.groups.release(right.group);
+    }
+
+    fn add_run(&mut self, run: Run, leaf: LeafIndex) {
+        self.groups.retain(run.group);
+        self.index.insert(self.key(run), leaf);
+    }
+
+    /// Replaces `old`'s entry by those of `new`, where they differ.
+    fn reindex(&mut self, old: Run, new: &[Run], leaf: LeafIndex) {
+        if let [same] = new
+            && same.low() == old.low()
+        {
+            return;
+        }
+        self.index.remove(&self.key(old));
+        for &run in new {
+            self.index.insert(self.key(run), leaf);
+        }
+    }
+
+    fn index_runs(&mut self, leaf: LeafIndex, from: usize) {
+        for run in &self.tree.leaf(leaf).runs[from..] {
+            let key = Dot::new(self.groups.site(run.group), run.low());
+            self.index.insert(key, leaf);
+        }
+    }
+
+    fn key(&self, run: Run) -> Dot {
+        Dot::new(self.groups.site(run.group), run.low())
+    }
+
+    /// The dots of a run.
+    pub(crate) fn range(&self, run: Run) -> DotRange {
+        DotRange {
+            site: self.groups.site(run.group),
+            first: run.low(),
+            last: run.high(),
+        }
+    }
+
+    /// A change of `leaf` leaves the caret right only if it is the caret's leaf.
+    fn keep_caret_in(&mut self, leaf: LeafIndex) {
+        if self.caret.is_some_and(|caret| caret.leaf != leaf) {
+            self.caret = None;
+        }
+    }
+
+    /// A sequence of these runs in order, with empty caches: O(n log n) for the index. Groups come with references
+    /// from their descendants only.
+    pub(crate) fn from_runs<'a>(
+        groups: Groups,
+        runs: impl Iterator<Item = (Atom, &'a str)>,
+    ) -> Self {
+        let mut leaves: Vec<Leaf> = Vec::new();
+        let mut leaf = Leaf::new();
+        for (first, text) in runs {
+            let (mut first, mut rest) = (first, text);
+            while !rest.is_empty() {
+                if leaf.runs.len() >= LEAF_RUNS_MAX * 3 / 4
+                    || leaf.text.len() >= LEAF_BYTES_MAX * 3 / 4
+                {
+                    leaves.push(core::mem::replace(&mut leaf, Leaf::new()));
+                }
+                let room = LEAF_BYTES_MAX * 3 / 4 + 4 - leaf.text.len();
+                let (piece, tail) = rest.split_at(floor_char_boundary(rest, room));
+                let measure = Measure::of(piece);
+                leaf.text.push_str(piece);
+                leaf.measure += measure;
+                leaf.runs.push(Run {
+                    first_k: first.k,
+                    group: first.group,
+                    measure,
+                });
+                first.k += i64::from(measure.scalars);
+                rest = tail;
+            }
+        }
+        if !leaf.runs.is_empty() {
+            leaves.push(leaf);
+        }
+        let mut sequence = Self {
+            groups,
+            tree: Tree::from_leaves(leaves),
+            index: BTreeMap::new(),
+            caret: None,
+        };
+        let mut keys = Vec::new();
+        for (index, leaf) in sequence.tree.leaves() {
+            keys.extend(
+                leaf.runs
+                    .iter()
+                    .map(|run| (sequence.key(*run), run.group, index)),
+            );
+        }
+        for &(_, group, _) in &keys {
+            sequence.groups.retain(group);
+        }
+        sequence.index = keys.into_iter().map(|(dot, _, leaf)| (dot, leaf)).collect();
+        sequence
+    }
+
+    /// The runs in text order with their text, joined where a leaf's border divides them.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (Run, &str)> + '_ {
+        self.tree.leaves().flat_map(|(_, leaf)| {
+            let mut at = 0;
+            leaf.runs.iter().map(move |run| {
+                let start = at;
+                at += run.measure.bytes as usize;
+                (*run, &leaf.text[start..at])
+            })
+        })
+    }
+
+    /// The text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::with_capacity(self.measure().bytes as usize);
+        for (_, leaf) in self.tree.leaves() {
+            text.push_str(&leaf.text);
+        }
+        text
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let entry = size_of::<Dot>() + size_of::<LeafIndex>();
+        self.groups.heap_bytes() + self.tree.heap_bytes() + self.index.len() * entry * 3 / 2
+    }
+
+    /// Checks order, index, references, sums and caches. O(n d).
+    pub(crate) fn assert_invariants(&self) {
+        self.tree.assert_invariants();
+        let mut references = BTreeMap::new();
+        let mut indexed = 0;
+        let mut previous: Option<Run> = None;
+        for (index, leaf) in self.tree.leaves() {
+            for run in &leaf.runs {
+                *references.entry(run.group).or_default() += 1;
+                indexed += 1;
+                assert_eq!(
+                    self.index.get(&self.key(*run)),
+                    Some(&index),
+                    "a run is indexed by its lowest dot"
+                );
+                assert!(
+                    run.first_k > 0 || run.last().k < 0,
+                    "a run's k have one sign"
+                );
+                if let Some(previous) = previous {
+                    assert!(
+                        self.groups.compare(previous.last(), run.first()).is_lt(),
+                        "identifiers ascend"
+                    );
+                }
+                previous = Some(*run);
+            }
+        }
+        assert_eq!(indexed, self.index.len(), "the index names runs only");
+        self.groups.assert_invariants(&references);
+        let mut end = None;
+        for (&dot, &leaf) in &self.index {
+            let run = self
+                .tree
+                .leaf(leaf)
+                .runs
+                .iter()
+                .find(|run| self.key(**run) == dot)
+                .expect("an indexed run is there");
+            assert!(end.is_none_or(|end| end < dot), "no dot stands twice");
+            end = Some(Dot::new(dot.site, run.high()));
+        }
+        if let Some(caret) = self.caret {
+            assert_eq!(
+                caret.before,
+                self.tree.before(caret.leaf),
+                "the caret knows where it is"
+            );
+        }
+    }
+}
+
+/// `whole` cut after `scalars` characters that measure `head`; either part may be empty.
+fn split_run(whole: Run, scalars: u32, head: Measure) -> (Run, Run) {
+    let mut tail = whole.measure;
+    tail -= head;
+    let tail = Run {
+        first_k: whole.first_k + i64::from(scalars),
+        group: whole.group,
+        measure: tail,
+    };
+    (
+        Run {
+            measure: head,
+            ..whole
+        },
+        tail,
+    )
+}
+
+/// How much of `text` goes into a leaf at once.
+fn piece_length(text: &str) -> usize {
+    if text.len() <= LEAF_BYTES_MAX / 2 {
+        text.len()
+    } else {
+        floor_char_boundary(text, LEAF_BYTES_MAX / 2)
+    }
+}
+
+fn floor_char_boundary(text: &str, most: usize) -> usize {
+    if most >= text.len() {
+        return text.len();
+    }
+    (0..=most)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0)
+}
