@@ -98,6 +98,7 @@ pub enum Reaction {
 pub fn close_code(error: &DecodeError) -> CloseCode {
     match error {
         DecodeError::TooLarge { .. } => CloseCode::TOO_LARGE,
+        DecodeError::TooMany { .. } => CloseCode::RATE_LIMITED,
         DecodeError::StreamGap => CloseCode::TOO_SLOW,
         DecodeError::Incomplete
         | DecodeError::Malformed(_)

@@ -150,7 +150,8 @@ mod tests {
     use super::*;
 
     fn list(urls: &[(&str, &str)]) -> Vec<Endpoint> {
-        let endpoint = |(url, region): &(&str, &str)| Endpoint { region: (*region).into(), ..Endpoint::websocket(*url) };
+        let endpoint =
+            |(url, region): &(&str, &str)| Endpoint { region: (*region).into(), ..Endpoint::websocket(*url) };
         urls.iter().map(endpoint).collect()
     }
 

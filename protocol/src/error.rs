@@ -18,6 +18,14 @@ pub enum DecodeError {
         /// The limit.
         most: usize,
     },
+    /// More of something than one connection may have.
+    #[error("more than {most} {what}")]
+    TooMany {
+        /// Of what there were too many.
+        what: &'static str,
+        /// The limit.
+        most: usize,
+    },
     /// A known message kind came from the side that never sends it.
     #[error("message kind {0:#04x} does not come from this side")]
     WrongDirection(u8),

@@ -15,6 +15,8 @@ mod level;
 pub mod message;
 mod random;
 mod rendezvous;
+pub mod server;
+pub mod stream;
 pub mod transfer;
 mod varint;
 mod version;

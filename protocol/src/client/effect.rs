@@ -204,8 +204,6 @@ pub enum Origin {
     Tab,
     /// The store, or a rebuilt copy of the document.
     Restore,
-    /// Undo or redo.
-    Undo,
 }
 
 /// How safe the text is. Counts are of operations and bytes that have not reached a level.
@@ -221,12 +219,19 @@ pub struct SaveState {
     pub oldest_pending_ms: u64,
     /// The highest level this deployment gives.
     pub highest: AckLevel,
+    /// Number of the latest edit of this load; what it was when somebody asked is saved once `through` has reached it.
+    pub edited: u64,
 }
 
 impl SaveState {
     /// Whether everything has reached `level`, or the highest this deployment gives if that is lower.
     pub fn is_saved(&self, level: AckLevel) -> bool {
         self.pending(level.min(self.highest)).ops == 0
+    }
+
+    /// Whether every edit up to number `edit` has reached `level`, or the highest this deployment gives.
+    pub fn is_saved_through(&self, edit: u64, level: AckLevel) -> bool {
+        self.pending(level.min(self.highest)).through >= edit
     }
 
     /// What has not reached `level`.
@@ -246,6 +251,8 @@ pub struct Pending {
     pub ops: u64,
     /// Bytes of sealed deltas.
     pub bytes: u64,
+    /// Every edit of this load up to this number has reached the level; see [`SaveState::edited`].
+    pub through: u64,
 }
 
 /// What a document is doing.

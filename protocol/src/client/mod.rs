@@ -1,11 +1,24 @@
 //! The client: one connection, many documents, driven by a shell that only executes effects.
 //!
 //! Bytes, instants and answers go in; [`Effect`]s and deadlines come out. It owns the engine's documents, so both shells
-//! (native and WebAssembly) hold nothing but a socket, a store and a clock.
+//! (native and WebAssembly) hold nothing but a socket, a store and a clock. After every call a shell takes effects until
+//! there are none, and calls [`Client::tick`] at [`Client::deadline`].
 
 mod config;
 mod effect;
 mod error;
+mod link;
+mod outbox;
+mod ping;
+mod presence;
+mod rebuild;
+mod replica;
+mod store;
+mod sync;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use selvedge_engine::{Delta, StateDiff, TextPatch};
 
 pub use config::{ClientConfig, OutboxEntry, OutboxKey, ReplicaConfig, Restored};
 pub use effect::{
@@ -13,3 +26,432 @@ pub use effect::{
     StoredState,
 };
 pub use error::Error;
+pub use link::{ATTEMPT_MS_MAX, RACE_MS};
+pub use ping::{DEAD_MS_MIN, SUSPECT_MS_MIN};
+pub use presence::{PRESENCE_MS_MIN, PRESENCES_MAX};
+pub use replica::{Refusal, Replica, SEAL_MS_MAX};
+pub use store::STATE_MS;
+pub use sync::PUSH_WINDOW_BYTES;
+
+use crate::close::CloseCode;
+use crate::frame::Channel;
+use crate::level::Instant;
+use crate::message::{PRESENCE_BYTES_MAX, ServerMessage};
+use link::{Link, LinkEvent};
+
+/// Most documents of one client.
+const DOCUMENTS_MAX: usize = 64;
+
+/// One connection and the documents on it. See the module.
+#[derive(Debug)]
+pub struct Client {
+    link: Link,
+    replicas: BTreeMap<Channel, Replica>,
+    next_handle: u32,
+    effects: VecDeque<Effect>,
+    now: Instant,
+    active: bool,
+    told: Option<LinkInfo>,
+}
+
+/// What a document's parts share during one call.
+struct Context<'a> {
+    link: &'a mut Link,
+    effects: &'a mut VecDeque<Effect>,
+    now: Instant,
+}
+
+/// What the link has during one call.
+struct Io<'a> {
+    effects: &'a mut VecDeque<Effect>,
+    now: Instant,
+}
+
+impl Client {
+    /// A client; it connects with its first document, if its configuration says so.
+    pub fn new(config: ClientConfig, now: Instant) -> Self {
+        Self {
+            link: Link::new(config, now),
+            replicas: BTreeMap::new(),
+            next_handle: 1,
+            effects: VecDeque::new(),
+            now,
+            active: true,
+            told: None,
+        }
+    }
+
+    /// Opens a document: at once from what the store held, then from the server. The channel names it in every call.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDocuments`], [`Error::AlreadyOpen`].
+    pub fn open(&mut self, config: ReplicaConfig, now: Instant) -> Result<Channel, Error> {
+        self.now = now;
+        if self.replicas.len() >= DOCUMENTS_MAX {
+            return Err(Error::TooManyDocuments);
+        }
+        if self.replicas.values().any(|replica| replica.id == config.document && !replica.closing) {
+            return Err(Error::AlreadyOpen);
+        }
+        let channel = Channel(self.next_handle);
+        self.next_handle += 1;
+        let document = config.document.as_str().to_owned();
+        let first = self.replicas.is_empty();
+        let mut cx = Context { link: &mut self.link, effects: &mut self.effects, now };
+        let mut replica = Replica::new(channel, config, &mut cx);
+        if first {
+            cx.link.document = Some(document);
+        }
+        if cx.link.is_up() {
+            replica.open_channel(&mut cx);
+        }
+        self.replicas.insert(channel, replica);
+        self.tick(now);
+        Ok(channel)
+    }
+
+    /// Closes a document: everything goes to the store, the site back to the server where everything is acknowledged.
+    /// [`Effect::Closed`] with code 1000 says that the store has it all; until then store answers are still taken.
+    pub fn close(&mut self, channel: Channel, now: Instant) {
+        self.with(channel, now, |replica, cx| {
+            replica.seal(cx.now);
+            replica.push_due(cx);
+            replica.closing = true;
+            replica.leave_channel(cx);
+        });
+    }
+
+    /// An open document.
+    pub fn replica(&self, channel: Channel) -> Option<&Replica> {
+        self.replicas.get(&channel)
+    }
+
+    /// The open documents.
+    pub fn replicas(&self) -> impl Iterator<Item = (Channel, &Replica)> {
+        self.replicas.iter().map(|(channel, replica)| (*channel, replica))
+    }
+
+    /// What a document is doing.
+    pub fn status(&self, channel: Channel) -> Option<Status> {
+        self.replicas.get(&channel).map(|replica| replica.status(self.link.is_online()))
+    }
+
+    /// The connection in use.
+    pub fn link(&self) -> Option<LinkInfo> {
+        self.link.info()
+    }
+
+    /// Replaces `delete` UTF-16 units at `at` by `insert`. The patches are the echo: what the editor must change to show
+    /// what was really written; normally none. Edits up to the next [`Client::poll_effect`] travel together.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`], [`Error::Edit`], [`Error::NotOpen`]; nothing was changed.
+    pub fn edit(
+        &mut self,
+        channel: Channel,
+        at: usize,
+        delete: usize,
+        insert: &str,
+        now: Instant,
+    ) -> Result<Vec<TextPatch>, Error> {
+        self.change(channel, now, |undo, document| undo.replace(document, at, delete, insert))
+    }
+
+    /// [`Client::edit`] with UTF-16 text; lone surrogates become U+FFFD, which the echo shows.
+    ///
+    /// # Errors
+    /// As [`Client::edit`].
+    pub fn edit_utf16(
+        &mut self,
+        channel: Channel,
+        at: usize,
+        delete: usize,
+        insert: &[u16],
+        now: Instant,
+    ) -> Result<Vec<TextPatch>, Error> {
+        self.change(channel, now, |undo, document| undo.replace_utf16(document, at, delete, insert))
+    }
+
+    /// Writes one entry of the document's `meta` map; `None` removes it.
+    ///
+    /// # Errors
+    /// As [`Client::edit`].
+    pub fn set_meta(&mut self, channel: Channel, key: &str, value: Option<&[u8]>, now: Instant) -> Result<(), Error> {
+        self.change(channel, now, |_, document| document.set_meta(key, value))
+    }
+
+    /// Takes this replica's last step back; the patches are for the editor.
+    ///
+    /// # Errors
+    /// As [`Client::edit`].
+    pub fn undo(&mut self, channel: Channel, now: Instant) -> Result<Vec<TextPatch>, Error> {
+        self.change(channel, now, |undo, document| undo.undo(document))
+    }
+
+    /// Does the last undone step again; the patches are for the editor.
+    ///
+    /// # Errors
+    /// As [`Client::edit`].
+    pub fn redo(&mut self, channel: Channel, now: Instant) -> Result<Vec<TextPatch>, Error> {
+        self.change(channel, now, |undo, document| undo.redo(document))
+    }
+
+    /// Makes what comes next an undo step of its own.
+    pub fn stop_capturing(&mut self, channel: Channel) {
+        if let Some(replica) = self.replicas.get_mut(&channel) {
+            replica.undo.stop_capturing();
+        }
+    }
+
+    /// Forgets what could be undone.
+    pub fn clear_undo(&mut self, channel: Channel) {
+        if let Some(replica) = self.replicas.get_mut(&channel) {
+            replica.undo.clear();
+        }
+    }
+
+    /// This session's presence: coalesced, at most ten a second. `None`: gone.
+    ///
+    /// # Errors
+    /// [`Error::PresenceTooLarge`], [`Error::NotOpen`].
+    pub fn set_presence(&mut self, channel: Channel, data: Option<Vec<u8>>, now: Instant) -> Result<(), Error> {
+        if data.as_ref().is_some_and(|data| data.len() > PRESENCE_BYTES_MAX) {
+            return Err(Error::PresenceTooLarge);
+        }
+        self.with(channel, now, |replica, cx| {
+            replica.presence.set(data);
+            replica.presence_due(cx);
+        })
+        .ok_or(Error::NotOpen)
+    }
+
+    /// Connects, and again after every loss. Also after a close for good: tries again.
+    pub fn go_online(&mut self, now: Instant) {
+        self.link.go_online(now);
+        for replica in self.replicas.values_mut() {
+            replica.closed = None;
+        }
+        self.tick(now);
+    }
+
+    /// Disconnects and stays so. Editing goes on.
+    pub fn go_offline(&mut self, now: Instant) {
+        for replica in self.replicas.values_mut() {
+            replica.seal(now);
+        }
+        let event = self.link.go_offline(&mut Io { effects: &mut self.effects, now });
+        self.link_event(event, now);
+    }
+
+    /// Whether somebody looks at the page or has used it lately: pings are frequent only then, or with something
+    /// unacknowledged.
+    pub fn set_active(&mut self, active: bool, now: Instant) {
+        self.active = active;
+        self.tick(now);
+    }
+
+    /// A connection is open.
+    pub fn connect_opened(&mut self, attempt: u64, now: Instant) {
+        self.link.connect_opened(attempt, &mut Io { effects: &mut self.effects, now });
+        self.tick(now);
+    }
+
+    /// A connection could not be opened.
+    pub fn connect_failed(&mut self, attempt: u64, now: Instant) {
+        self.link.connect_failed(attempt, now);
+        self.tick(now);
+    }
+
+    /// A message arrived. Bytes of connections that are not in use any more are ignored.
+    pub fn received(&mut self, attempt: u64, bytes: &[u8], now: Instant) {
+        let Self { link, replicas, effects, .. } = self;
+        let event = link.received(attempt, bytes, &mut Io { effects, now }, |link, frame, io| {
+            let of_channel = |replica: &&mut Replica| replica.session.wire == Some(frame.channel);
+            // Frames still under way on a channel that was left are nobody's.
+            let Some(replica) = replicas.values_mut().find(of_channel) else { return Ok(()) };
+            match ServerMessage::decode(&frame)? {
+                Some(message) => replica.handle(message, &mut Context { link, effects: io.effects, now: io.now }),
+                None => Ok(()),
+            }
+        });
+        self.link_event(event, now);
+    }
+
+    /// A connection was closed by the other side or lost; code 1006 where there was no close.
+    pub fn closed(&mut self, attempt: u64, code: CloseCode, reason: &str, now: Instant) {
+        let event = self.link.closed(attempt, code, reason, &mut Io { effects: &mut self.effects, now });
+        self.link_event(event, now);
+    }
+
+    /// A store transaction is durable.
+    pub fn stored(&mut self, channel: Channel, ticket: StoreTicket, now: Instant) {
+        self.with(channel, now, |replica, cx| replica.stored(ticket, cx));
+    }
+
+    /// A store transaction did not happen, none of it.
+    pub fn store_failed(&mut self, channel: Channel, ticket: StoreTicket, error: StoreError, now: Instant) {
+        self.with(channel, now, |replica, cx| replica.store_failed(ticket, error, cx));
+    }
+
+    /// Another tab of this profile stored a delta.
+    ///
+    /// # Errors
+    /// [`Error::Update`] if it cannot be applied (a missing predecessor comes with the next sync), [`Error::NotOpen`].
+    pub fn apply_from_tab(&mut self, channel: Channel, delta: &[u8], now: Instant) -> Result<(), Error> {
+        let delta = Delta::decode(delta).map_err(|error| Error::Update(error.to_string()))?;
+        let applied = self.with(channel, now, |replica, cx| replica.apply_from_tab(&delta, cx));
+        applied.ok_or(Error::NotOpen)?.map_err(|error| Error::Update(error.to_string()))
+    }
+
+    /// Merges an encoded state diff that came by hand (an export, a file). What the server lacks of it is offered at the
+    /// next sync.
+    ///
+    /// # Errors
+    /// [`Error::Update`], [`Error::NotOpen`].
+    pub fn merge_state(&mut self, channel: Channel, diff: &[u8], now: Instant) -> Result<(), Error> {
+        let diff = StateDiff::decode(diff).map_err(|error| Error::Update(error.to_string()))?;
+        let merged = self.with(channel, now, |replica, cx| replica.apply_state(&diff, Origin::Restore, cx));
+        merged.ok_or(Error::NotOpen)?.map_err(|error| Error::Update(error.to_string()))
+    }
+
+    /// Answers [`Effect::TokenNeeded`], or brings a new token unasked. The token that was refused, or none, means stop.
+    pub fn provide_token(&mut self, channel: Option<Channel>, token: Option<String>, now: Instant) {
+        match channel {
+            Some(channel) => {
+                self.with(channel, now, |replica, cx| replica.provide_token(token, cx));
+            }
+            None => {
+                let event = self.link.provide_token(token, now);
+                self.link_event(event, now);
+            }
+        }
+    }
+
+    /// Sends what was refused again: rights or quotas may have changed.
+    pub fn retry_refused(&mut self, channel: Channel, now: Instant) {
+        self.with(channel, now, |replica, cx| replica.retry_refused(cx));
+    }
+
+    /// Gives up what was refused and takes the server's copy, when it can be reached.
+    pub fn discard_refused(&mut self, channel: Channel, now: Instant) {
+        self.with(channel, now, |replica, cx| replica.discard_refused(cx));
+    }
+
+    /// Does what is due. Calling it at any time is harmless.
+    pub fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        let busy = self.is_busy();
+        let event = self.link.tick(busy, &mut Io { effects: &mut self.effects, now });
+        if event.is_some() {
+            self.link_event(event, now);
+            return;
+        }
+        let mut cx = Context { link: &mut self.link, effects: &mut self.effects, now };
+        for replica in self.replicas.values_mut() {
+            if replica.reopen_at.is_some_and(|at| at <= now) && cx.link.is_up() {
+                replica.open_channel(&mut cx);
+            }
+            if replica.push_deadline().is_some_and(|at| at <= now) {
+                replica.push_due(&mut cx);
+            }
+            replica.presence_due(&mut cx);
+        }
+        self.settle(now);
+    }
+
+    /// When [`Client::tick`] is to be called next; `None`: not before something else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let up = self.link.is_up();
+        let link = if self.replicas.is_empty() { None } else { self.link.deadline(self.is_busy()) };
+        self.replicas.values().filter_map(|replica| replica.deadline(up)).chain(link).min()
+    }
+
+    /// The next thing to do. What was edited since the last call is sealed, stored and sent by this one.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        if self.effects.is_empty() {
+            self.settle(self.now);
+        }
+        self.effects.pop_front()
+    }
+
+    /// Seals, stores, sends and tells whatever is ready.
+    fn settle(&mut self, now: Instant) {
+        let online = self.link.is_online();
+        let mut cx = Context { link: &mut self.link, effects: &mut self.effects, now };
+        for replica in self.replicas.values_mut() {
+            if replica.seal_due(now) {
+                replica.seal(now);
+                replica.push_due(&mut cx);
+            }
+            replica.store_due(&mut cx);
+            replica.tell(online, &mut cx);
+        }
+        self.replicas.retain(|channel, replica| {
+            let gone = replica.closing && replica.store.is_idle();
+            if gone {
+                let (code, reason) = (CloseCode::NORMAL, CloseCode::NORMAL.sentence().to_owned());
+                cx.effects.push_back(Effect::Closed { channel: *channel, code, reason });
+            }
+            !gone
+        });
+        let Self { link, effects, .. } = self;
+        link.flush(effects);
+        let info = link.info();
+        let place = |info: &Option<LinkInfo>| info.as_ref().map(|info| (info.url.clone(), info.session));
+        if place(&info) != place(&self.told) {
+            self.told.clone_from(&info);
+            effects.push_back(Effect::Link { link: info });
+        }
+    }
+
+    fn link_event(&mut self, event: Option<LinkEvent>, now: Instant) {
+        let mut cx = Context { link: &mut self.link, effects: &mut self.effects, now };
+        for replica in self.replicas.values_mut() {
+            match &event {
+                None => break,
+                Some(LinkEvent::Up) => {
+                    replica.disconnected();
+                    replica.open_channel(&mut cx);
+                }
+                Some(LinkEvent::Down) => replica.disconnected(),
+                Some(LinkEvent::Stopped(code, reason)) => {
+                    replica.disconnected();
+                    replica.closed = Some(Refusal { code: *code, message: reason.clone() });
+                    let (channel, code, reason) = (replica.handle, *code, reason.clone());
+                    cx.effects.push_back(Effect::Closed { channel, code, reason });
+                }
+            }
+        }
+        self.tick(now);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.active || self.replicas.values().any(Replica::is_waiting)
+    }
+
+    fn change<T>(
+        &mut self,
+        channel: Channel,
+        now: Instant,
+        change: impl FnOnce(
+            &mut selvedge_engine::undo::UndoStack,
+            &mut selvedge_engine::Document,
+        ) -> Result<T, selvedge_engine::EditError>,
+    ) -> Result<T, Error> {
+        self.now = self.now.max(now);
+        let replica = self.replicas.get_mut(&channel).filter(|replica| !replica.closing).ok_or(Error::NotOpen)?;
+        replica.change(now, change)
+    }
+
+    fn with<T>(
+        &mut self,
+        channel: Channel,
+        now: Instant,
+        act: impl FnOnce(&mut Replica, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let replica = self.replicas.get_mut(&channel)?;
+        let result = act(replica, &mut Context { link: &mut self.link, effects: &mut self.effects, now });
+        self.tick(now);
+        Some(result)
+    }
+}

@@ -10,7 +10,10 @@ mod open;
 mod push;
 mod sync;
 
-pub use connection::{Drain, ENDPOINTS_MAX, Failure, Hello, HelloOk, Limits, Ping, PingPolicy, Pong, TOKEN_BYTES_MAX, Token, TokenExpiring};
+pub use connection::{
+    Drain, ENDPOINTS_MAX, Failure, Hello, HelloOk, Limits, Ping, PingPolicy, Pong, TOKEN_BYTES_MAX, Token,
+    TokenExpiring,
+};
 pub use live::{Bye, Closed, Move, PRESENCE_BYTES_MAX, Presence, RightsChanged};
 pub use open::{Known, OUTBOX_SITES_MAX, Open, OpenOk, SiteLease, SiteRange, SyncPlan};
 pub use push::{Ack, Credit, Deltas, Gap, Push, Refused, TAG_BYTES};

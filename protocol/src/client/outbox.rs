@@ -1,0 +1,342 @@
+//! The outbox: sealed deltas until the highest level this deployment gives acknowledges them.
+//!
+//! One queue per site, each in counter order; sites are independent of each other. Unbounded by design: the bound is the
+//! device's quota.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use selvedge_engine::{SiteId, VersionVector};
+
+use super::config::{OutboxEntry, OutboxKey};
+use super::effect::Pending;
+use crate::level::{AckLevel, Instant};
+use crate::message::{Known, OUTBOX_SITES_MAX, SiteRange};
+
+/// One sealed delta.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) principal: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) acked: AckLevel,
+    pub(super) stored: bool,
+    /// The number of the last edit before this entry.
+    pub(super) edit_before: u64,
+    pub(super) sealed: Instant,
+}
+
+impl Entry {
+    fn ops(&self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    fn lacks(&self, level: AckLevel) -> bool {
+        self.marks().lacks(level)
+    }
+
+    fn marks(&self) -> Marks {
+        let bytes = self.bytes.len() as u64;
+        Marks { acked: self.acked, stored: self.stored, ops: self.ops(), bytes, last: self.last }
+    }
+}
+
+/// One site's entries, and where they stand on the connection in use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queue {
+    pub(super) entries: VecDeque<Entry>,
+    /// Last counter sent on this connection.
+    pub(super) sent: u64,
+    /// Last counter that the server is known to have.
+    pub(super) server: u64,
+    /// Entries up to this counter were announced at open and are paced by credit.
+    pub(super) announced: u64,
+    /// Refused for good, or waiting to be restamped: from this counter on nothing is sent.
+    pub(super) blocked_from: Option<u64>,
+    /// Nothing is sent before this instant: the server reported the same gap again.
+    pub(super) hold_until: Instant,
+    /// The gap reported last.
+    pub(super) gap: Option<u64>,
+}
+
+/// What an ack did.
+#[derive(Debug, Default)]
+pub(super) struct Acked {
+    pub(super) changed: bool,
+    /// Entries that the outbox forgot.
+    pub(super) forgotten: Vec<OutboxKey>,
+    /// Entries that rose to a level and stay.
+    pub(super) risen: Vec<OutboxKey>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Outbox {
+    queues: BTreeMap<SiteId, Queue>,
+    /// Pending operations and bytes per level.
+    pending: [Pending; 3],
+    bytes: u64,
+    in_flight: u64,
+}
+
+const LEVELS: [AckLevel; 3] = [AckLevel::Device, AckLevel::Region, AckLevel::Replicated];
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        Self { queues: BTreeMap::new(), pending: [Pending::default(); 3], bytes: 0, in_flight: 0 }
+    }
+
+    pub(super) fn push(&mut self, site: SiteId, entry: Entry) {
+        self.count(&entry, true);
+        self.bytes += entry.bytes.len() as u64;
+        self.queues.entry(site).or_default().entries.push_back(entry);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queues.values().all(|queue| queue.entries.is_empty())
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes sent on this connection that the region has not acknowledged.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    pub(super) fn sites(&self) -> Vec<SiteId> {
+        self.queues.keys().copied().collect()
+    }
+
+    pub(super) fn queue(&self, site: SiteId) -> Option<&Queue> {
+        self.queues.get(&site)
+    }
+
+    pub(super) fn queue_mut(&mut self, site: SiteId) -> Option<&mut Queue> {
+        self.queues.get_mut(&site)
+    }
+
+    pub(super) fn entry(&self, key: OutboxKey) -> Option<&Entry> {
+        let queue = self.queues.get(&key.site)?;
+        let at = queue.entries.binary_search_by_key(&key.first, |entry| entry.first).ok()?;
+        queue.entries.get(at)
+    }
+
+    /// The entry as a store keeps it.
+    pub(super) fn stored_form(site: SiteId, entry: &Entry) -> OutboxEntry {
+        OutboxEntry {
+            site,
+            first: entry.first,
+            last: entry.last,
+            principal: entry.principal.clone(),
+            bytes: entry.bytes.clone(),
+            acked: entry.acked,
+        }
+    }
+
+    /// Every entry, by site and counter.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SiteId, &Entry)> {
+        self.queues.iter().flat_map(|(site, queue)| queue.entries.iter().map(|entry| (*site, entry)))
+    }
+
+    /// Blocks everything of a site from a counter on.
+    pub(super) fn block(&mut self, site: SiteId, from: u64) {
+        let queue = self.queues.entry(site).or_default();
+        queue.blocked_from = Some(queue.blocked_from.map_or(from, |before| before.min(from)));
+    }
+
+    /// What a level lacks, and up to which edit it has everything.
+    pub(super) fn pending(&self, level: AckLevel, edited: u64) -> Pending {
+        let oldest =
+            |queue: &Queue| queue.entries.iter().find(|entry| entry.lacks(level)).map(|entry| entry.edit_before);
+        let through = self.queues.values().filter_map(oldest).min();
+        Pending { through: through.unwrap_or(edited), ..self.pending[level as usize] }
+    }
+
+    /// When the oldest entry that lacks `level` was sealed.
+    pub(super) fn oldest(&self, level: AckLevel) -> Option<Instant> {
+        let oldest = |queue: &Queue| queue.entries.iter().find(|entry| entry.lacks(level)).map(|entry| entry.sealed);
+        self.queues.values().filter_map(oldest).min()
+    }
+
+    /// Marks an entry as stored. False if the outbox forgot it meanwhile.
+    pub(super) fn stored(&mut self, key: OutboxKey) -> bool {
+        self.change(key, |entry| entry.stored = true)
+    }
+
+    /// Takes an ack: `region` and `replicated` only ever raise entries; those at `highest` are forgotten.
+    pub(super) fn ack(&mut self, site: SiteId, region: u64, replicated: u64, highest: AckLevel) -> Acked {
+        let mut acked = Acked::default();
+        let Some(queue) = self.queues.get_mut(&site) else { return acked };
+        queue.server = queue.server.max(region);
+        queue.gap = None;
+        let mut touched = Vec::new();
+        for entry in queue.entries.iter().take_while(|entry| entry.first <= region) {
+            let level = match entry.last {
+                last if last <= replicated => AckLevel::Replicated,
+                last if last <= region => AckLevel::Region,
+                _ => break,
+            };
+            if level > entry.acked || level >= highest {
+                touched.push((OutboxKey { site, first: entry.first }, level));
+            }
+        }
+        for (key, level) in touched {
+            acked.changed = true;
+            self.change(key, |entry| entry.acked = entry.acked.max(level));
+            if level >= highest {
+                self.remove(key);
+                acked.forgotten.push(key);
+            } else {
+                acked.risen.push(key);
+            }
+        }
+        acked
+    }
+
+    /// Takes an entry out.
+    pub(super) fn remove(&mut self, key: OutboxKey) -> Option<Entry> {
+        let queue = self.queues.get_mut(&key.site)?;
+        let at = queue.entries.binary_search_by_key(&key.first, |entry| entry.first).ok()?;
+        let entry = queue.entries.remove(at)?;
+        if entry.last <= queue.sent && entry.acked < AckLevel::Region {
+            self.in_flight = self.in_flight.saturating_sub(entry.bytes.len() as u64);
+        }
+        self.bytes -= entry.bytes.len() as u64;
+        self.count(&entry, false);
+        Some(entry)
+    }
+
+    /// Takes out everything of a site from a counter on, and forgets the site.
+    pub(super) fn take_site(&mut self, site: SiteId, from: u64) -> Vec<Entry> {
+        let firsts: Vec<u64> = match self.queues.get(&site) {
+            Some(queue) => queue.entries.iter().filter(|entry| entry.last >= from).map(|entry| entry.first).collect(),
+            None => return Vec::new(),
+        };
+        let taken = firsts.into_iter().filter_map(|first| self.remove(OutboxKey { site, first })).collect();
+        if let Some(queue) = self.queues.get_mut(&site) {
+            queue.blocked_from = None;
+        }
+        taken
+    }
+
+    /// What `open` announces: one range per site with something to send. Everything announced is paced by credit.
+    pub(super) fn announce(&mut self) -> Vec<SiteRange> {
+        self.in_flight = 0;
+        let mut ranges = Vec::new();
+        for (site, queue) in &mut self.queues {
+            (queue.sent, queue.gap, queue.hold_until) = (0, None, Instant(0));
+            queue.announced = queue.entries.back().map_or(0, |entry| entry.last);
+            if let Some(first) = queue.entries.front().map(|entry| entry.first)
+                && ranges.len() < OUTBOX_SITES_MAX
+            {
+                ranges.push(SiteRange { site: *site, first, last: queue.announced });
+            }
+        }
+        self.queues.retain(|_, queue| !queue.entries.is_empty() || queue.server > 0);
+        ranges
+    }
+
+    /// What open-ok says the server has. A site it does not name starts from nothing: re-sending is harmless.
+    pub(super) fn begin_sending(&mut self, known: &[Known]) {
+        for (site, queue) in &mut self.queues {
+            let named = known.iter().find(|known| known.site == *site);
+            if let Some(known) = named {
+                (queue.sent, queue.server) = (known.counter, known.counter);
+            } else {
+                queue.sent = queue.entries.front().map_or(queue.server, |entry| entry.first - 1);
+            }
+        }
+    }
+
+    /// `vector` without what the region has not acknowledged: what a server should have.
+    pub(super) fn base(&self, mut vector: VersionVector) -> VersionVector {
+        for (site, queue) in &self.queues {
+            if let Some(first) = queue.entries.iter().find(|entry| entry.acked < AckLevel::Region) {
+                let before = (first.first - 1).max(queue.server);
+                let have = vector.get(*site);
+                vector.set(*site, have.min(before));
+            }
+        }
+        vector
+    }
+
+    /// Notes that everything of a site up to `last`, `bytes` long, went out.
+    pub(super) fn note_sent(&mut self, site: SiteId, last: u64, bytes: u64) {
+        if let Some(queue) = self.queues.get_mut(&site) {
+            queue.sent = last;
+        }
+        self.in_flight += bytes;
+    }
+
+    /// Sends again from `have + 1`. False if the outbox lacks what is asked for.
+    pub(super) fn rewind(&mut self, site: SiteId, have: u64, now: Instant) -> bool {
+        let Some(queue) = self.queues.get_mut(&site) else { return false };
+        let unacked = |entry: &&Entry| entry.last > have && entry.last <= queue.sent && entry.acked < AckLevel::Region;
+        let bytes: u64 = queue.entries.iter().filter(unacked).map(|entry| entry.bytes.len() as u64).sum();
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        queue.sent = queue.sent.min(have);
+        queue.server = have;
+        if queue.gap == Some(have) {
+            queue.hold_until = now.after(500);
+        }
+        queue.gap = Some(have);
+        queue.entries.front().is_some_and(|entry| entry.first <= have + 1)
+    }
+
+    fn change(&mut self, key: OutboxKey, change: impl FnOnce(&mut Entry)) -> bool {
+        let Some(queue) = self.queues.get_mut(&key.site) else { return false };
+        let Ok(at) = queue.entries.binary_search_by_key(&key.first, |entry| entry.first) else { return false };
+        let sent = queue.sent;
+        let entry = &mut queue.entries[at];
+        let before = entry.marks();
+        change(entry);
+        let after = entry.marks();
+        if before.acked < AckLevel::Region && after.acked >= AckLevel::Region && after.last <= sent {
+            self.in_flight = self.in_flight.saturating_sub(after.bytes);
+        }
+        for level in LEVELS {
+            if before.lacks(level) && !after.lacks(level) {
+                let pending = &mut self.pending[level as usize];
+                pending.ops -= before.ops;
+                pending.bytes -= before.bytes;
+            }
+        }
+        true
+    }
+
+    fn count(&mut self, entry: &Entry, add: bool) {
+        for level in LEVELS {
+            if entry.lacks(level) {
+                let pending = &mut self.pending[level as usize];
+                let bytes = entry.bytes.len() as u64;
+                if add {
+                    pending.ops += entry.ops();
+                    pending.bytes += bytes;
+                } else {
+                    pending.ops -= entry.ops();
+                    pending.bytes -= bytes;
+                }
+            }
+        }
+    }
+}
+
+/// What counting needs of an entry.
+struct Marks {
+    acked: AckLevel,
+    stored: bool,
+    ops: u64,
+    bytes: u64,
+    last: u64,
+}
+
+impl Marks {
+    fn lacks(&self, level: AckLevel) -> bool {
+        match level {
+            AckLevel::Device => !self.stored && self.acked < AckLevel::Region,
+            level => self.acked < level,
+        }
+    }
+}

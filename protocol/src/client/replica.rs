@@ -1,0 +1,408 @@
+//! One document of a client: the engine's document, its outbox, and where its sync stands.
+
+use selvedge_engine::undo::UndoStack;
+use selvedge_engine::{Delta, Document, SiteId, TextPatch};
+
+use super::Context;
+use super::config::{ReplicaConfig, Restored};
+use super::effect::{Effect, Origin, SaveState, Status, StoreError};
+use super::error::Error;
+use super::outbox::{Entry, Outbox};
+use super::presence::Presences;
+use super::rebuild::Rebuild;
+use super::store::Store;
+use super::sync::Session;
+use crate::backoff::Backoff;
+use crate::close::CloseCode;
+use crate::document_id::DocumentId;
+use crate::frame::Channel;
+use crate::level::{AckLevel, Instant, Position, Rights};
+use crate::message::SiteLease;
+use crate::random::Random;
+
+/// Longest time an edit waits to be sealed while a store transaction is in flight, in milliseconds.
+pub const SEAL_MS_MAX: u64 = 50;
+
+/// Why a document turned read-only for good, or was closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason's code.
+    pub code: CloseCode,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// One open document. All changes go through [`super::Client`].
+#[derive(Debug)]
+pub struct Replica {
+    pub(super) handle: Channel,
+    pub(super) id: DocumentId,
+    pub(super) principal: String,
+    pub(super) token: Option<String>,
+    pub(super) document: Document,
+    pub(super) undo: UndoStack,
+    pub(super) random: Random,
+    /// A leased site that this load has not written on yet.
+    pub(super) lease: Option<SiteLease>,
+    pub(super) generation: u64,
+    pub(super) highest: AckLevel,
+    pub(super) position: Option<Position>,
+    pub(super) rights: Option<Rights>,
+    pub(super) outbox: Outbox,
+    pub(super) store: Store,
+    pub(super) session: Session,
+    pub(super) presence: Presences,
+    pub(super) rebuild: Option<Rebuild>,
+    pub(super) refused: Option<Refusal>,
+    pub(super) closed: Option<Refusal>,
+    pub(super) awaiting_token: bool,
+    pub(super) backoff: Backoff,
+    pub(super) reopen_at: Option<Instant>,
+    /// Closing: gone once the store has everything.
+    pub(super) closing: bool,
+    pub(super) edited: u64,
+    edit_sealed: u64,
+    unsealed_since: Option<Instant>,
+    pub(super) saved_changed: bool,
+    /// Sealed deltas to tell, where no store tells when they are safe.
+    local: Vec<Vec<u8>>,
+    saved_told: Option<SaveState>,
+    status_told: Option<Status>,
+}
+
+impl Replica {
+    pub(super) fn new(handle: Channel, config: ReplicaConfig, cx: &mut Context<'_>) -> Self {
+        let mut random = Random::new(config.site_seed);
+        let backoff = Backoff::new(random.draw());
+        let mut replica = Self {
+            handle,
+            id: config.document,
+            principal: config.principal,
+            token: config.token,
+            document: Document::new(),
+            undo: UndoStack::new(),
+            random,
+            lease: None,
+            generation: 0,
+            highest: AckLevel::Region,
+            position: None,
+            rights: None,
+            outbox: Outbox::new(),
+            store: Store::new(config.store),
+            session: Session::default(),
+            presence: Presences::default(),
+            rebuild: None,
+            refused: None,
+            closed: None,
+            awaiting_token: false,
+            backoff,
+            reopen_at: None,
+            closing: false,
+            edited: 0,
+            edit_sealed: 0,
+            unsealed_since: None,
+            saved_changed: true,
+            local: Vec::new(),
+            saved_told: None,
+            status_told: None,
+        };
+        if let Some(restored) = config.restored {
+            replica.restore(restored, config.adopt, cx);
+        }
+        replica
+    }
+
+    /// The document: text, meta, anchors, measures.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &DocumentId {
+        &self.id
+    }
+
+    /// Who writes here.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// The site this load writes as; `None` before its first edit.
+    pub fn site(&self) -> Option<SiteId> {
+        self.document.site()
+    }
+
+    /// The document's generation; 0 before a server was asked.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What this session may do; `None` before a server was asked.
+    pub fn rights(&self) -> Option<Rights> {
+        self.rights
+    }
+
+    /// The last place in a log that this copy covers.
+    pub fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// Why the document is read-only, if a push was refused for good.
+    pub fn refused(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
+    }
+
+    /// Whether there is something to take back.
+    pub fn can_undo(&self) -> bool {
+        self.undo.can_undo()
+    }
+
+    /// Whether there is something to do again.
+    pub fn can_redo(&self) -> bool {
+        self.undo.can_redo()
+    }
+
+    /// How safe the text is.
+    pub fn saved(&self, now: Instant) -> SaveState {
+        let unsealed = self.unsealed_ops();
+        let pending = |level| {
+            let mut pending = self.outbox.pending(level, self.edited);
+            pending.ops += unsealed;
+            if unsealed > 0 {
+                pending.through = pending.through.min(self.edit_sealed);
+            }
+            pending
+        };
+        let oldest = self.outbox.oldest(self.highest).into_iter().chain(self.unsealed_since).min();
+        SaveState {
+            device: pending(AckLevel::Device),
+            region: pending(AckLevel::Region),
+            replicated: pending(AckLevel::Replicated),
+            oldest_pending_ms: oldest.map_or(0, |at| now.since(at)),
+            highest: self.highest,
+            edited: self.edited,
+        }
+    }
+
+    /// What the document is doing, given the link.
+    pub(super) fn status(&self, online: bool) -> Status {
+        if self.closed.is_some() {
+            return Status::Closed;
+        }
+        match self.session.phase() {
+            _ if !online => Status::Offline,
+            super::sync::Phase::Closed => Status::Connecting,
+            super::sync::Phase::Opening | super::sync::Phase::Syncing => Status::Syncing,
+            super::sync::Phase::Live if self.may_edit().is_err() => Status::ReadOnly,
+            super::sync::Phase::Live => Status::Connected,
+        }
+    }
+
+    /// Whether edits are accepted now.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] with the reason.
+    pub fn may_edit(&self) -> Result<(), Error> {
+        if let Some(refusal) = self.refused.as_ref().or(self.closed.as_ref()) {
+            return Err(Error::ReadOnly(refusal.code));
+        }
+        match self.rights {
+            Some(rights) if !rights.may_write() => Err(Error::ReadOnly(CloseCode::FORBIDDEN)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a change of the user's, under this load's site.
+    pub(super) fn change<T>(
+        &mut self,
+        now: Instant,
+        change: impl FnOnce(&mut UndoStack, &mut Document) -> Result<T, selvedge_engine::EditError>,
+    ) -> Result<T, Error> {
+        self.may_edit()?;
+        self.ensure_site()?;
+        let result = change(&mut self.undo, &mut self.document)?;
+        if self.document.has_unsealed() {
+            self.edited += 1;
+            self.unsealed_since.get_or_insert(now);
+            self.saved_changed = true;
+        }
+        Ok(result)
+    }
+
+    /// Takes a site for this load at its first edit: the leased one once the document is synced, else a random one. Never
+    /// one read back from a store.
+    fn ensure_site(&mut self) -> Result<(), Error> {
+        if self.document.site().is_some() {
+            return Ok(());
+        }
+        if self.session.phase() == super::sync::Phase::Live
+            && let Some(lease) = self.lease
+            && self.document.vector().get(lease.site) + 1 == lease.next_counter
+            && self.document.begin_writing(lease.site, lease.next_counter).is_ok()
+        {
+            self.lease = None;
+            return Ok(());
+        }
+        self.begin_random_site()
+    }
+
+    /// Starts writing as a new random site.
+    pub(super) fn begin_random_site(&mut self) -> Result<(), Error> {
+        let site = SiteId::random(self.random.draw());
+        Ok(self.document.begin_writing(site, 1)?)
+    }
+
+    /// Seals what is unsealed into the outbox and the store's next transaction.
+    pub(super) fn seal(&mut self, now: Instant) {
+        if !self.document.has_unsealed() {
+            self.unsealed_since = None;
+            return;
+        }
+        let sealed = self.unsealed_since.take().unwrap_or(now);
+        let deltas = self.document.seal();
+        for delta in &deltas {
+            self.queue(delta, sealed, now);
+        }
+        self.edit_sealed = self.edited;
+        self.saved_changed = true;
+    }
+
+    fn queue(&mut self, delta: &Delta, sealed: Instant, now: Instant) {
+        let entry = Entry {
+            first: delta.first,
+            last: delta.last(),
+            principal: self.principal.clone(),
+            bytes: delta.encode(),
+            acked: AckLevel::Device,
+            stored: false,
+            edit_before: self.edit_sealed,
+            sealed,
+        };
+        if self.store.is_enabled() {
+            self.store.put(Outbox::stored_form(delta.site, &entry), now);
+        } else {
+            self.local.push(entry.bytes.clone());
+        }
+        self.outbox.push(delta.site, entry);
+    }
+
+    /// Whether it is time to seal: nothing is being stored, or the oldest edit has waited long enough.
+    pub(super) fn seal_due(&self, now: Instant) -> bool {
+        let waited = self.unsealed_since.is_some_and(|since| now.since(since) >= SEAL_MS_MAX);
+        self.document.has_unsealed() && (waited || !self.store.is_busy())
+    }
+
+    fn unsealed_ops(&self) -> u64 {
+        if !self.document.has_unsealed() {
+            return 0;
+        }
+        let Some(site) = self.document.site() else { return 0 };
+        let sealed =
+            self.outbox.queue(site).map_or(0, |queue| queue.entries.back().map_or(queue.server, |last| last.last));
+        self.document.vector().get(site).saturating_sub(sealed).max(1)
+    }
+
+    /// Takes up what the store held. Damage is told, never fatal: the server and the outbox have the text.
+    fn restore(&mut self, restored: Restored, adopt: bool, cx: &mut Context<'_>) {
+        self.generation = restored.generation;
+        self.highest = restored.highest.unwrap_or(AckLevel::Region);
+        if !restored.state.is_empty() {
+            match Document::load(&restored.state) {
+                Ok(document) => (self.document, self.position) = (document, restored.position),
+                Err(error) => self.damaged(error.to_string(), cx),
+            }
+        }
+        let mut entries = restored.outbox;
+        entries.sort_by_key(|entry| (entry.site, entry.first));
+        let mut foreign = Vec::new();
+        for stored in entries {
+            let own = stored.principal == self.principal;
+            if !own && !adopt {
+                continue;
+            }
+            let delta = match Delta::decode(&stored.bytes) {
+                Ok(delta)
+                    if delta.site == stored.site && delta.first == stored.first && delta.last() == stored.last =>
+                {
+                    delta
+                }
+                _ => {
+                    self.damaged("an entry of the outbox is damaged".into(), cx);
+                    continue;
+                }
+            };
+            // A piece whose beginning is lost stays in the outbox: what the server has decides.
+            let _ = self.document.apply(&delta);
+            if !own {
+                foreign.push(stored.site);
+            }
+            let entry = Entry {
+                first: stored.first,
+                last: stored.last,
+                principal: stored.principal,
+                bytes: stored.bytes,
+                acked: stored.acked,
+                stored: true,
+                edit_before: 0,
+                sealed: cx.now,
+            };
+            self.outbox.push(stored.site, entry);
+        }
+        self.store.restored();
+        if !foreign.is_empty() {
+            foreign.dedup();
+            self.begin_rebuild(Rebuild::restamp(foreign.into_iter().map(|site| (site, 1))));
+        }
+    }
+
+    fn damaged(&mut self, what: String, cx: &mut Context<'_>) {
+        cx.effects.push_back(Effect::StoreFailed { channel: self.handle, error: StoreError::Failed(what) });
+    }
+
+    /// Shows patches in the editor.
+    pub(super) fn show(&mut self, patches: Vec<TextPatch>, origin: Origin, cx: &mut Context<'_>) {
+        if !patches.is_empty() {
+            cx.effects.push_back(Effect::Patch { channel: self.handle, patches, origin });
+        }
+    }
+
+    /// Tells what changed: save state and status.
+    pub(super) fn tell(&mut self, online: bool, cx: &mut Context<'_>) {
+        let status = self.status(online);
+        if self.status_told != Some(status) {
+            self.status_told = Some(status);
+            cx.effects.push_back(Effect::Status { channel: self.handle, status });
+        }
+        if std::mem::take(&mut self.saved_changed) {
+            let state = self.saved(cx.now);
+            let same = self
+                .saved_told
+                .is_some_and(|told| SaveState { oldest_pending_ms: told.oldest_pending_ms, ..state } == told);
+            if !same {
+                self.saved_told = Some(state);
+                cx.effects.push_back(Effect::Saved { channel: self.handle, state });
+            }
+        }
+        for bytes in self.local.drain(..) {
+            cx.effects.push_back(Effect::LocalDelta { channel: self.handle, bytes });
+        }
+        self.presence.tell(self.handle, cx);
+    }
+
+    /// Whether something waits for an acknowledgement.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.outbox.pending(AckLevel::Region, 0).ops > 0
+    }
+
+    pub(super) fn deadline(&self, up: bool) -> Option<Instant> {
+        let seal = self.unsealed_since.map(|since| since.after(SEAL_MS_MAX));
+        let due = [
+            seal.filter(|_| self.document.has_unsealed()),
+            self.store.deadline(),
+            self.reopen_at.filter(|_| up),
+            self.presence.deadline().filter(|_| self.session.phase() == super::sync::Phase::Live),
+            self.push_deadline().filter(|_| up),
+        ];
+        due.into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,174 @@
+//! The stream codec is lossless over any deltas, and any bytes are read or refused.
+
+use proptest::prelude::*;
+use selvedge_engine::{Delta, Digit, Direction, DotRange, Element, Op, Path, SiteId};
+
+use super::*;
+use crate::level::Instant;
+
+fn site() -> impl Strategy<Value = SiteId> {
+    prop_oneof![(0u32..6).prop_map(|index| SiteId::leased(0, index)), (0u64..3).prop_map(SiteId::random)]
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    let element = (1i64..200, any::<bool>(), site(), 1i64..500);
+    prop::collection::vec(element, 0..5).prop_map(|elements| {
+        let mut path = Path::root();
+        for (digit, hashed, site, k) in elements {
+            let mut element = Element { digit: Digit::new(digit), site, k };
+            if hashed {
+                element.digit = Digit::hashed(element.dot(), path.depth());
+            }
+            path.push(element);
+        }
+        path
+    })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (prop::option::of(path()), -200i64..200, any::<bool>(), "[a-z\u{e9}\u{1f600}]{1,40}").prop_map(
+            |(parent, digit, after, text)| Op::Insert {
+                parent: parent.unwrap_or_default(),
+                digit: Digit::new(if digit == 0 { 1 } else { digit }),
+                direction: if after { Direction::After } else { Direction::Before },
+                text,
+            }
+        ),
+        2 => prop::collection::btree_map((site(), 0u64..40), 0u64..8, 1..6).prop_map(|starts| Op::Delete {
+            ranges: starts
+                .into_iter()
+                .map(|((site, start), length)| {
+                    let first = start * 10 + 1;
+                    DotRange { site, first, last: first + length }
+                })
+                .collect(),
+        }),
+        1 => ("[a-z]{0,9}", prop::option::of(prop::collection::vec(any::<u8>(), 0..9)), 1u64..1000)
+            .prop_map(|(key, value, lamport)| Op::Meta { key, value, lamport }),
+        1 => (1u64..100).prop_map(|length| Op::Void { length }),
+    ]
+}
+
+fn deltas() -> impl Strategy<Value = Vec<Delta>> {
+    let delta = (site(), 1u64..1000, any::<bool>(), prop::collection::vec(op(), 1..6));
+    prop::collection::vec(delta, 0..12).prop_map(|drawn| {
+        let mut deltas: Vec<Delta> = Vec::new();
+        for (site, first, continues, ops) in drawn {
+            let before = deltas.iter().rev().find(|delta| delta.site == site).map(Delta::last);
+            let first = before.filter(|_| continues).map_or(first, |last| last + 1);
+            deltas.push(Delta { site, first, ops });
+        }
+        deltas.retain(|delta| delta.validate().is_ok());
+        deltas
+    })
+}
+
+proptest! {
+    #[test]
+    fn deltas_come_back_with_their_durable_bytes(deltas in deltas(), cut: prop::sample::Index) {
+        let mut encoder = StreamEncoder::new();
+        let mut decoder = StreamDecoder::new();
+        let cut = cut.index(deltas.len() + 1);
+        for part in [&deltas[..cut], &deltas[cut..]] {
+            let mut bytes = Vec::new();
+            part.iter().for_each(|delta| encoder.push(delta, &mut bytes));
+            let read = decoder.decode(&bytes).unwrap();
+            prop_assert_eq!(&read[..], part);
+            for (a, b) in read.iter().zip(part) {
+                prop_assert_eq!(a.encode(), b.encode());
+            }
+            prop_assert_eq!(encoder.state(), StreamEncoder::from_state(&encoder.state()).unwrap().state());
+            // Who joins here reads on as one who was there from the start.
+            decoder = StreamDecoder::from_state(&encoder.state()).unwrap();
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = StreamDecoder::from_state(&bytes);
+        if let Ok(deltas) = StreamDecoder::new().decode(&bytes) {
+            prop_assert!(deltas.iter().all(|delta| delta.validate().is_ok()));
+        }
+    }
+
+    #[test]
+    fn changed_bytes_are_read_or_refused(deltas in deltas(), at: prop::sample::Index, byte: u8) {
+        let mut encoder = StreamEncoder::new();
+        let mut bytes = Vec::new();
+        deltas.iter().for_each(|delta| encoder.push(delta, &mut bytes));
+        if !bytes.is_empty() {
+            *at.get_mut(&mut bytes) = byte;
+            let _ = StreamDecoder::new().decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_room_is_read_from_wherever_one_joins(deltas in deltas(), join: prop::sample::Index, renew: prop::sample::Index) {
+        let mut room = RoomEncoder::new(Instant(0));
+        let (join, renew) = (join.index(deltas.len() + 1), renew.index(deltas.len() + 1));
+        let mut reader = RoomDecoder::new();
+        for (at, delta) in deltas.iter().enumerate() {
+            if at == join {
+                reader.join(Some(&room.state(Instant(0)))).unwrap();
+            }
+            let now = Instant(if at >= renew { EPOCH_MS } else { 0 });
+            for message in room.encode(std::slice::from_ref(delta), None, now) {
+                if at >= join {
+                    prop_assert_eq!(reader.decode(&message).unwrap(), vec![delta.clone()]);
+                }
+            }
+        }
+        let alone: Vec<_> = standalone(&deltas, None).iter().flat_map(|one| reader.decode(one).unwrap()).collect();
+        prop_assert_eq!(alone, deltas);
+    }
+}
+
+#[test]
+fn a_typed_character_costs_four_bytes() {
+    let typed = |first| Delta {
+        site: SiteId::random(1),
+        first,
+        ops: vec![Op::Insert {
+            parent: Path::root(),
+            digit: Digit::new(9),
+            direction: Direction::After,
+            text: "a".into(),
+        }],
+    };
+    let mut encoder = StreamEncoder::new();
+    encoder.push(&typed(1), &mut Vec::new());
+    let mut bytes = Vec::new();
+    encoder.push(&typed(2), &mut bytes);
+    assert_eq!(bytes.len(), 4);
+}
+
+#[test]
+fn a_lost_frame_is_noticed_and_the_next_epoch_heals_it() {
+    let typed = |first| Delta { site: SiteId::random(1), first, ops: vec![Op::Void { length: 1 }] };
+    let mut room = RoomEncoder::new(Instant(0));
+    let mut reader = RoomDecoder::new();
+    reader.join(Some(&room.state(Instant(0)))).unwrap();
+    let mut send = |n, now| room.encode(&[typed(n)], None, Instant(now)).remove(0);
+    assert!(reader.decode(&send(1, 0)).is_ok());
+    let _lost = send(2, 0);
+    assert_eq!(reader.decode(&send(3, 0)), Err(DecodeError::StreamGap));
+    assert_eq!(reader.decode(&send(4, EPOCH_MS)).unwrap(), vec![typed(4)]);
+}
+
+#[test]
+fn memory_stays_bounded_on_both_sides() {
+    let mut encoder = StreamEncoder::new();
+    let mut decoder = StreamDecoder::new();
+    let mut most = 0;
+    for n in 0..5_000 {
+        let delta = Delta { site: SiteId::random(n), first: 1, ops: vec![Op::Void { length: 1 }] };
+        let mut bytes = Vec::new();
+        encoder.push(&delta, &mut bytes);
+        assert_eq!(decoder.decode(&bytes).unwrap(), vec![delta]);
+        most = most.max(encoder.state().len());
+    }
+    assert!(most < 16 * 1024, "{most}");
+}
+
+use crate::error::DecodeError;
