@@ -1,0 +1,44 @@
+/**
+ * Runs the browser suites one after the other and ends with one line of counts for other programs:
+ * `{"suite":"browser","passed":n,"failed":n,"skipped":n,"ms":n}`. Arguments pick suites by a part of their name.
+ */
+
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+
+const TEST_WITHIN_MS = 120_000;
+
+const folder = join(import.meta.dirname, "suites");
+const wanted = process.argv.slice(2);
+const files = readdirSync(folder)
+  .filter((name) => name.endsWith(".test.mjs") && (wanted.length === 0 || wanted.some((part) => name.includes(part))))
+  .sort()
+  .map((name) => join(folder, name));
+
+const begun = performance.now();
+const counts = { passed: 0, failed: 0, skipped: 0 };
+const stream = run({ files, concurrency: 1, timeout: TEST_WITHIN_MS * files.length });
+// Files are reported as tests around the real ones: only the real ones count, and a file that failed by itself.
+stream.on("test:pass", (event) => {
+  if (isFile(event)) return;
+  if (event.skip !== undefined || event.todo !== undefined) counts.skipped += 1;
+  else if (event.details?.type !== "suite") counts.passed += 1;
+});
+stream.on("test:fail", (event) => {
+  if (event.details?.type === "suite" || (isFile(event) && event.details?.error?.failureType === "subtestsFailed")) return;
+  counts.failed += 1;
+});
+
+const report = stream.compose(spec);
+report.pipe(process.stdout);
+report.on("end", () => {
+  const ms = Math.round(performance.now() - begun);
+  process.stdout.write(`${JSON.stringify({ suite: "browser", ...counts, ms })}\n`);
+  process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
+});
+
+function isFile(event) {
+  return event.name.endsWith(".test.mjs");
+}

@@ -1,0 +1,263 @@
+/** One open text: the room on one side, the page on the other. Everything the page shows is told from here. */
+
+import { EditorView } from "@codemirror/view";
+import type { Room, SaveLevel } from "selvedge";
+import { goTo, linkTo, newName, takeCarried } from "./address.ts";
+import { keepPerson, keepRecentText, person, type Person } from "./device.ts";
+import { h, setText } from "./dom.ts";
+import { editor } from "./editor.ts";
+import { others, placeOf } from "./others.ts";
+import { edits, span, wording, type Facts } from "./safety.ts";
+import { closedNotice, readOnlyNotice, refusedNotice, resetNotice, type WaysOut } from "./trouble.ts";
+import { header, TITLE_LENGTH_MAX, type Header } from "./ui/header.ts";
+import { menuButton } from "./ui/menu.ts";
+import { noticeStrip } from "./ui/notice.ts";
+import { people } from "./ui/people.ts";
+import { saveIndicator } from "./ui/save-indicator.ts";
+import { copyText, shareButton } from "./ui/share.ts";
+import { toast } from "./ui/toast.ts";
+import { welcome } from "./ui/welcome.ts";
+
+/** For the console and for tests: the open text, as this page has it. */
+export interface Console {
+  readonly room: Room;
+  readonly view: EditorView;
+  text(): string;
+  whenSynced(): Promise<void>;
+  whenSaved(level?: SaveLevel): Promise<void>;
+}
+
+/** The age of waiting edits is shown, so it is looked at now and then while there are any. */
+const AGE_EVERY_MS = 1000;
+const COUNT_AFTER_MS = 250;
+
+/** Shows `room` in `app`. */
+export function showText(app: HTMLElement, name: string, room: Room): Console {
+  let self = person();
+  let switchedOff = false;
+  let everConnected = false;
+  let lasting: "closed" | "refused" | null = null;
+
+  const notice = noticeStrip();
+  const save = saveIndicator();
+  const others_ = people({
+    self,
+    onSelf: (next) => {
+      self = keepPerson(next);
+      tellSelf(room, self);
+    },
+    onGoTo: (id) => goToPerson(view, room, id),
+  });
+  const share = shareButton(
+    () => linkTo(name),
+    (copied) => toast(copied ? "Link copied" : "The browser did not let the link be copied. Select it and copy it by hand."),
+  );
+  const menu = menuButton({
+    current: name,
+    onNew: () => goTo(newName()),
+    onOpen: (other) => goTo(other),
+    onCopy: () => void copyAll(room),
+    onDownload: () => download(title(room, name), room.text.toString()),
+    about: () => connectionLine(room),
+  });
+  const top: Header = header({
+    save: save.button,
+    people: others_.button,
+    share,
+    menu,
+    onTitle: (next) => setTitle(room, next),
+    onTitleDone: () => view.focus(),
+    onOnline: (on) => {
+      switchedOff = !on;
+      if (on) room.relay.connect();
+      else room.relay.disconnect();
+      top.showOnline(on);
+      tellSafety();
+    },
+  });
+  const sheet = h("main", { className: "writing" });
+  const foot = h("p", { className: "foot", attrs: { "aria-hidden": "true" } });
+  const empty = welcome();
+  app.replaceChildren(top.element, notice.element, h("div", { className: "desk" }, sheet));
+  const view = editor({ room, parent: sheet, onText: textChanged });
+  sheet.append(empty.element, foot);
+
+  const ways: WaysOut = {
+    copy: () => void copyAll(room),
+    continueElsewhere: () => goTo(newName(), room.text.toString()),
+    reload: () => location.reload(),
+  };
+
+  function facts(): Facts {
+    const { saved, status, link, permission } = room.relay;
+    return {
+      switchedOff,
+      link: status === "readonly" ? "connected" : status,
+      waiting: { device: saved.device.ops, region: saved.region.ops, replicated: saved.replicated.ops },
+      highest: saved.highest,
+      oldestWaitingMs: saved.oldestPendingMs,
+      everConnected,
+      deviceTrouble: saved.deviceError,
+      canWrite: permission === "write" || permission === "admin" || !everConnected,
+      region: link?.region ?? null,
+    };
+  }
+
+  function tellSafety(): void {
+    if (room.relay.synced) everConnected = true;
+    save.show(wording(facts()));
+  }
+
+  let counting: ReturnType<typeof setTimeout> | null = null;
+  function textChanged(): void {
+    empty.show(view.state.doc.length === 0);
+    counting ??= setTimeout(() => {
+      counting = null;
+      top.showTitle(sharedTitle(room), fallbackTitle(view));
+      setText(foot, length(view));
+      if (room.doc.site !== null) remember(name, title(room, name, view));
+    }, COUNT_AFTER_MS);
+  }
+
+  function titleChanged(): void {
+    top.showTitle(sharedTitle(room), fallbackTitle(view));
+    document.title = `${title(room, name, view)} · Selvedge`;
+  }
+
+  room.relay.on("saved", tellSafety);
+  room.relay.on("status", tellSafety);
+  room.relay.on("permission", ({ read, write }) => {
+    top.setReadOnly(!write);
+    if (lasting === null) notice.show(read && !write ? readOnlyNotice(ways) : null);
+    tellSafety();
+  });
+  room.relay.on("refused", ({ message }) => {
+    lasting = "refused";
+    notice.show(refusedNotice(message, ways));
+    tellSafety();
+  });
+  room.relay.on("closed", ({ code, reason }) => {
+    lasting = "closed";
+    notice.show(closedNotice(code, reason, ways));
+    tellSafety();
+  });
+  room.relay.on("reconciled", ({ offlineMs, sent, received }) => {
+    if (received > 0) toast(`Back after ${span(offlineMs)}: ${sent > 0 ? `${edits(sent)} of yours sent, ` : ""}others’ changes merged in.`);
+  });
+  room.relay.on("persisted", (granted) =>
+    save.showKeeping(granted ? "The browser promised to keep this device’s copy." : "The browser may drop this device’s copy if it runs out of space."),
+  );
+  let lastText = room.text.toString();
+  room.doc.on("reset", ({ unsentOps }) => {
+    const before = lastText;
+    notice.show(resetNotice(unsentOps, before === "" ? null : () => void copy(before)));
+  });
+  room.relay.on("status", ({ status }) => {
+    if (status !== "syncing") lastText = room.text.toString();
+  });
+  room.doc.meta.observe(titleChanged);
+  room.awareness.on("change", () => others_.show(others(room)));
+  setInterval(() => {
+    if (room.relay.saved.region.ops > 0) tellSafety();
+  }, AGE_EVERY_MS);
+
+  tellSelf(room, self);
+  others_.show(others(room));
+  tellSafety();
+  titleChanged();
+  textChanged();
+  empty.show(view.state.doc.length === 0);
+  remember(name, title(room, name, view));
+  bringAlong(name, room);
+  if (matchMedia("(hover: hover)").matches) view.focus();
+
+  return {
+    room,
+    view,
+    text: () => room.text.toString(),
+    whenSynced: () => room.relay.whenSynced(),
+    whenSaved: async (level) => void (await room.relay.whenSaved(level)),
+  };
+}
+
+function tellSelf(room: Room, self: Person): void {
+  room.awareness.setLocalStateField("user", self);
+}
+
+function goToPerson(view: EditorView, room: Room, id: string): void {
+  const place = placeOf(room, id);
+  if (place === null) return;
+  view.dispatch({ effects: EditorView.scrollIntoView(Math.min(place, view.state.doc.length), { y: "center" }) });
+  view.focus();
+}
+
+function setTitle(room: Room, next: string): void {
+  if (next === sharedTitle(room)) return;
+  try {
+    if (next === "") room.doc.meta.delete("title");
+    else room.doc.meta.set("title", next);
+  } catch {
+    toast("You can’t change the title of this text.");
+  }
+}
+
+function sharedTitle(room: Room): string {
+  const value = room.doc.meta.get("title");
+  return typeof value === "string" ? value.slice(0, TITLE_LENGTH_MAX) : "";
+}
+
+/** What the text calls itself until somebody gives it a title: its first line. */
+function fallbackTitle(view: EditorView): string {
+  const first = view.state.doc.line(1).text.replace(/^[#>\s]+/, "").trim();
+  return first === "" ? "Untitled" : first.slice(0, 60);
+}
+
+function title(room: Room, name: string, view?: EditorView): string {
+  const shared = sharedTitle(room);
+  if (shared !== "") return shared;
+  const fallback = view === undefined ? "Untitled" : fallbackTitle(view);
+  return fallback === "Untitled" ? name : fallback;
+}
+
+function remember(name: string, shown: string): void {
+  keepRecentText({ name, title: shown, openedAt: Date.now() });
+}
+
+/** A text continued from elsewhere is put into a new one. */
+function bringAlong(name: string, room: Room): void {
+  const text = takeCarried(name);
+  if (text !== null && room.text.length === 0) room.text.insert(0, text);
+}
+
+/** Beyond this many units words are not counted: it would take longer than a keystroke may. */
+const COUNTED_UNITS_MAX = 200_000;
+
+function length(view: EditorView): string {
+  const { doc } = view.state;
+  if (doc.length === 0) return "";
+  if (doc.length > COUNTED_UNITS_MAX) return `${doc.length.toLocaleString("en")} characters`;
+  const count = doc.toString().match(/[\p{L}\p{N}]+(?:['’-][\p{L}\p{N}]+)*/gu)?.length ?? 0;
+  return count === 1 ? "1 word" : `${count.toLocaleString("en")} words`;
+}
+
+function connectionLine(room: Room): string {
+  const { link } = room.relay;
+  if (link === null) return "Selvedge · not connected";
+  const host = new URL(link.relay).host;
+  return `Selvedge · connected to ${host}${link.region === "" ? "" : `, region ${link.region}`}`;
+}
+
+async function copyAll(room: Room): Promise<void> {
+  await copy(room.text.toString());
+}
+
+async function copy(text: string): Promise<void> {
+  toast((await copyText(text)) ? "Text copied" : "The browser did not let the text be copied. Select it and copy it by hand.");
+}
+
+function download(title: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+  const link = h("a", { href: url, download: `${title.replace(/[^\p{L}\p{N} _-]+/gu, "").trim() || "text"}.md` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
