@@ -50,8 +50,8 @@ function contentSecurityPolicy(): Plugin {
   const policy = [
     "default-src 'none'",
     "script-src 'self' 'wasm-unsafe-eval'",
-    "style-src 'self'",
-    "style-src-attr 'unsafe-inline'",
+    // The editor puts its styles into the page as it starts.
+    "style-src 'self' 'unsafe-inline'",
     "font-src 'self'",
     "img-src 'self' data:",
     "connect-src 'self' ws: wss:",

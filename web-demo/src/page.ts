@@ -108,6 +108,18 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
     save.show(wording(facts()));
   }
 
+  function closed({ code, reason }: { readonly code: number; readonly reason: string }): void {
+    lasting = "closed";
+    notice.show(closedNotice(code, reason, ways));
+    tellSafety();
+  }
+
+  function permitted({ read, write }: { readonly read: boolean; readonly write: boolean }): void {
+    top.setReadOnly(!write);
+    if (lasting === null) notice.show(read && !write ? readOnlyNotice(ways) : null);
+    tellSafety();
+  }
+
   let counting: ReturnType<typeof setTimeout> | null = null;
   function textChanged(): void {
     empty.show(view.state.doc.length === 0);
@@ -126,21 +138,13 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
 
   room.relay.on("saved", tellSafety);
   room.relay.on("status", tellSafety);
-  room.relay.on("permission", ({ read, write }) => {
-    top.setReadOnly(!write);
-    if (lasting === null) notice.show(read && !write ? readOnlyNotice(ways) : null);
-    tellSafety();
-  });
+  room.relay.on("permission", permitted);
   room.relay.on("refused", ({ message }) => {
     lasting = "refused";
     notice.show(refusedNotice(message, ways));
     tellSafety();
   });
-  room.relay.on("closed", ({ code, reason }) => {
-    lasting = "closed";
-    notice.show(closedNotice(code, reason, ways));
-    tellSafety();
-  });
+  room.relay.on("closed", closed);
   room.relay.on("reconciled", ({ offlineMs, sent, received }) => {
     if (received > 0) toast(`Back after ${span(offlineMs)}: ${sent > 0 ? `${edits(sent)} of yours sent, ` : ""}others’ changes merged in.`);
   });
@@ -161,13 +165,16 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
     if (room.relay.saved.region.ops > 0) tellSafety();
   }, AGE_EVERY_MS);
 
+  // What was said before anybody listened.
+  if (room.relay.status === "closed") closed({ code: 0, reason: "" });
+  else if (room.relay.status === "readonly") permitted({ read: true, write: false });
   tellSelf(room, self);
   others_.show(others(room));
   tellSafety();
   titleChanged();
   textChanged();
   empty.show(view.state.doc.length === 0);
-  remember(name, title(room, name, view));
+  if (view.state.doc.length > 0) remember(name, title(room, name, view));
   bringAlong(name, room);
   if (matchMedia("(hover: hover)").matches) view.focus();
 

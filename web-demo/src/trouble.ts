@@ -71,6 +71,6 @@ export function resetNotice(unsentOps: number, takeBack: (() => void) | null): N
 }
 
 function sentence(text: string, code: number | null): string {
-  if (text === "") return code === null ? "" : `(Code ${code}.)`;
+  if (text === "") return code === null || code === 0 ? "" : `(Code ${code}.)`;
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
