@@ -18,7 +18,7 @@ mod sync;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use selvedge_engine::{Delta, StateDiff, TextPatch};
+use selvedge_engine::{Delta, StateDiff, TextPatch, VersionVector};
 
 pub use config::{ClientConfig, OutboxEntry, OutboxKey, ReplicaConfig, Restored};
 pub use effect::{
@@ -312,6 +312,12 @@ impl Client {
         let diff = StateDiff::decode(diff).map_err(|error| Error::Update(error.to_string()))?;
         let merged = self.with(channel, now, |replica, cx| replica.apply_state(&diff, Origin::Restore, cx));
         merged.ok_or(Error::NotOpen)?.map_err(|error| Error::Update(error.to_string()))
+    }
+
+    /// For replays and tests: deltas of others that this vector does not cover are kept aside, in their order and without
+    /// limit, until a later vector covers them or `None` lifts the hold.
+    pub fn hold_remote(&mut self, channel: Channel, hold: Option<VersionVector>, now: Instant) {
+        self.with(channel, now, |replica, cx| replica.hold_remote(hold, cx));
     }
 
     /// Answers [`Effect::TokenNeeded`], or brings a new token unasked. The token that was refused, or none, means stop.

@@ -1,7 +1,7 @@
 //! One document of a client: the engine's document, its outbox, and where its sync stands.
 
 use selvedge_engine::undo::UndoStack;
-use selvedge_engine::{Delta, Document, SiteId, TextPatch};
+use selvedge_engine::{Delta, Document, SiteId, TextPatch, VersionVector};
 
 use super::Context;
 use super::config::{ReplicaConfig, Restored};
@@ -58,6 +58,9 @@ pub struct Replica {
     pub(super) awaiting_token: bool,
     pub(super) backoff: Backoff,
     pub(super) reopen_at: Option<Instant>,
+    /// Remote deltas beyond this vector are kept aside; see [`super::Client::hold_remote`].
+    pub(super) hold: Option<VersionVector>,
+    pub(super) held: Vec<Delta>,
     /// Closing: gone once the store has everything.
     pub(super) closing: bool,
     pub(super) edited: u64,
@@ -97,6 +100,8 @@ impl Replica {
             awaiting_token: false,
             backoff,
             reopen_at: None,
+            hold: None,
+            held: Vec::new(),
             closing: false,
             edited: 0,
             edit_sealed: 0,

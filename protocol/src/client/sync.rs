@@ -264,21 +264,41 @@ impl Replica {
             }
             Err(error) => return Err(error),
         };
+        let whole = self.take_remote(deltas, cx);
+        if !whole {
+            self.resync(cx);
+        } else if !self.session.dropped && message.position.is_some() && self.rebuild.is_none() && self.held.is_empty()
+        {
+            self.position = message.position;
+        }
+        Ok(())
+    }
+
+    /// Applies deltas of others, but for those beyond a hold. False if something before one of them is missing.
+    fn take_remote(&mut self, deltas: Vec<Delta>, cx: &mut Context<'_>) -> bool {
         let mut patches = Vec::new();
         let mut whole = true;
-        for delta in &deltas {
-            match self.apply(delta, cx) {
+        for delta in deltas {
+            if self.hold.as_ref().is_some_and(|hold| delta.last() > hold.get(delta.site)) {
+                self.held.push(delta);
+                continue;
+            }
+            match self.apply(&delta, cx) {
                 Ok(mut more) => patches.append(&mut more),
                 Err(_) => whole = false,
             }
         }
         self.show(patches, Origin::Remote, cx);
-        if !whole {
+        whole
+    }
+
+    /// Sets or lifts the hold and applies what it lets through.
+    pub(super) fn hold_remote(&mut self, hold: Option<VersionVector>, cx: &mut Context<'_>) {
+        self.hold = hold;
+        let held = std::mem::take(&mut self.held);
+        if !self.take_remote(held, cx) {
             self.resync(cx);
-        } else if !self.session.dropped && message.position.is_some() && self.rebuild.is_none() {
-            self.position = message.position;
         }
-        Ok(())
     }
 
     /// Applies one delta of others to the copy that is being synced.

@@ -1,5 +1,7 @@
 //! A room's stream downstream: encoded once for all sessions, numbered in epochs.
 
+use std::borrow::Borrow;
+
 use selvedge_engine::Delta;
 
 use super::{StreamDecoder, StreamEncoder};
@@ -30,7 +32,7 @@ impl RoomEncoder {
 
     /// Encodes deltas as one or more messages for every session; the last one carries the position. Begins a new epoch
     /// if the present one is 30 s old.
-    pub fn encode(&mut self, deltas: &[Delta], position: Option<Position>, now: Instant) -> Vec<Deltas> {
+    pub fn encode<D: Borrow<Delta>>(&mut self, deltas: &[D], position: Option<Position>, now: Instant) -> Vec<Deltas> {
         if now.since(self.began) >= EPOCH_MS {
             self.renew(now);
         }
@@ -39,7 +41,7 @@ impl RoomEncoder {
         let mut one = Vec::new();
         for delta in deltas {
             one.clear();
-            self.encoder.push(delta, &mut one);
+            self.encoder.push(delta.borrow(), &mut one);
             if !buffer.is_empty() && buffer.len() + one.len() > FRAME_CONTENT_BYTES_MAX {
                 messages.push(self.message(std::mem::take(&mut buffer), None));
             }
@@ -80,19 +82,19 @@ impl RoomEncoder {
 
 /// Encodes deltas for one session alone, outside the room's stream: every message has a codec of its own (epoch 0). The
 /// last one carries the position.
-pub fn standalone(deltas: &[Delta], position: Option<Position>) -> Vec<Deltas> {
+pub fn standalone<D: Borrow<Delta>>(deltas: &[D], position: Option<Position>) -> Vec<Deltas> {
     let message = |bytes: Vec<u8>| Deltas { position: None, epoch: 0, seq: 0, tag: None, deltas: bytes.into() };
     let mut messages = Vec::new();
     let mut encoder = StreamEncoder::new();
     let mut buffer = Vec::new();
     for delta in deltas {
         let before = buffer.len();
-        encoder.push(delta, &mut buffer);
+        encoder.push(delta.borrow(), &mut buffer);
         if before > 0 && buffer.len() > FRAME_CONTENT_BYTES_MAX {
             buffer.truncate(before);
             messages.push(message(std::mem::take(&mut buffer)));
             encoder = StreamEncoder::new();
-            encoder.push(delta, &mut buffer);
+            encoder.push(delta.borrow(), &mut buffer);
         }
     }
     if !buffer.is_empty() {
