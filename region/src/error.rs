@@ -199,6 +199,10 @@ impl Error {
                 what: what.clone(),
                 detail: detail.clone(),
             },
+            Self::Failed { what, source } => Self::Failed {
+                what,
+                source: text(source),
+            },
             other => Self::Failed {
                 what: "group commit",
                 source: other.to_string().into(),

@@ -9,7 +9,9 @@ use std::time::Duration;
 use selvedge_engine::SiteId;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool,
+};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::ops::DocumentKey;
@@ -130,6 +132,35 @@ impl Database {
         }
         transaction.commit().await?;
         Ok(id)
+    }
+
+    /// From now on the database may not grow past its present size, or may again: a full disk, for the contract suites.
+    pub(crate) async fn limit_to_present_size(&self, limited: bool) -> Result<()> {
+        let mut writer = self.writer.lock().await;
+        let connection = writer
+            .connection
+            .as_mut()
+            .ok_or(Error::Closed { what: "fault" })?;
+        let failed = |error| database_error("fault", error);
+        let pages: i64 = if limited {
+            // Free pages would be room to grow.
+            sqlx::query("VACUUM")
+                .execute(&mut *connection)
+                .await
+                .map_err(failed)?;
+            sqlx::query_scalar("PRAGMA page_count")
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(failed)?
+        } else {
+            i64::from(u32::MAX) - 1
+        };
+        let limit = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+        sqlx::query(limit)
+            .execute(connection)
+            .await
+            .map_err(failed)?;
+        Ok(())
     }
 
     /// Closes all connections; the last one folds the write-ahead log into the database.

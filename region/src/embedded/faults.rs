@@ -1,87 +1,101 @@
 //! Faults for the contract suites: damage done to a data folder behind its owner's back.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use super::{BLOBS_FOLDER, DATABASE_FILE, EmbeddedRegion};
+use super::{BLOBS_FOLDER, Database, EmbeddedRegion};
 use crate::blobs::embedded::blob_file;
 use crate::contract::{Fault, Faults};
+use crate::log::embedded::SqliteLog;
+use crate::{DocumentId, Result};
 
-/// Injects the faults that a data folder can suffer.
-pub struct EmbeddedFaults {
-    folder: PathBuf,
+/// Flips the last byte of a document's newest snapshot.
+const DAMAGE_SNAPSHOT: &str = "UPDATE snapshots SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) || x'fe' AS BLOB) \
+    WHERE document = ?1 AND generation = 1 AND version = \
+    (SELECT MAX(version) FROM snapshots WHERE document = ?1 AND generation = 1)";
+
+/// The faults that the database of a data folder can suffer.
+pub struct DatabaseFaults {
+    database: Arc<Database>,
+    log: Arc<SqliteLog>,
 }
 
-impl EmbeddedFaults {
+impl DatabaseFaults {
     /// Faults of that region.
     #[must_use]
     pub fn new(region: &EmbeddedRegion) -> Self {
         Self {
-            folder: region.folder().to_owned(),
+            database: Arc::clone(&region.database),
+            log: Arc::clone(&region.log),
         }
     }
 
-    async fn connect(&self) -> Option<SqliteConnection> {
-        let file = self.folder.join(DATABASE_FILE);
-        SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(false)
-            .connect()
-            .await
-            .ok()
-    }
-
-    async fn execute(&self, sql: &'static str, document: String, bytes: Vec<u8>) -> bool {
-        let Some(mut connection) = self.connect().await else {
-            return false;
-        };
-        let done = sqlx::query(AssertSqlSafe(sql))
-            .bind(document)
-            .bind(bytes)
-            .execute(&mut connection)
+    async fn damage_snapshot(&self, document: &DocumentId) -> Result<u64> {
+        let mut transaction = self.database.begin("fault").await?;
+        let done = sqlx::query(DAMAGE_SNAPSHOT)
+            .bind(document.as_str())
+            .execute(&mut *transaction)
             .await;
-        let _ = connection.close().await;
-        done.is_ok_and(|done| done.rows_affected() > 0)
+        let done = done.map_err(|error| super::database_error("fault", error))?;
+        transaction.commit().await?;
+        Ok(done.rows_affected())
     }
 }
 
-impl Faults for EmbeddedFaults {
+impl Faults for DatabaseFaults {
     fn inject(&self, fault: Fault) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             match fault {
+                Fault::Full => self.database.limit_to_present_size(true).await.is_ok(),
+                Fault::Healed => self.database.limit_to_present_size(false).await.is_ok(),
                 Fault::RawRecord(document, bytes) => {
-                    let sql = "INSERT INTO log (offset, document, record) \
-                               SELECT COALESCE(MAX(offset) + 1, 0), ?, ? FROM log";
-                    self.execute(sql, document.to_string(), bytes).await
+                    self.log.append_raw(document, bytes).await.is_ok()
                 }
-                Fault::DamagedSnapshot(document) => {
-                    // `?2` is a byte string of another content but of the same length, as a flipped bit would leave it.
-                    let sql = "UPDATE snapshots SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) || ?2 AS BLOB) \
-                               WHERE document = ?1 AND generation = 1 AND version = \
-                               (SELECT MAX(version) FROM snapshots WHERE document = ?1 AND generation = 1)";
-                    self.execute(sql, document.to_string(), vec![0x5a]).await
+                Fault::DamagedSnapshot(document) => self
+                    .damage_snapshot(&document)
+                    .await
+                    .is_ok_and(|rows| rows > 0),
+                Fault::Throttled | Fault::Unavailable | Fault::DamagedBlob(_) | Fault::Evicted => {
+                    false
                 }
-                Fault::DamagedBlob(key) => {
-                    let Ok(key) = key.parse() else { return false };
-                    let file = blob_file(&self.folder.join(BLOBS_FOLDER), &key);
-                    let Ok(mut bytes) = std::fs::read(&file) else {
-                        return false;
-                    };
-                    let Some(last) = bytes.last_mut() else {
-                        return false;
-                    };
-                    *last ^= 1;
-                    std::fs::write(&file, bytes).is_ok()
-                }
-                Fault::Full
-                | Fault::Throttled
-                | Fault::Unavailable
-                | Fault::Healed
-                | Fault::Evicted => false,
             }
+        })
+    }
+}
+
+/// The faults that the files of a data folder can suffer.
+pub struct FileFaults {
+    blobs: PathBuf,
+}
+
+impl FileFaults {
+    /// Faults of that region.
+    #[must_use]
+    pub fn new(region: &EmbeddedRegion) -> Self {
+        Self {
+            blobs: region.folder().join(BLOBS_FOLDER),
+        }
+    }
+}
+
+impl Faults for FileFaults {
+    fn inject(&self, fault: Fault) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            let Fault::DamagedBlob(key) = fault else {
+                return false;
+            };
+            let Ok(key) = key.parse() else { return false };
+            let file = blob_file(&self.blobs, &key);
+            let Ok(mut bytes) = std::fs::read(&file) else {
+                return false;
+            };
+            let Some(last) = bytes.last_mut() else {
+                return false;
+            };
+            *last ^= 1;
+            std::fs::write(&file, bytes).is_ok()
         })
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use database::{
     Database, DocumentColumns, SiteColumn, counter, database_error, integer, log_id_bytes,
     log_id_from, unsigned,
 };
-pub use faults::EmbeddedFaults;
+pub use faults::{DatabaseFaults, FileFaults};
 
 use crate::blobs::embedded::FileBlobs;
 use crate::bus::embedded::LocalBus;

@@ -85,6 +85,29 @@ impl SqliteLog {
         }
     }
 
+    /// Hands rows to the committer and waits for its answer.
+    async fn enqueue(&self, rows: Vec<LogRow>) -> Result<Vec<Position>> {
+        let bytes = rows.iter().map(|row| row.record.len()).sum();
+        let (done, answer) = oneshot::channel();
+        let closed = || Error::Closed { what: WHAT };
+        // The lock is held over the send, so that calls enter the queue in the order in which they came.
+        let appends = self.appends.lock().await;
+        let queue = appends.as_ref().ok_or_else(closed)?;
+        let append = Append { rows, bytes, done };
+        queue.send(append).await.map_err(|_| closed())?;
+        drop(appends);
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Appends bytes that may be no record at all: damage, for the contract suite.
+    pub(crate) async fn append_raw(
+        &self,
+        document: DocumentId,
+        record: Vec<u8>,
+    ) -> Result<Vec<Position>> {
+        self.enqueue(vec![LogRow { document, record }]).await
+    }
+
     fn at(&self, offset: u64) -> Position {
         Position {
             log: self.id,
@@ -183,18 +206,7 @@ impl RegionLog for SqliteLog {
                     document: record.document,
                 });
             }
-            let bytes = rows.iter().map(|row| row.record.len()).sum();
-            let (done, answer) = oneshot::channel();
-            let closed = || Error::Closed { what: WHAT };
-            // The lock is held over the send, so that calls enter the queue in the order in which they came.
-            let appends = self.appends.lock().await;
-            let queue = appends.as_ref().ok_or_else(closed)?;
-            queue
-                .send(Append { rows, bytes, done })
-                .await
-                .map_err(|_| closed())?;
-            drop(appends);
-            answer.await.unwrap_or_else(|_| Err(closed()))
+            self.enqueue(rows).await
         })
     }
 
