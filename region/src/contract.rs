@@ -64,16 +64,10 @@ pub(crate) const UNFIT_BYTES: usize = 60_000;
 
 /// The faults that take a part out of service, each with the kind of error that tells it.
 pub(crate) fn outages() -> [(Fault, &'static str); 3] {
-    [
-        (Fault::Full, "full"),
-        (Fault::Throttled, "throttled"),
-        (Fault::Unavailable, "unavailable"),
-    ]
+    [(Fault::Full, "full"), (Fault::Throttled, "throttled"), (Fault::Unavailable, "unavailable")]
 }
 
 /// A document id for the suites.
 pub(crate) fn document(name: &str) -> DocumentId {
-    format!("contract/{name}")
-        .parse()
-        .expect("a contract document's name is valid")
+    format!("contract/{name}").parse().expect("a contract document's name is valid")
 }

@@ -113,9 +113,7 @@ pub enum Error {
         detail: String,
     },
     /// The data folder is held by another process.
-    #[error(
-        "the data folder {path} is in use by another process: stop it, or choose another folder with --data"
-    )]
+    #[error("the data folder {path} is in use by another process: stop it, or choose another folder with --data")]
     Locked {
         /// The folder.
         path: String,
@@ -147,13 +145,7 @@ impl Error {
     /// Whether the same call may succeed later, unchanged.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Full { .. }
-                | Self::Throttled { .. }
-                | Self::Unavailable { .. }
-                | Self::Evicted { .. }
-        )
+        matches!(self, Self::Full { .. } | Self::Throttled { .. } | Self::Unavailable { .. } | Self::Evicted { .. })
     }
 
     /// A short stable word for metrics: `full`, `gone`, `evicted` and so on.
@@ -185,28 +177,13 @@ impl Error {
     pub(crate) fn share(&self) -> Self {
         let text = |source: &BoxError| -> BoxError { source.to_string().into() };
         match self {
-            Self::Full { what, source } => Self::Full {
-                what,
-                source: source.as_ref().map(text),
-            },
-            Self::Unavailable { what, source } => Self::Unavailable {
-                what,
-                source: source.as_ref().map(text),
-            },
+            Self::Full { what, source } => Self::Full { what, source: source.as_ref().map(text) },
+            Self::Unavailable { what, source } => Self::Unavailable { what, source: source.as_ref().map(text) },
             Self::Closed { what } => Self::Closed { what },
             Self::Invalid(reason) => Self::Invalid(reason.clone()),
-            Self::Corrupt { what, detail } => Self::Corrupt {
-                what: what.clone(),
-                detail: detail.clone(),
-            },
-            Self::Failed { what, source } => Self::Failed {
-                what,
-                source: text(source),
-            },
-            other => Self::Failed {
-                what: "group commit",
-                source: other.to_string().into(),
-            },
+            Self::Corrupt { what, detail } => Self::Corrupt { what: what.clone(), detail: detail.clone() },
+            Self::Failed { what, source } => Self::Failed { what, source: text(source) },
+            other => Self::Failed { what: "group commit", source: other.to_string().into() },
         }
     }
 }

@@ -114,8 +114,7 @@ impl LogRecord {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let document = self.document.as_str();
-        let mut out =
-            Vec::with_capacity(128 + document.len() + self.principal.len() + self.delta.len());
+        let mut out = Vec::with_capacity(128 + document.len() + self.principal.len() + self.delta.len());
         let flags = u8::from(self.trace) * FLAG_TRACE
             + u8::from(self.origin.is_some()) * FLAG_ORIGIN
             + u8::from(self.first_origin.is_some()) * FLAG_FIRST_ORIGIN;
@@ -171,12 +170,8 @@ impl LogRecord {
         let generation = input.varint("generation")?;
         let epoch = input.varint("epoch")?;
         let key_id = input.varint("key id")?;
-        let origin = (flags & FLAG_ORIGIN != 0)
-            .then(|| input.position("origin"))
-            .transpose()?;
-        let first_origin = (flags & FLAG_FIRST_ORIGIN != 0)
-            .then(|| input.position("first origin"))
-            .transpose()?;
+        let origin = (flags & FLAG_ORIGIN != 0).then(|| input.position("origin")).transpose()?;
+        let first_origin = (flags & FLAG_FIRST_ORIGIN != 0).then(|| input.position("first origin")).transpose()?;
         let document = document_from(input.text(DOCUMENT_BYTES_MAX, "document")?)?;
         let principal = input.text(PRINCIPAL_BYTES_MAX, "principal")?.to_owned();
         let payload_hash = input.array("payload hash")?;
@@ -211,14 +206,8 @@ impl LogRecord {
 
 /// A whole `tenant/name`; a bare name is not canonical.
 fn document_from(text: &str) -> Result<DocumentId, RecordError> {
-    let document: DocumentId = text
-        .parse()
-        .map_err(|_| RecordError::Malformed("document"))?;
-    if document.as_str() == text {
-        Ok(document)
-    } else {
-        Err(RecordError::Malformed("document"))
-    }
+    let document: DocumentId = text.parse().map_err(|_| RecordError::Malformed("document"))?;
+    if document.as_str() == text { Ok(document) } else { Err(RecordError::Malformed("document")) }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
@@ -241,10 +230,7 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     fn take(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], RecordError> {
-        let (head, rest) = self
-            .bytes
-            .split_at_checked(length)
-            .ok_or(RecordError::Incomplete(field))?;
+        let (head, rest) = self.bytes.split_at_checked(length).ok_or(RecordError::Incomplete(field))?;
         self.bytes = rest;
         Ok(head)
     }
@@ -269,11 +255,7 @@ impl<'a> Input<'a> {
             value |= low << shift;
             if byte & 0x80 == 0 {
                 let minimal = byte != 0 || shift == 0;
-                return if minimal {
-                    Ok(value)
-                } else {
-                    Err(RecordError::Malformed(field))
-                };
+                return if minimal { Ok(value) } else { Err(RecordError::Malformed(field)) };
             }
         }
         Err(RecordError::Malformed(field))
@@ -281,23 +263,13 @@ impl<'a> Input<'a> {
 
     fn position(&mut self, field: &'static str) -> Result<Position, RecordError> {
         let log = LogId(u128::from_be_bytes(self.array(field)?));
-        let partition =
-            u32::try_from(self.varint(field)?).map_err(|_| RecordError::Malformed(field))?;
-        let position = Position {
-            log,
-            partition,
-            offset: self.varint(field)?,
-        };
-        if log.0 == 0 {
-            Err(RecordError::Malformed(field))
-        } else {
-            Ok(position)
-        }
+        let partition = u32::try_from(self.varint(field)?).map_err(|_| RecordError::Malformed(field))?;
+        let position = Position { log, partition, offset: self.varint(field)? };
+        if log.0 == 0 { Err(RecordError::Malformed(field)) } else { Ok(position) }
     }
 
     fn sized(&mut self, length_max: usize, field: &'static str) -> Result<&'a [u8], RecordError> {
-        let length =
-            usize::try_from(self.varint(field)?).map_err(|_| RecordError::Malformed(field))?;
+        let length = usize::try_from(self.varint(field)?).map_err(|_| RecordError::Malformed(field))?;
         if length > length_max {
             return Err(RecordError::Malformed(field));
         }
@@ -305,7 +277,6 @@ impl<'a> Input<'a> {
     }
 
     fn text(&mut self, length_max: usize, field: &'static str) -> Result<&'a str, RecordError> {
-        std::str::from_utf8(self.sized(length_max, field)?)
-            .map_err(|_| RecordError::Malformed(field))
+        std::str::from_utf8(self.sized(length_max, field)?).map_err(|_| RecordError::Malformed(field))
     }
 }

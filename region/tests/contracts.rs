@@ -1,14 +1,14 @@
 //! The embedded region held to the contracts of its parts.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use selvedge_region::contract;
 use selvedge_region::embedded::{DatabaseFaults, EmbeddedOptions, EmbeddedRegion, FileFaults};
 use tempfile::TempDir;
 
 async fn opened() -> (TempDir, EmbeddedRegion) {
     let folder = tempfile::tempdir().unwrap();
-    let region = EmbeddedRegion::open(EmbeddedOptions::new(folder.path().join("data")))
-        .await
-        .unwrap();
+    let region = EmbeddedRegion::open(EmbeddedOptions::new(folder.path().join("data"))).await.unwrap();
     (folder, region)
 }
 

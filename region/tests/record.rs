@@ -1,16 +1,14 @@
 //! The log record's bytes: canonical, checked, and never trusted.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use proptest::prelude::*;
 use selvedge_region::record::RECORD_DELTA_BYTES_MAX;
 use selvedge_region::{DocumentId, LogId, LogRecord, Position, RecordError};
 
 fn positions() -> impl Strategy<Value = Option<Position>> {
     let position = (1_u128.., any::<u32>(), any::<u64>());
-    prop::option::of(position.prop_map(|(log, partition, offset)| Position {
-        log: LogId(log),
-        partition,
-        offset,
-    }))
+    prop::option::of(position.prop_map(|(log, partition, offset)| Position { log: LogId(log), partition, offset }))
 }
 
 fn records() -> impl Strategy<Value = LogRecord> {
@@ -18,34 +16,12 @@ fn records() -> impl Strategy<Value = LogRecord> {
     let document = names.prop_map(|(tenant, name)| DocumentId::new(&tenant, &name).unwrap());
     let delta = prop::collection::vec(any::<u8>(), 1..300);
     let numbers = (any::<u64>(), any::<u64>(), 0_u64..3, any::<bool>());
-    (
-        document,
-        ".{0,40}",
-        delta,
-        numbers,
-        positions(),
-        positions(),
+    (document, ".{0,40}", delta, numbers, positions(), positions()).prop_map(
+        |(document, principal, delta, (generation, epoch, key_id, trace), origin, first_origin)| {
+            let record = LogRecord::new(document, generation, principal, delta);
+            LogRecord { epoch, key_id, trace, origin, first_origin, ..record }
+        },
     )
-        .prop_map(
-            |(
-                document,
-                principal,
-                delta,
-                (generation, epoch, key_id, trace),
-                origin,
-                first_origin,
-            )| {
-                let record = LogRecord::new(document, generation, principal, delta);
-                LogRecord {
-                    epoch,
-                    key_id,
-                    trace,
-                    origin,
-                    first_origin,
-                    ..record
-                }
-            },
-        )
 }
 
 proptest! {
@@ -92,12 +68,7 @@ proptest! {
 }
 
 fn sample() -> LogRecord {
-    LogRecord::new(
-        "acme/plan".parse().unwrap(),
-        2,
-        "anon:ann".to_owned(),
-        b"delta".to_vec(),
-    )
+    LogRecord::new("acme/plan".parse().unwrap(), 2, "anon:ann".to_owned(), b"delta".to_vec())
 }
 
 /// Changing these bytes means a new record version; old ones keep decoding.
@@ -118,24 +89,9 @@ fn golden_bytes() {
     assert_eq!(hex(&sample().encode()), plain);
 
     let log = LogId(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
-    let origin = Position {
-        log,
-        partition: 3,
-        offset: 300,
-    };
-    let copied = LogRecord {
-        trace: true,
-        epoch: 1,
-        key_id: 0,
-        ..sample()
-    };
-    let copied = copied
-        .copied_from(Position {
-            log: LogId(7),
-            partition: 0,
-            offset: 1,
-        })
-        .copied_from(origin);
+    let origin = Position { log, partition: 3, offset: 300 };
+    let copied = LogRecord { trace: true, epoch: 1, key_id: 0, ..sample() };
+    let copied = copied.copied_from(Position { log: LogId(7), partition: 0, offset: 1 }).copied_from(origin);
     let expected = format!(
         "01\
          07\
@@ -150,10 +106,7 @@ fn golden_bytes() {
          0564656c7461"
     );
     assert_eq!(hex(&copied.encode()), expected);
-    assert!(
-        copied.came_from(log) && !copied.came_from(LogId(7)),
-        "the last hop decides what is sent back"
-    );
+    assert!(copied.came_from(log) && !copied.came_from(LogId(7)), "the last hop decides what is sent back");
 }
 
 #[test]
@@ -166,31 +119,13 @@ fn named_refusals() {
     check(&|bytes| bytes[0] = 2, RecordError::Version(2));
     check(&|bytes| bytes[1] = 8, RecordError::Malformed("flags"));
     check(&|bytes| bytes.clear(), RecordError::Incomplete("version"));
-    check(
-        &|bytes| bytes.truncate(20),
-        RecordError::Incomplete("principal"),
-    );
+    check(&|bytes| bytes.truncate(20), RecordError::Incomplete("principal"));
     check(&|bytes| bytes.push(0), RecordError::Malformed("delta"));
-    check(
-        &|bytes| drop(bytes.splice(2..3, [0x82, 0x00])),
-        RecordError::Malformed("generation"),
-    );
-    check(
-        &|bytes| drop(bytes.splice(2..3, [0xff; 11])),
-        RecordError::Malformed("generation"),
-    );
-    check(
-        &|bytes| bytes[10] = b' ',
-        RecordError::Malformed("document"),
-    );
-    check(
-        &|bytes| drop(bytes.splice(5..15, *b"\x04plan")),
-        RecordError::Malformed("document"),
-    );
-    check(
-        &|bytes| drop(bytes.splice(15..24, [1, 0xff])),
-        RecordError::Malformed("principal"),
-    );
+    check(&|bytes| drop(bytes.splice(2..3, [0x82, 0x00])), RecordError::Malformed("generation"));
+    check(&|bytes| drop(bytes.splice(2..3, [0xff; 11])), RecordError::Malformed("generation"));
+    check(&|bytes| bytes[10] = b' ', RecordError::Malformed("document"));
+    check(&|bytes| drop(bytes.splice(5..15, *b"\x04plan")), RecordError::Malformed("document"));
+    check(&|bytes| drop(bytes.splice(15..24, [1, 0xff])), RecordError::Malformed("principal"));
     check(
         &|bytes| {
             bytes[1] = 2;
@@ -200,21 +135,10 @@ fn named_refusals() {
     );
     check(&|bytes| *bytes.last_mut().unwrap() ^= 1, RecordError::Hash);
     // A length that the bytes do not have is refused before anything is allocated for it.
-    check(
-        &|bytes| drop(bytes.splice(56..57, [0x80, 0x80, 0x04])),
-        RecordError::Incomplete("delta"),
-    );
-    check(
-        &|bytes| drop(bytes.splice(56..57, [0x81, 0x80, 0x04])),
-        RecordError::Malformed("delta"),
-    );
+    check(&|bytes| drop(bytes.splice(56..57, [0x80, 0x80, 0x04])), RecordError::Incomplete("delta"));
+    check(&|bytes| drop(bytes.splice(56..57, [0x81, 0x80, 0x04])), RecordError::Malformed("delta"));
 
-    let long = LogRecord::new(
-        "a/b".parse().unwrap(),
-        1,
-        String::new(),
-        vec![1; RECORD_DELTA_BYTES_MAX + 1],
-    );
+    let long = LogRecord::new("a/b".parse().unwrap(), 1, String::new(), vec![1; RECORD_DELTA_BYTES_MAX + 1]);
     assert_eq!(long.check(), Err(RecordError::Malformed("delta")));
     assert!(LogRecord::decode(&long.encode()).is_err());
 }

@@ -28,18 +28,10 @@ impl FileBlobs {
     }
 
     /// Runs file work where it may block.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Path) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Path) -> Result<T> + Send + 'static) -> Result<T> {
         let folder = self.folder.clone();
         let done = tokio::task::spawn_blocking(move || work(&folder)).await;
-        done.unwrap_or_else(|error| {
-            Err(Error::Failed {
-                what: WHAT,
-                source: error.into(),
-            })
-        })
+        done.unwrap_or_else(|error| Err(Error::Failed { what: WHAT, source: error.into() }))
     }
 }
 
@@ -60,9 +52,7 @@ impl Blobs for FileBlobs {
             let file = blob_file(folder, &key);
             match std::fs::remove_file(&file) {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                removed => removed
-                    .and_then(|()| sync_folder(parent(&file)))
-                    .map_err(failed),
+                removed => removed.and_then(|()| sync_folder(parent(&file))).map_err(failed),
             }
         }))
     }
@@ -93,8 +83,7 @@ pub(crate) fn blob_file(folder: &Path, key: &BlobKey) -> PathBuf {
 }
 
 fn parent(file: &Path) -> &Path {
-    file.parent()
-        .expect("a blob's file lies in the blobs folder")
+    file.parent().expect("a blob's file lies in the blobs folder")
 }
 
 /// Writes beside the target, syncs, and renames: whole or not at all.
@@ -131,9 +120,7 @@ fn sync_up_to(top: &Path, folder: &Path) -> std::io::Result<()> {
 fn read(folder: &Path, key: &BlobKey) -> Result<Vec<u8>> {
     let mut bytes = match std::fs::read(blob_file(folder, key)) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(Error::NotFound {
-                what: format!("blob {key}"),
-            });
+            return Err(Error::NotFound { what: format!("blob {key}") });
         }
         bytes => bytes.map_err(failed)?,
     };
@@ -141,10 +128,7 @@ fn read(folder: &Path, key: &BlobKey) -> Result<Vec<u8>> {
         .split_at_checked(HASH_BYTES)
         .is_some_and(|(hash, content)| hash == <[u8; HASH_BYTES]>::from(Sha256::digest(content)));
     if !intact {
-        return Err(Error::Corrupt {
-            what: format!("blob {key}"),
-            detail: "it fails its checksum".to_owned(),
-        });
+        return Err(Error::Corrupt { what: format!("blob {key}"), detail: "it fails its checksum".to_owned() });
     }
     bytes.drain(..HASH_BYTES);
     Ok(bytes)
@@ -175,13 +159,7 @@ fn collect(folder: &Path, path: &str, prefix: &str, keys: &mut Vec<BlobKey>) -> 
 
 fn failed(error: std::io::Error) -> Error {
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full {
-            what: WHAT,
-            source: Some(error.into()),
-        },
-        _ => Error::Unavailable {
-            what: WHAT,
-            source: Some(error.into()),
-        },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::Full { what: WHAT, source: Some(error.into()) },
+        _ => Error::Unavailable { what: WHAT, source: Some(error.into()) },
     }
 }

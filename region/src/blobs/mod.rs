@@ -39,9 +39,7 @@ impl FromStr for BlobKey {
         let segment_ok = |segment: &str| {
             !matches!(segment, "" | "." | "..")
                 && segment.len() <= 200
-                && segment
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"._~:-".contains(&b))
+                && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~:-".contains(&b))
         };
         if text.len() <= BLOB_KEY_BYTES_MAX && text.split('/').all(segment_ok) {
             Ok(Self(text.to_owned()))
@@ -78,10 +76,6 @@ pub trait Blobs: Send + Sync {
     fn delete<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<()>>;
 
     /// The keys that begin with `prefix`, after `after`, at most `limit` of them.
-    fn list<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a BlobKey>,
-        limit: usize,
-    ) -> BoxFuture<'a, Result<BlobPage>>;
+    fn list<'a>(&'a self, prefix: &'a str, after: Option<&'a BlobKey>, limit: usize)
+    -> BoxFuture<'a, Result<BlobPage>>;
 }

@@ -39,16 +39,11 @@ struct Tail {
 
 impl Tail {
     fn push(&mut self, position: Position, bytes: usize, message: Arc<BusMessage>) {
-        if self
-            .reaches
-            .is_some_and(|reaches| reaches.log != position.log)
-        {
+        if self.reaches.is_some_and(|reaches| reaches.log != position.log) {
             *self = Self::default();
         }
         self.reaches.get_or_insert(position);
-        let at = self
-            .records
-            .partition_point(|(other, _)| other.offset <= position.offset);
+        let at = self.records.partition_point(|(other, _)| other.offset <= position.offset);
         self.records.insert(at, (position, message));
         self.bytes += bytes;
         while self.records.len() > TAIL_RECORDS_MAX || self.bytes > TAIL_BYTES_MAX {
@@ -56,10 +51,7 @@ impl Tail {
                 break;
             };
             self.bytes -= record_bytes(&message);
-            self.reaches = Some(Position {
-                offset: evicted.offset + 1,
-                ..evicted
-            });
+            self.reaches = Some(Position { offset: evicted.offset + 1, ..evicted });
         }
     }
 
@@ -86,17 +78,11 @@ fn locked(topics: &Mutex<Topics>) -> MutexGuard<'_, Topics> {
 }
 
 impl Bus for LocalBus {
-    fn publish<'a>(
-        &'a self,
-        document: &'a DocumentId,
-        message: Arc<BusMessage>,
-    ) -> BoxFuture<'a, Result<()>> {
+    fn publish<'a>(&'a self, document: &'a DocumentId, message: Arc<BusMessage>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             if let Some(topic) = locked(&self.topics).get_mut(document) {
                 if let BusMessage::Logged { position, .. } = &*message {
-                    topic
-                        .tail
-                        .push(*position, record_bytes(&message), Arc::clone(&message));
+                    topic.tail.push(*position, record_bytes(&message), Arc::clone(&message));
                 }
                 // Nobody listening is no fault.
                 let _ = topic.sender.send(message);
@@ -105,39 +91,26 @@ impl Bus for LocalBus {
         })
     }
 
-    fn subscribe<'a>(
-        &'a self,
-        document: &'a DocumentId,
-    ) -> BoxFuture<'a, Result<Box<dyn Subscription>>> {
+    fn subscribe<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Box<dyn Subscription>>> {
         Box::pin(async move {
             let mut topics = locked(&self.topics);
-            let topic = topics.entry(document.clone()).or_insert_with(|| Topic {
-                sender: broadcast::channel(BEHIND_MAX).0,
-                tail: Tail::default(),
-            });
+            let topic = topics
+                .entry(document.clone())
+                .or_insert_with(|| Topic { sender: broadcast::channel(BEHIND_MAX).0, tail: Tail::default() });
             let receiver = Some(topic.sender.subscribe());
-            let subscription = LocalSubscription {
-                receiver,
-                document: document.clone(),
-                topics: Arc::clone(&self.topics),
-            };
+            let subscription =
+                LocalSubscription { receiver, document: document.clone(), topics: Arc::clone(&self.topics) };
             Ok(Box::new(subscription) as Box<dyn Subscription>)
         })
     }
 
-    fn recent<'a>(
-        &'a self,
-        document: &'a DocumentId,
-        from: Position,
-    ) -> BoxFuture<'a, Result<Vec<Arc<BusMessage>>>> {
+    fn recent<'a>(&'a self, document: &'a DocumentId, from: Position) -> BoxFuture<'a, Result<Vec<Arc<BusMessage>>>> {
         Box::pin(async move {
             let topics = locked(&self.topics);
             topics
                 .get(document)
                 .and_then(|topic| topic.tail.since(from))
-                .ok_or_else(|| Error::Evicted {
-                    what: format!("the tail of {document} before what is kept"),
-                })
+                .ok_or_else(|| Error::Evicted { what: format!("the tail of {document} before what is kept") })
         })
     }
 }
@@ -168,10 +141,7 @@ impl Drop for LocalSubscription {
     fn drop(&mut self) {
         let mut topics = locked(&self.topics);
         self.receiver.take();
-        if topics
-            .get(&self.document)
-            .is_some_and(|topic| topic.sender.receiver_count() == 0)
-        {
+        if topics.get(&self.document).is_some_and(|topic| topic.sender.receiver_count() == 0) {
             topics.remove(&self.document);
         }
     }

@@ -76,25 +76,14 @@ pub trait Subscription: Send {
 /// The region's bus.
 pub trait Bus: Send + Sync {
     /// Tells every present subscriber of the document. Never waits for a subscriber.
-    fn publish<'a>(
-        &'a self,
-        document: &'a DocumentId,
-        message: Arc<BusMessage>,
-    ) -> BoxFuture<'a, Result<()>>;
+    fn publish<'a>(&'a self, document: &'a DocumentId, message: Arc<BusMessage>) -> BoxFuture<'a, Result<()>>;
 
     /// Hears everything published about a document from now on.
-    fn subscribe<'a>(
-        &'a self,
-        document: &'a DocumentId,
-    ) -> BoxFuture<'a, Result<Box<dyn Subscription>>>;
+    fn subscribe<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Box<dyn Subscription>>>;
 
     /// The hot tail: records told lately, from a reading position to the newest, in order of position.
     ///
     /// # Errors
     /// `Evicted` when the tail does not reach back to `from`: read the log.
-    fn recent<'a>(
-        &'a self,
-        document: &'a DocumentId,
-        from: Position,
-    ) -> BoxFuture<'a, Result<Vec<Arc<BusMessage>>>>;
+    fn recent<'a>(&'a self, document: &'a DocumentId, from: Position) -> BoxFuture<'a, Result<Vec<Arc<BusMessage>>>>;
 }

@@ -28,15 +28,8 @@ pub async fn control(control: &dyn Control, faults: &dyn Faults) {
 }
 
 async fn create(control: &dyn Control, document: &DocumentId, creator: &str) -> DocumentInfo {
-    let new = NewDocument {
-        document: document.clone(),
-        creator: creator.to_owned(),
-        now_ms: 1000,
-    };
-    control
-        .create(new)
-        .await
-        .expect("a new document is created")
+    let new = NewDocument { document: document.clone(), creator: creator.to_owned(), now_ms: 1000 };
+    control.create(new).await.expect("a new document is created")
 }
 
 fn key(name: &str) -> DocumentKey {
@@ -55,92 +48,42 @@ async fn documents_and_generations(control: &dyn Control) {
         deleted_ms: None,
     };
     assert_eq!(first, expected);
-    assert_eq!(
-        control.document(&plan).await.expect("document"),
-        Some(first)
-    );
-    let again = NewDocument {
-        document: plan.clone(),
-        creator: BOB.to_owned(),
-        now_ms: 1001,
-    };
-    assert!(
-        matches!(control.create(again).await, Err(Error::Exists { .. })),
-        "created once"
-    );
+    assert_eq!(control.document(&plan).await.expect("document"), Some(first));
+    let again = NewDocument { document: plan.clone(), creator: BOB.to_owned(), now_ms: 1001 };
+    assert!(matches!(control.create(again).await, Err(Error::Exists { .. })), "created once");
 
     let missing = control.delete(&key("never"), 5).await;
-    assert!(
-        matches!(missing, Err(Error::NotFound { .. })),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
     let old = DocumentKey::new(plan.clone(), 1);
     let wrong = control.delete(&DocumentKey::new(plan.clone(), 2), 5).await;
-    assert!(
-        matches!(wrong, Err(Error::Conflict { .. })),
-        "only the newest generation can be deleted: {wrong:?}"
-    );
-    assert!(
-        matches!(control.forget(&old).await, Err(Error::Conflict { .. })),
-        "what is there is not forgotten"
-    );
+    assert!(matches!(wrong, Err(Error::Conflict { .. })), "only the newest generation can be deleted: {wrong:?}");
+    assert!(matches!(control.forget(&old).await, Err(Error::Conflict { .. })), "what is there is not forgotten");
     control.delete(&old, 2000).await.expect("delete");
-    control
-        .delete(&old, 3000)
-        .await
-        .expect("deleting it again is harmless");
-    let deleted = control
-        .document(&plan)
-        .await
-        .expect("document")
-        .expect("a deleted document is remembered");
+    control.delete(&old, 3000).await.expect("deleting it again is harmless");
+    let deleted = control.document(&plan).await.expect("document").expect("a deleted document is remembered");
     assert_eq!((deleted.generation, deleted.deleted_ms), (1, Some(2000)));
-    assert_eq!(
-        control.rights(&plan, ANN).await.expect("rights"),
-        Rights::None,
-        "its rights end"
-    );
+    assert_eq!(control.rights(&plan, ANN).await.expect("rights"), Rights::None, "its rights end");
 
     let second = create(control, &plan, BOB).await;
-    assert_eq!(
-        (second.generation, second.creator.as_str()),
-        (2, BOB),
-        "created again in the next generation"
-    );
+    assert_eq!((second.generation, second.creator.as_str()), (2, BOB), "created again in the next generation");
     let stale = control.delete(&old, 4000).await;
-    assert!(
-        matches!(stale, Err(Error::Conflict { .. })),
-        "an old generation's delete does not hit the new: {stale:?}"
-    );
-    let waiting = |before| async move {
-        control
-            .deleted(before, 10_000)
-            .await
-            .expect("deleted")
-            .contains(&key("plan"))
-    };
-    assert!(
-        waiting(2001).await && !waiting(2000).await,
-        "deleted generations wait for the cleanup"
-    );
+    assert!(matches!(stale, Err(Error::Conflict { .. })), "an old generation's delete does not hit the new: {stale:?}");
+    let waiting =
+        |before| async move { control.deleted(before, 10_000).await.expect("deleted").contains(&key("plan")) };
+    assert!(waiting(2001).await && !waiting(2000).await, "deleted generations wait for the cleanup");
     control.forget(&old).await.expect("forget");
     assert!(!waiting(2001).await);
 }
 
 async fn listing(control: &dyn Control) {
-    let mut ids: Vec<DocumentId> = ["list-a", "list-a.b", "list-a:1", "list-b", "list~"]
-        .map(document)
-        .into_iter()
-        .collect();
+    let mut ids: Vec<DocumentId> =
+        ["list-a", "list-a.b", "list-a:1", "list-b", "list~"].map(document).into_iter().collect();
     for id in ids.iter().rev() {
         create(control, id, ANN).await;
     }
     create(control, &"contract2/list-a".parse().expect("valid"), ANN).await;
     create(control, &document("list-a-deleted"), ANN).await;
-    control
-        .delete(&key("list-a-deleted"), 1)
-        .await
-        .expect("delete");
+    control.delete(&key("list-a-deleted"), 1).await.expect("delete");
     ids.sort();
     let query = |prefix: &str, after: Option<&DocumentId>, limit| DocumentQuery {
         tenant: "contract".to_owned(),
@@ -151,10 +94,7 @@ async fn listing(control: &dyn Control) {
     for limit in [1, 2, 5, 100] {
         let (mut listed, mut after) = (Vec::new(), None);
         loop {
-            let page = control
-                .list(&query("list", after.as_ref(), limit))
-                .await
-                .expect("list");
+            let page = control.list(&query("list", after.as_ref(), limit)).await.expect("list");
             assert!(page.documents.len() <= limit, "a page keeps its limit");
             listed.extend(page.documents.into_iter().map(|info| info.document));
             after = page.next;
@@ -164,62 +104,26 @@ async fn listing(control: &dyn Control) {
         }
         assert_eq!(listed, ids, "in the order of ids, pages of {limit}");
     }
-    let page = control
-        .list(&query("list-a", None, 10))
-        .await
-        .expect("list");
+    let page = control.list(&query("list-a", None, 10)).await.expect("list");
     assert_eq!(page.documents.len(), 3, "a prefix may end within a name");
-    assert!(
-        control
-            .list(&query("nothing", None, 10))
-            .await
-            .expect("list")
-            .documents
-            .is_empty()
-    );
+    assert!(control.list(&query("nothing", None, 10)).await.expect("list").documents.is_empty());
 }
 
 async fn rights(control: &dyn Control) {
     let shared = document("rights");
     let missing = control.set_rights(&shared, ANN, Rights::Read).await;
-    assert!(
-        matches!(missing, Err(Error::NotFound { .. })),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, Err(Error::NotFound { .. })), "{missing:?}");
     create(control, &shared, ANN).await;
-    assert_eq!(
-        control.rights(&shared, ANN).await.expect("rights"),
-        Rights::Admin,
-        "who creates it is its admin"
-    );
-    assert_eq!(
-        control.rights(&shared, BOB).await.expect("rights"),
-        Rights::None
-    );
+    assert_eq!(control.rights(&shared, ANN).await.expect("rights"), Rights::Admin, "who creates it is its admin");
+    assert_eq!(control.rights(&shared, BOB).await.expect("rights"), Rights::None);
     for rights in [Rights::Read, Rights::Write, Rights::Admin] {
-        control
-            .set_rights(&shared, BOB, rights)
-            .await
-            .expect("set rights");
+        control.set_rights(&shared, BOB, rights).await.expect("set rights");
         assert_eq!(control.rights(&shared, BOB).await.expect("rights"), rights);
     }
     let all = control.rights_of(&shared).await.expect("rights");
-    assert_eq!(
-        all,
-        [
-            (ANN.to_owned(), Rights::Admin),
-            (BOB.to_owned(), Rights::Admin)
-        ]
-    );
-    control
-        .set_rights(&shared, BOB, Rights::None)
-        .await
-        .expect("set rights");
-    assert_eq!(
-        control.rights_of(&shared).await.expect("rights").len(),
-        1,
-        "no rights are no entry"
-    );
+    assert_eq!(all, [(ANN.to_owned(), Rights::Admin), (BOB.to_owned(), Rights::Admin)]);
+    control.set_rights(&shared, BOB, Rights::None).await.expect("set rights");
+    assert_eq!(control.rights_of(&shared).await.expect("rights").len(), 1, "no rights are no entry");
     control.delete(&key("rights"), 9).await.expect("delete");
     let gone = control.set_rights(&shared, BOB, Rights::Read).await;
     assert!(matches!(gone, Err(Error::Gone { .. })), "{gone:?}");
@@ -229,44 +133,19 @@ async fn bindings(control: &dyn Control) {
     let key = key("bindings");
     let next_generation = DocumentKey::new(key.document.clone(), 2);
     create(control, &key.document, ANN).await;
-    for site in [
-        SiteId::random(3),
-        SiteId::leased(0, 4000),
-        SiteId::seed_of("d", 1, "x"),
-    ] {
+    for site in [SiteId::random(3), SiteId::leased(0, 4000), SiteId::seed_of("d", 1, "x")] {
         assert_eq!(control.site_owner(&key, site).await.expect("owner"), None);
         for _ in 0..2 {
-            control
-                .bind_site(&key, site, ANN)
-                .await
-                .expect("bound once and again to the same principal");
+            control.bind_site(&key, site, ANN).await.expect("bound once and again to the same principal");
         }
         let taken = control.bind_site(&key, site, BOB).await;
-        assert!(
-            matches!(taken, Err(Error::SiteTaken { site: named }) if named == site),
-            "{taken:?}"
-        );
-        assert_eq!(
-            control
-                .site_owner(&key, site)
-                .await
-                .expect("owner")
-                .as_deref(),
-            Some(ANN)
-        );
-        control
-            .bind_site(&next_generation, site, BOB)
-            .await
-            .expect("another generation has bindings of its own");
+        assert!(matches!(taken, Err(Error::SiteTaken { site: named }) if named == site), "{taken:?}");
+        assert_eq!(control.site_owner(&key, site).await.expect("owner").as_deref(), Some(ANN));
+        control.bind_site(&next_generation, site, BOB).await.expect("another generation has bindings of its own");
     }
-    let racers = [ANN, BOB, "anon:eve"]
-        .map(|principal| control.bind_site(&key, SiteId::random(8), principal));
+    let racers = [ANN, BOB, "anon:eve"].map(|principal| control.bind_site(&key, SiteId::random(8), principal));
     let answers = futures_util::future::join_all(racers).await;
-    assert_eq!(
-        answers.iter().filter(|answer| answer.is_ok()).count(),
-        1,
-        "a site has one owner: {answers:?}"
-    );
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "a site has one owner: {answers:?}");
 }
 
 async fn leases(control: &dyn Control) {
@@ -275,33 +154,15 @@ async fn leases(control: &dyn Control) {
     let none = VersionVector::new();
     let mut indices = Vec::new();
     for principal in [ANN, BOB, ANN] {
-        let leased = control
-            .lease_site(&key, principal, &none)
-            .await
-            .expect("lease");
+        let leased = control.lease_site(&key, principal, &none).await.expect("lease");
         assert_eq!(leased.next_counter, 1, "a new site begins at 1");
-        assert_eq!(
-            control
-                .site_owner(&key, leased.site)
-                .await
-                .expect("owner")
-                .as_deref(),
-            Some(principal)
-        );
-        let SiteKind::Leased { index, .. } = leased.site.kind() else {
-            panic!("a leased site is one")
-        };
+        assert_eq!(control.site_owner(&key, leased.site).await.expect("owner").as_deref(), Some(principal));
+        let SiteKind::Leased { index, .. } = leased.site.kind() else { panic!("a leased site is one") };
         indices.push(index);
     }
     assert_eq!(indices, [0, 1, 2], "dense, and never the same one twice");
     // A leased index that a client already writes as, known from a time before this control plane, is passed over.
-    let next = match control
-        .lease_site(&key, ANN, &none)
-        .await
-        .expect("lease")
-        .site
-        .kind()
-    {
+    let next = match control.lease_site(&key, ANN, &none).await.expect("lease").site.kind() {
         SiteKind::Leased { region, index } => SiteId::leased(region, index + 1),
         other => panic!("{other:?}"),
     };
@@ -315,79 +176,32 @@ async fn releases(control: &dyn Control) {
     create(control, &key.document, ANN).await;
     let none = VersionVector::new();
     let logged = |site, counter| [(site, counter)].into_iter().collect::<VersionVector>();
-    let leased = control
-        .lease_site(&key, ANN, &none)
-        .await
-        .expect("lease")
-        .site;
+    let leased = control.lease_site(&key, ANN, &none).await.expect("lease").site;
 
     let foreign = control.release_site(&key, leased, BOB, 5).await;
-    assert!(
-        matches!(foreign, Err(Error::SiteTaken { .. })),
-        "only its owner gives a site back: {foreign:?}"
-    );
-    control
-        .bind_site(&key, SiteId::random(1), ANN)
-        .await
-        .expect("bind");
+    assert!(matches!(foreign, Err(Error::SiteTaken { .. })), "only its owner gives a site back: {foreign:?}");
+    control.bind_site(&key, SiteId::random(1), ANN).await.expect("bind");
     for not_leased in [SiteId::random(1), SiteId::random(2)] {
         let refused = control.release_site(&key, not_leased, ANN, 5).await;
-        assert!(
-            matches!(refused, Err(Error::Invalid(_))),
-            "only a leased site is given back: {refused:?}"
-        );
+        assert!(matches!(refused, Err(Error::Invalid(_))), "only a leased site is given back: {refused:?}");
     }
-    control
-        .release_site(&key, leased, ANN, 5)
-        .await
-        .expect("release");
-    for (counter, why) in [
-        (4, "the log lacks some of it"),
-        (6, "somebody wrote on after giving it back"),
-    ] {
-        let other = control
-            .lease_site(&key, ANN, &logged(leased, counter))
-            .await
-            .expect("lease");
+    control.release_site(&key, leased, ANN, 5).await.expect("release");
+    for (counter, why) in [(4, "the log lacks some of it"), (6, "somebody wrote on after giving it back")] {
+        let other = control.lease_site(&key, ANN, &logged(leased, counter)).await.expect("lease");
         assert_ne!(other.site, leased, "{why}");
     }
-    let other = control
-        .lease_site(&key, BOB, &logged(leased, 5))
-        .await
-        .expect("lease");
+    let other = control.lease_site(&key, BOB, &logged(leased, 5)).await.expect("lease");
     assert_ne!(other.site, leased, "a site never changes its owner");
-    let again = control
-        .lease_site(&key, ANN, &logged(leased, 5))
-        .await
-        .expect("lease");
-    assert_eq!(
-        (again.site, again.next_counter),
-        (leased, 6),
-        "leased again from the counter after"
-    );
-    let next = control
-        .lease_site(&key, ANN, &logged(leased, 5))
-        .await
-        .expect("lease");
+    let again = control.lease_site(&key, ANN, &logged(leased, 5)).await.expect("lease");
+    assert_eq!((again.site, again.next_counter), (leased, 6), "leased again from the counter after");
+    let next = control.lease_site(&key, ANN, &logged(leased, 5)).await.expect("lease");
     assert_ne!(next.site, leased, "once");
 
     let back = control.release_site(&key, leased, ANN, 4).await;
-    assert!(
-        matches!(back, Err(Error::Conflict { .. })),
-        "a copy that knows less does not win: {back:?}"
-    );
-    control
-        .release_site(&key, leased, ANN, 5)
-        .await
-        .expect("given back unused");
-    control
-        .release_site(&key, leased, ANN, 8)
-        .await
-        .expect("the one who wrote more is right");
-    let again = control
-        .lease_site(&key, ANN, &logged(leased, 8))
-        .await
-        .expect("lease");
+    assert!(matches!(back, Err(Error::Conflict { .. })), "a copy that knows less does not win: {back:?}");
+    control.release_site(&key, leased, ANN, 5).await.expect("given back unused");
+    control.release_site(&key, leased, ANN, 8).await.expect("the one who wrote more is right");
+    let again = control.lease_site(&key, ANN, &logged(leased, 8)).await.expect("lease");
     assert_eq!((again.site, again.next_counter), (leased, 9));
 }
 
@@ -395,12 +209,8 @@ async fn concurrent_leases(control: &dyn Control) {
     let key = key("lease-race");
     create(control, &key.document, ANN).await;
     let none = VersionVector::new();
-    let answers =
-        futures_util::future::join_all((0..20).map(|_| control.lease_site(&key, ANN, &none))).await;
-    let mut sites: Vec<_> = answers
-        .into_iter()
-        .map(|answer| answer.expect("lease").site)
-        .collect();
+    let answers = futures_util::future::join_all((0..20).map(|_| control.lease_site(&key, ANN, &none))).await;
+    let mut sites: Vec<_> = answers.into_iter().map(|answer| answer.expect("lease").site).collect();
     sites.sort_unstable();
     sites.dedup();
     assert_eq!(sites.len(), 20, "no site is leased twice");
@@ -415,23 +225,12 @@ async fn audit(control: &dyn Control) {
         detail: "detail".to_owned(),
     };
     let audited = document("audited");
-    let entries = [
-        entry("one", Some(audited.clone())),
-        entry("two", None),
-        entry("three", Some(audited.clone())),
-    ];
+    let entries = [entry("one", Some(audited.clone())), entry("two", None), entry("three", Some(audited.clone()))];
     for entry in &entries {
         control.audit(entry.clone()).await.expect("audit");
     }
-    let of_document = control
-        .audit_log(Some(&audited), 10)
-        .await
-        .expect("audit log");
-    assert_eq!(
-        of_document,
-        [entries[2].clone(), entries[0].clone()],
-        "newest first"
-    );
+    let of_document = control.audit_log(Some(&audited), 10).await.expect("audit log");
+    assert_eq!(of_document, [entries[2].clone(), entries[0].clone()], "newest first");
     let newest = control.audit_log(None, 2).await.expect("audit log");
     assert_eq!(newest, [entries[2].clone(), entries[1].clone()], "of all");
 }
@@ -446,18 +245,12 @@ async fn out_of_service(control: &dyn Control, faults: &dyn Faults) {
     };
     for (fault, kind) in outages() {
         if injected(faults, fault, "a control plane out of service").await {
-            let refused = control
-                .audit(big.clone())
-                .await
-                .expect_err("out of service");
+            let refused = control.audit(big.clone()).await.expect_err("out of service");
             assert_eq!(refused.kind(), kind);
             assert!(faults.inject(Fault::Healed).await);
         }
     }
-    control
-        .audit(big.clone())
-        .await
-        .expect("the same call succeeds when the fault is over");
+    control.audit(big.clone()).await.expect("the same call succeeds when the fault is over");
     let newest = control.audit_log(None, 1).await.expect("audit log");
     assert_eq!(newest, [big]);
 }

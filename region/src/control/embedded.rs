@@ -8,12 +8,8 @@ use selvedge_protocol::Rights;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{
-    AuditEntry, Control, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite, NewDocument,
-};
-use crate::embedded::{
-    Database, DocumentColumns, SiteColumn, counter, database_error, integer, unsigned,
-};
+use super::{AuditEntry, Control, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite, NewDocument};
+use crate::embedded::{Database, DocumentColumns, SiteColumn, counter, database_error, integer, unsigned};
 use crate::ops::DocumentKey;
 use crate::{DocumentId, Error, Result};
 
@@ -43,13 +39,8 @@ impl Control for SqliteControl {
         Box::pin(async move {
             let mut transaction = self.database.begin(WHAT).await?;
             let known = find(&mut transaction, &new.document).await?;
-            if known
-                .as_ref()
-                .is_some_and(|known| known.deleted_ms.is_none())
-            {
-                return Err(Error::Exists {
-                    what: format!("document {}", new.document),
-                });
+            if known.as_ref().is_some_and(|known| known.deleted_ms.is_none()) {
+                return Err(Error::Exists { what: format!("document {}", new.document) });
             }
             let info = DocumentInfo {
                 generation: known.map_or(1, |known| known.generation + 1),
@@ -70,22 +61,13 @@ impl Control for SqliteControl {
             .execute(&mut *transaction)
             .await
             .map_err(failed)?;
-            write_rights(
-                &mut transaction,
-                &info.document,
-                &info.creator,
-                Rights::Admin,
-            )
-            .await?;
+            write_rights(&mut transaction, &info.document, &info.creator, Rights::Admin).await?;
             transaction.commit().await?;
             Ok(info)
         })
     }
 
-    fn document<'a>(
-        &'a self,
-        document: &'a DocumentId,
-    ) -> BoxFuture<'a, Result<Option<DocumentInfo>>> {
+    fn document<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Option<DocumentInfo>>> {
         Box::pin(async move {
             let mut connection = self.database.readers().acquire().await.map_err(failed)?;
             find(&mut connection, document).await
@@ -111,15 +93,8 @@ impl Control for SqliteControl {
             .await
             .map_err(failed)?;
             let more = rows.len() > limit;
-            let documents = rows
-                .iter()
-                .take(limit)
-                .map(info_from)
-                .collect::<Result<Vec<_>>>()?;
-            let next = documents
-                .last()
-                .map(|info| info.document.clone())
-                .filter(|_| more);
+            let documents = rows.iter().take(limit).map(info_from).collect::<Result<Vec<_>>>()?;
+            let next = documents.last().map(|info| info.document.clone()).filter(|_| more);
             Ok(DocumentPage { documents, next })
         })
     }
@@ -128,13 +103,9 @@ impl Control for SqliteControl {
         Box::pin(async move {
             let columns = DocumentColumns::of(key)?;
             let mut transaction = self.database.begin(WHAT).await?;
-            let known = find(&mut transaction, &key.document)
-                .await?
-                .ok_or_else(|| no_document(&key.document))?;
+            let known = find(&mut transaction, &key.document).await?.ok_or_else(|| no_document(&key.document))?;
             if known.generation != key.generation {
-                return Err(Error::Conflict {
-                    what: format!("document {}", key.document),
-                });
+                return Err(Error::Conflict { what: format!("document {}", key.document) });
             }
             if known.deleted_ms.is_some() {
                 return Ok(());
@@ -172,14 +143,7 @@ impl Control for SqliteControl {
             .fetch_all(self.database.readers())
             .await
             .map_err(failed)?;
-            rows.iter()
-                .map(|row| {
-                    Ok(DocumentKey::new(
-                        document_from(row)?,
-                        unsigned(row, "generation")?,
-                    ))
-                })
-                .collect()
+            rows.iter().map(|row| Ok(DocumentKey::new(document_from(row)?, unsigned(row, "generation")?))).collect()
         })
     }
 
@@ -187,26 +151,21 @@ impl Control for SqliteControl {
         Box::pin(async move {
             let columns = DocumentColumns::of(key)?;
             let mut transaction = self.database.begin(WHAT).await?;
-            let listed: Option<i64> =
-                sqlx::query_scalar("SELECT 1 FROM deleted WHERE document = ? AND generation = ?")
-                    .bind(columns.document)
-                    .bind(columns.generation)
-                    .fetch_optional(&mut *transaction)
-                    .await
-                    .map_err(failed)?;
+            let listed: Option<i64> = sqlx::query_scalar("SELECT 1 FROM deleted WHERE document = ? AND generation = ?")
+                .bind(columns.document)
+                .bind(columns.generation)
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(failed)?;
             if listed.is_none() {
-                return Err(Error::Conflict {
-                    what: format!("document {}, which is not deleted,", key.document),
-                });
+                return Err(Error::Conflict { what: format!("document {}, which is not deleted,", key.document) });
             }
             for sql in [
                 "DELETE FROM sites WHERE document = ? AND generation = ?",
                 "DELETE FROM lease_index WHERE document = ? AND generation = ?",
                 "DELETE FROM deleted WHERE document = ? AND generation = ?",
             ] {
-                let query = sqlx::query(sql)
-                    .bind(columns.document)
-                    .bind(columns.generation);
+                let query = sqlx::query(sql).bind(columns.document).bind(columns.generation);
                 query.execute(&mut *transaction).await.map_err(failed)?;
             }
             transaction.commit().await
@@ -221,96 +180,61 @@ impl Control for SqliteControl {
     ) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let mut transaction = self.database.begin(WHAT).await?;
-            let known = find(&mut transaction, document)
-                .await?
-                .ok_or_else(|| no_document(document))?;
+            let known = find(&mut transaction, document).await?.ok_or_else(|| no_document(document))?;
             if known.deleted_ms.is_some() {
-                return Err(Error::Gone {
-                    what: format!("document {document}"),
-                    earliest: None,
-                });
+                return Err(Error::Gone { what: format!("document {document}"), earliest: None });
             }
             write_rights(&mut transaction, document, principal, rights).await?;
             transaction.commit().await
         })
     }
 
-    fn rights<'a>(
-        &'a self,
-        document: &'a DocumentId,
-        principal: &'a str,
-    ) -> BoxFuture<'a, Result<Rights>> {
+    fn rights<'a>(&'a self, document: &'a DocumentId, principal: &'a str) -> BoxFuture<'a, Result<Rights>> {
         Box::pin(async move {
-            let rights: Option<i64> = sqlx::query_scalar(
-                "SELECT rights FROM rights WHERE document = ? AND principal = ?",
-            )
-            .bind(document.as_str())
-            .bind(principal)
-            .fetch_optional(self.database.readers())
-            .await
-            .map_err(failed)?;
+            let rights: Option<i64> =
+                sqlx::query_scalar("SELECT rights FROM rights WHERE document = ? AND principal = ?")
+                    .bind(document.as_str())
+                    .bind(principal)
+                    .fetch_optional(self.database.readers())
+                    .await
+                    .map_err(failed)?;
             Ok(rights.map_or(Rights::None, rights_from))
         })
     }
 
-    fn rights_of<'a>(
-        &'a self,
-        document: &'a DocumentId,
-    ) -> BoxFuture<'a, Result<Vec<(String, Rights)>>> {
+    fn rights_of<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Vec<(String, Rights)>>> {
         Box::pin(async move {
-            let rows = sqlx::query(
-                "SELECT principal, rights FROM rights WHERE document = ? ORDER BY principal",
-            )
-            .bind(document.as_str())
-            .fetch_all(self.database.readers())
-            .await
-            .map_err(failed)?;
+            let rows = sqlx::query("SELECT principal, rights FROM rights WHERE document = ? ORDER BY principal")
+                .bind(document.as_str())
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(failed)?;
             let holder = |row: &SqliteRow| {
                 let rights: i64 = row.try_get("rights").map_err(failed)?;
-                Ok((
-                    row.try_get("principal").map_err(failed)?,
-                    rights_from(rights),
-                ))
+                Ok((row.try_get("principal").map_err(failed)?, rights_from(rights)))
             };
             rows.iter().map(holder).collect()
         })
     }
 
-    fn bind_site<'a>(
-        &'a self,
-        key: &'a DocumentKey,
-        site: SiteId,
-        principal: &'a str,
-    ) -> BoxFuture<'a, Result<()>> {
+    fn bind_site<'a>(&'a self, key: &'a DocumentKey, site: SiteId, principal: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let columns = DocumentColumns::of(key)?;
             let mut connection = self.database.readers().acquire().await.map_err(failed)?;
             let known = owner(&mut connection, &columns, site).await?;
             drop(connection);
             if let Some(known) = known {
-                return if known == principal {
-                    Ok(())
-                } else {
-                    Err(Error::SiteTaken { site })
-                };
+                return if known == principal { Ok(()) } else { Err(Error::SiteTaken { site }) };
             }
             let mut transaction = self.database.begin(WHAT).await?;
             insert_site(&mut transaction, &columns, site, principal, None).await?;
             let now = owner(&mut transaction, &columns, site).await?;
             transaction.commit().await?;
-            if now.as_deref() == Some(principal) {
-                Ok(())
-            } else {
-                Err(Error::SiteTaken { site })
-            }
+            if now.as_deref() == Some(principal) { Ok(()) } else { Err(Error::SiteTaken { site }) }
         })
     }
 
-    fn site_owner<'a>(
-        &'a self,
-        key: &'a DocumentKey,
-        site: SiteId,
-    ) -> BoxFuture<'a, Result<Option<String>>> {
+    fn site_owner<'a>(&'a self, key: &'a DocumentKey, site: SiteId) -> BoxFuture<'a, Result<Option<String>>> {
         Box::pin(async move {
             let mut connection = self.database.readers().acquire().await.map_err(failed)?;
             owner(&mut connection, &DocumentColumns::of(key)?, site).await
@@ -326,8 +250,7 @@ impl Control for SqliteControl {
         Box::pin(async move {
             let columns = DocumentColumns::of(key)?;
             let mut transaction = self.database.begin(WHAT).await?;
-            let leased = match lease_released(&mut transaction, &columns, principal, logged).await?
-            {
+            let leased = match lease_released(&mut transaction, &columns, principal, logged).await? {
                 Some(leased) => leased,
                 None => lease_new(&mut transaction, &columns, principal).await?,
             };
@@ -384,13 +307,7 @@ impl Control for SqliteControl {
 }
 
 impl SqliteControl {
-    async fn release(
-        &self,
-        key: &DocumentKey,
-        site: SiteId,
-        principal: &str,
-        last: u64,
-    ) -> Result<()> {
+    async fn release(&self, key: &DocumentKey, site: SiteId, principal: &str, last: u64) -> Result<()> {
         let columns = DocumentColumns::of(key)?;
         let mut transaction = self.database.begin(WHAT).await?;
         let row = sqlx::query(
@@ -410,28 +327,21 @@ impl SqliteControl {
         let leased_from = counter(&row, "leased_from")?.ok_or_else(not_leased)?;
         // Of two who say how far the site went, the one who wrote more is right; a copy that says less must not win.
         if last < counter(&row, "released")?.unwrap_or(leased_from) {
-            return Err(Error::Conflict {
-                what: format!("the end of site {site}"),
-            });
+            return Err(Error::Conflict { what: format!("the end of site {site}") });
         }
-        sqlx::query(
-            "UPDATE sites SET released = ? WHERE document = ? AND generation = ? AND site = ?",
-        )
-        .bind(integer(last)?)
-        .bind(columns.document)
-        .bind(columns.generation)
-        .bind(SiteColumn::from_site(site))
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
+        sqlx::query("UPDATE sites SET released = ? WHERE document = ? AND generation = ? AND site = ?")
+            .bind(integer(last)?)
+            .bind(columns.document)
+            .bind(columns.generation)
+            .bind(SiteColumn::from_site(site))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         transaction.commit().await
     }
 }
 
-async fn find(
-    connection: &mut SqliteConnection,
-    document: &DocumentId,
-) -> Result<Option<DocumentInfo>> {
+async fn find(connection: &mut SqliteConnection, document: &DocumentId) -> Result<Option<DocumentInfo>> {
     let row = sqlx::query("SELECT * FROM documents WHERE document = ?")
         .bind(document.as_str())
         .fetch_optional(connection)
@@ -515,15 +425,13 @@ async fn owner(
     columns: &DocumentColumns<'_>,
     site: SiteId,
 ) -> Result<Option<String>> {
-    sqlx::query_scalar(
-        "SELECT principal FROM sites WHERE document = ? AND generation = ? AND site = ?",
-    )
-    .bind(columns.document)
-    .bind(columns.generation)
-    .bind(SiteColumn::from_site(site))
-    .fetch_optional(connection)
-    .await
-    .map_err(failed)
+    sqlx::query_scalar("SELECT principal FROM sites WHERE document = ? AND generation = ? AND site = ?")
+        .bind(columns.document)
+        .bind(columns.generation)
+        .bind(SiteColumn::from_site(site))
+        .fetch_optional(connection)
+        .await
+        .map_err(failed)
 }
 
 /// Binds a site unless it is bound.
@@ -581,10 +489,7 @@ async fn lease_released(
         .execute(&mut *connection)
         .await
         .map_err(failed)?;
-        return Ok(Some(LeasedSite {
-            site,
-            next_counter: last + 1,
-        }));
+        return Ok(Some(LeasedSite { site, next_counter: last + 1 }));
     }
     Ok(None)
 }
@@ -607,33 +512,19 @@ async fn lease_new(
         .map_err(failed)?;
         let index = next.cast_unsigned() - 1;
         if index >= SITE_INDICES {
-            return Err(Error::Full {
-                what: "the document's site index",
-                source: None,
-            });
+            return Err(Error::Full { what: "the document's site index", source: None });
         }
-        let site = SiteId::leased(
-            REGION,
-            u32::try_from(index).expect("an index below 2^23 fits"),
-        );
-        debug_assert!(matches!(
-            site.kind(),
-            SiteKind::Leased { region: REGION, .. }
-        ));
+        let site = SiteId::leased(REGION, u32::try_from(index).expect("an index below 2^23 fits"));
+        debug_assert!(matches!(site.kind(), SiteKind::Leased { region: REGION, .. }));
         if owner(connection, columns, site).await?.is_none() {
             insert_site(connection, columns, site, principal, Some(0)).await?;
-            return Ok(LeasedSite {
-                site,
-                next_counter: 1,
-            });
+            return Ok(LeasedSite { site, next_counter: 1 });
         }
     }
 }
 
 fn no_document(document: &DocumentId) -> Error {
-    Error::NotFound {
-        what: format!("document {document}"),
-    }
+    Error::NotFound { what: format!("document {document}") }
 }
 
 fn failed(error: sqlx::Error) -> Error {

@@ -98,10 +98,7 @@ pub trait Control: Send + Sync {
     fn create(&self, new: NewDocument) -> BoxFuture<'_, Result<DocumentInfo>>;
 
     /// The newest generation of a document, deleted or not; `None` when it never was.
-    fn document<'a>(
-        &'a self,
-        document: &'a DocumentId,
-    ) -> BoxFuture<'a, Result<Option<DocumentInfo>>>;
+    fn document<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Option<DocumentInfo>>>;
 
     /// Documents that are there (not the deleted ones), by tenant and prefix, in the order of their ids' bytes.
     fn list<'a>(&'a self, query: &'a DocumentQuery) -> BoxFuture<'a, Result<DocumentPage>>;
@@ -131,36 +128,20 @@ pub trait Control: Send + Sync {
     ) -> BoxFuture<'a, Result<()>>;
 
     /// A principal's rights on a document; `Rights::None` when nothing was set or the document is deleted.
-    fn rights<'a>(
-        &'a self,
-        document: &'a DocumentId,
-        principal: &'a str,
-    ) -> BoxFuture<'a, Result<Rights>>;
+    fn rights<'a>(&'a self, document: &'a DocumentId, principal: &'a str) -> BoxFuture<'a, Result<Rights>>;
 
     /// Every principal with rights on a document, in the order of their names' bytes.
-    fn rights_of<'a>(
-        &'a self,
-        document: &'a DocumentId,
-    ) -> BoxFuture<'a, Result<Vec<(String, Rights)>>>;
+    fn rights_of<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Vec<(String, Rights)>>>;
 
     /// Binds a site to a principal, durable before it answers and so before the site's first delta is appended. Binding it
     /// again to the same principal is harmless.
     ///
     /// # Errors
     /// `SiteTaken` when it is bound to another.
-    fn bind_site<'a>(
-        &'a self,
-        key: &'a DocumentKey,
-        site: SiteId,
-        principal: &'a str,
-    ) -> BoxFuture<'a, Result<()>>;
+    fn bind_site<'a>(&'a self, key: &'a DocumentKey, site: SiteId, principal: &'a str) -> BoxFuture<'a, Result<()>>;
 
     /// Whom a site is bound to.
-    fn site_owner<'a>(
-        &'a self,
-        key: &'a DocumentKey,
-        site: SiteId,
-    ) -> BoxFuture<'a, Result<Option<String>>>;
+    fn site_owner<'a>(&'a self, key: &'a DocumentKey, site: SiteId) -> BoxFuture<'a, Result<Option<String>>>;
 
     /// Leases a site to a principal and binds it: a released one of the same principal whose counter is exactly what
     /// `logged` holds, else the next index never given out.

@@ -9,9 +9,7 @@ use std::time::Duration;
 use selvedge_engine::SiteId;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool,
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::ops::DocumentKey;
@@ -21,15 +19,10 @@ use crate::{Error, LogId, Result};
 const READERS_MAX: u32 = 4;
 /// Only a backup or a checkpoint ever holds the file against the writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "initial",
-    include_str!("../../migrations/0001_initial.sql"),
-)];
+const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
 
 /// What a new folder begins with; `?1` is its log id.
-const CREATED: &[&str] =
-    &["INSERT INTO region (id, log_id, log_floor, lease_floor) VALUES (1, ?1, 0, 0)"];
+const CREATED: &[&str] = &["INSERT INTO region (id, log_id, log_floor, lease_floor) VALUES (1, ?1, 0, 0)"];
 /// What a folder put back from a backup changes; `?1` is its new log id. Sites leased or leased again since the backup was
 /// taken live on in clients, so none of their numbers may be given out: no released one, and far fewer than 2^16 new ones
 /// of a document lie between two backups.
@@ -64,27 +57,17 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let mut connection = options
-            .connect()
-            .await
-            .map_err(|error| database_error("data folder", error))?;
+        let mut connection = options.connect().await.map_err(|error| database_error("data folder", error))?;
         migrator()
             .run(&mut connection)
             .await
-            .map_err(|error| Error::Failed {
-                what: "migration of the data folder",
-                source: error.into(),
-            })?;
+            .map_err(|error| Error::Failed { what: "migration of the data folder", source: error.into() })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS_MAX)
             .connect_with(options.read_only(true))
             .await
             .map_err(|error| database_error("data folder", error))?;
-        let writer = Mutex::new(Writer {
-            connection: Some(connection),
-            dirty: false,
-            lock,
-        });
+        let writer = Mutex::new(Writer { connection: Some(connection), dirty: false, lock });
         Ok(Self { writer, readers })
     }
 
@@ -104,9 +87,7 @@ impl Database {
             // Fails when SQLite has rolled back already, e.g. because the disk was full.
             let _ = sqlx::query("ROLLBACK").execute(&mut *connection).await;
         }
-        let begun = sqlx::query("BEGIN IMMEDIATE")
-            .execute(&mut *connection)
-            .await;
+        let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await;
         begun.map_err(|error| database_error(what, error))?;
         Ok(Transaction { writer, what })
     }
@@ -124,10 +105,7 @@ impl Database {
         let id = LogId(rand::random::<u128>().max(1));
         let statements = if known.is_none() { CREATED } else { RESTORED };
         for sql in statements {
-            let done = sqlx::query(*sql)
-                .bind(log_id_bytes(id))
-                .execute(&mut *transaction)
-                .await;
+            let done = sqlx::query(*sql).bind(log_id_bytes(id)).execute(&mut *transaction).await;
             done.map_err(|error| database_error("log", error))?;
         }
         transaction.commit().await?;
@@ -137,29 +115,17 @@ impl Database {
     /// From now on the database may not grow past its present size, or may again: a full disk, for the contract suites.
     pub(crate) async fn limit_to_present_size(&self, limited: bool) -> Result<()> {
         let mut writer = self.writer.lock().await;
-        let connection = writer
-            .connection
-            .as_mut()
-            .ok_or(Error::Closed { what: "fault" })?;
+        let connection = writer.connection.as_mut().ok_or(Error::Closed { what: "fault" })?;
         let failed = |error| database_error("fault", error);
         let pages: i64 = if limited {
             // Free pages would be room to grow.
-            sqlx::query("VACUUM")
-                .execute(&mut *connection)
-                .await
-                .map_err(failed)?;
-            sqlx::query_scalar("PRAGMA page_count")
-                .fetch_one(&mut *connection)
-                .await
-                .map_err(failed)?
+            sqlx::query("VACUUM").execute(&mut *connection).await.map_err(failed)?;
+            sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *connection).await.map_err(failed)?
         } else {
             i64::from(u32::MAX) - 1
         };
         let limit = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
-        sqlx::query(limit)
-            .execute(connection)
-            .await
-            .map_err(failed)?;
+        sqlx::query(limit).execute(connection).await.map_err(failed)?;
         Ok(())
     }
 
@@ -186,10 +152,7 @@ impl Transaction<'_> {
     /// Makes the transaction durable.
     pub(crate) async fn commit(mut self) -> Result<()> {
         let what = self.what;
-        sqlx::query("COMMIT")
-            .execute(&mut *self)
-            .await
-            .map_err(|error| database_error(what, error))?;
+        sqlx::query("COMMIT").execute(&mut *self).await.map_err(|error| database_error(what, error))?;
         self.writer.dirty = false;
         Ok(())
     }
@@ -199,31 +162,19 @@ impl Deref for Transaction<'_> {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        self.writer
-            .connection
-            .as_ref()
-            .expect("a transaction begins only on an open connection")
+        self.writer.connection.as_ref().expect("a transaction begins only on an open connection")
     }
 }
 
 impl DerefMut for Transaction<'_> {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        self.writer
-            .connection
-            .as_mut()
-            .expect("a transaction begins only on an open connection")
+        self.writer.connection.as_mut().expect("a transaction begins only on an open connection")
     }
 }
 
 fn migrator() -> Migrator {
     let migrations = MIGRATIONS.iter().map(|&(version, name, sql)| {
-        Migration::new(
-            version,
-            Cow::Borrowed(name),
-            MigrationType::Simple,
-            sql.into_sql_str(),
-            false,
-        )
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
     });
     Migrator::with_migrations(migrations.collect())
 }
@@ -232,37 +183,23 @@ fn migrator() -> Migrator {
 pub(crate) fn database_error(what: &'static str, error: sqlx::Error) -> Error {
     // The low byte of SQLite's extended result code.
     let code = match &error {
-        sqlx::Error::Database(database) => database
-            .code()
-            .and_then(|code| code.parse::<u32>().ok())
-            .map(|code| code & 0xff),
+        sqlx::Error::Database(database) => {
+            database.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
+        }
         _ => None,
     };
     match (code, error) {
         (_, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => Error::Closed { what },
         // SQLITE_FULL
-        (Some(13), error) => Error::Full {
-            what,
-            source: Some(error.into()),
-        },
+        (Some(13), error) => Error::Full { what, source: Some(error.into()) },
         // SQLITE_BUSY, SQLITE_LOCKED, SQLITE_READONLY, SQLITE_IOERR, SQLITE_CANTOPEN
-        (Some(5 | 6 | 8 | 10 | 14), error) => Error::Unavailable {
-            what,
-            source: Some(error.into()),
-        },
-        (None, error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)) => Error::Unavailable {
-            what,
-            source: Some(error.into()),
-        },
+        (Some(5 | 6 | 8 | 10 | 14), error) => Error::Unavailable { what, source: Some(error.into()) },
+        (None, error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut)) => {
+            Error::Unavailable { what, source: Some(error.into()) }
+        }
         // SQLITE_CORRUPT, SQLITE_NOTADB
-        (Some(11 | 26), error) => Error::Corrupt {
-            what: what.to_owned(),
-            detail: error.to_string(),
-        },
-        (_, error) => Error::Failed {
-            what,
-            source: error.into(),
-        },
+        (Some(11 | 26), error) => Error::Corrupt { what: what.to_owned(), detail: error.to_string() },
+        (_, error) => Error::Failed { what, source: error.into() },
     }
 }
 
@@ -274,10 +211,7 @@ pub(crate) fn log_id_from(bytes: &[u8]) -> Result<LogId> {
     <[u8; 16]>::try_from(bytes)
         .ok()
         .map(|bytes| LogId(u128::from_be_bytes(bytes)))
-        .ok_or_else(|| Error::Corrupt {
-            what: "log id".to_owned(),
-            detail: "it is not 16 bytes".to_owned(),
-        })
+        .ok_or_else(|| Error::Corrupt { what: "log id".to_owned(), detail: "it is not 16 bytes".to_owned() })
 }
 
 /// SQLite's integers are signed.
@@ -285,26 +219,19 @@ pub(crate) fn log_id_from(bytes: &[u8]) -> Result<LogId> {
 /// # Errors
 /// `Invalid` beyond 2^63 - 1, which no counter, offset, generation or instant reaches.
 pub(crate) fn integer(value: u64) -> Result<i64> {
-    i64::try_from(value)
-        .map_err(|_| Error::Invalid(format!("{value} is too large: at most 2^63 - 1")))
+    i64::try_from(value).map_err(|_| Error::Invalid(format!("{value} is too large: at most 2^63 - 1")))
 }
 
 /// The number in a column that only [`integer`] writes.
 pub(crate) fn unsigned(row: &sqlx::sqlite::SqliteRow, column: &str) -> Result<u64> {
-    let value: i64 = row
-        .try_get(column)
-        .map_err(|error| database_error("database", error))?;
-    u64::try_from(value).map_err(|_| Error::Corrupt {
-        what: format!("column {column}"),
-        detail: "it is negative".to_owned(),
-    })
+    let value: i64 = row.try_get(column).map_err(|error| database_error("database", error))?;
+    u64::try_from(value)
+        .map_err(|_| Error::Corrupt { what: format!("column {column}"), detail: "it is negative".to_owned() })
 }
 
 /// A counter in a column that may be NULL.
 pub(crate) fn counter(row: &sqlx::sqlite::SqliteRow, column: &str) -> Result<Option<u64>> {
-    let value: Option<i64> = row
-        .try_get(column)
-        .map_err(|error| database_error("database", error))?;
+    let value: Option<i64> = row.try_get(column).map_err(|error| database_error("database", error))?;
     Ok(value.and_then(|value| u64::try_from(value).ok()))
 }
 
@@ -329,9 +256,6 @@ pub(crate) struct DocumentColumns<'a> {
 
 impl<'a> DocumentColumns<'a> {
     pub(crate) fn of(key: &'a DocumentKey) -> Result<Self> {
-        Ok(Self {
-            document: key.document.as_str(),
-            generation: integer(key.generation)?,
-        })
+        Ok(Self { document: key.document.as_str(), generation: integer(key.generation)? })
     }
 }

@@ -26,18 +26,12 @@ impl DatabaseFaults {
     /// Faults of that region.
     #[must_use]
     pub fn new(region: &EmbeddedRegion) -> Self {
-        Self {
-            database: Arc::clone(&region.database),
-            log: Arc::clone(&region.log),
-        }
+        Self { database: Arc::clone(&region.database), log: Arc::clone(&region.log) }
     }
 
     async fn damage_snapshot(&self, document: &DocumentId) -> Result<u64> {
         let mut transaction = self.database.begin("fault").await?;
-        let done = sqlx::query(DAMAGE_SNAPSHOT)
-            .bind(document.as_str())
-            .execute(&mut *transaction)
-            .await;
+        let done = sqlx::query(DAMAGE_SNAPSHOT).bind(document.as_str()).execute(&mut *transaction).await;
         let done = done.map_err(|error| super::database_error("fault", error))?;
         transaction.commit().await?;
         Ok(done.rows_affected())
@@ -50,16 +44,9 @@ impl Faults for DatabaseFaults {
             match fault {
                 Fault::Full => self.database.limit_to_present_size(true).await.is_ok(),
                 Fault::Healed => self.database.limit_to_present_size(false).await.is_ok(),
-                Fault::RawRecord(document, bytes) => {
-                    self.log.append_raw(document, bytes).await.is_ok()
-                }
-                Fault::DamagedSnapshot(document) => self
-                    .damage_snapshot(&document)
-                    .await
-                    .is_ok_and(|rows| rows > 0),
-                Fault::Throttled | Fault::Unavailable | Fault::DamagedBlob(_) | Fault::Evicted => {
-                    false
-                }
+                Fault::RawRecord(document, bytes) => self.log.append_raw(document, bytes).await.is_ok(),
+                Fault::DamagedSnapshot(document) => self.damage_snapshot(&document).await.is_ok_and(|rows| rows > 0),
+                Fault::Throttled | Fault::Unavailable | Fault::DamagedBlob(_) | Fault::Evicted => false,
             }
         })
     }
@@ -74,9 +61,7 @@ impl FileFaults {
     /// Faults of that region.
     #[must_use]
     pub fn new(region: &EmbeddedRegion) -> Self {
-        Self {
-            blobs: region.folder().join(BLOBS_FOLDER),
-        }
+        Self { blobs: region.folder().join(BLOBS_FOLDER) }
     }
 }
 

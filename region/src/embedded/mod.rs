@@ -20,8 +20,7 @@ use std::sync::Arc;
 
 pub use backup::backup;
 pub(crate) use database::{
-    Database, DocumentColumns, SiteColumn, counter, database_error, integer, log_id_bytes,
-    log_id_from, unsigned,
+    Database, DocumentColumns, SiteColumn, counter, database_error, integer, log_id_bytes, log_id_from, unsigned,
 };
 pub use faults::{DatabaseFaults, FileFaults};
 
@@ -51,10 +50,7 @@ impl EmbeddedOptions {
     /// That folder, as it is.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-            restored: false,
-        }
+        Self { folder: folder.into(), restored: false }
     }
 }
 
@@ -88,12 +84,7 @@ impl EmbeddedRegion {
             blobs: Arc::new(FileBlobs::open(folder.join(BLOBS_FOLDER))?),
             control: Arc::new(SqliteControl::new(Arc::clone(&database))),
         };
-        Ok(Self {
-            region,
-            log,
-            database,
-            folder,
-        })
+        Ok(Self { region, log, database, folder })
     }
 
     /// The parts, to be cloned and handed on.
@@ -141,9 +132,7 @@ fn lock(folder: &Path) -> Result<File> {
         .map_err(|source| folder_error(folder, source))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked {
-            path: folder.display().to_string(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.display().to_string() }),
         Err(TryLockError::Error(source)) => Err(folder_error(folder, source)),
     }
 }
@@ -155,14 +144,8 @@ pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
 
 fn folder_error(folder: &Path, source: std::io::Error) -> Error {
     if source.kind() == std::io::ErrorKind::StorageFull {
-        return Error::Full {
-            what: "data folder",
-            source: Some(source.into()),
-        };
+        return Error::Full { what: "data folder", source: Some(source.into()) };
     }
     let source = format!("{}: {source}", folder.display());
-    Error::Unavailable {
-        what: "data folder",
-        source: Some(source.into()),
-    }
+    Error::Unavailable { what: "data folder", source: Some(source.into()) }
 }

@@ -47,14 +47,9 @@ async fn read_ops(region: &Region, key: &DocumentKey, fold: &mut Fold) -> Result
     loop {
         let page = region.ops.read(key, &since, cursor, PAGE_LIMIT).await?;
         for run in &page.runs {
-            let folded = Delta::decode(&run.bytes)
-                .map_err(ApplyError::from)
-                .and_then(|delta| fold.integrate(delta));
+            let folded = Delta::decode(&run.bytes).map_err(ApplyError::from).and_then(|delta| fold.integrate(delta));
             folded.map_err(|error| Error::Corrupt {
-                what: format!(
-                    "run {}..={} of site {} in {}",
-                    run.first, run.last, run.site, key.document
-                ),
+                what: format!("run {}..={} of site {} in {}", run.first, run.last, run.site, key.document),
                 detail: error.to_string(),
             })?;
         }
@@ -65,40 +60,24 @@ async fn read_ops(region: &Region, key: &DocumentKey, fold: &mut Fold) -> Result
     }
 }
 
-async fn read_tail(
-    region: &Region,
-    key: &DocumentKey,
-    fold: &mut Fold,
-    begin: Option<Position>,
-) -> Result<()> {
+async fn read_tail(region: &Region, key: &DocumentKey, fold: &mut Fold, begin: Option<Position>) -> Result<()> {
     let log = region.log.log_id();
     let partition = region.log.partition(&key.document);
     let committed = region.log.progress(PERSIST_READER, partition).await?;
-    let committed = committed.map(|offset| Position {
-        log,
-        partition,
-        offset,
-    });
+    let committed = committed.map(|offset| Position { log, partition, offset });
     let hint = begin.filter(|position| position.log == log && position.partition == partition);
-    let mut from = [committed, hint]
-        .into_iter()
-        .flatten()
-        .max_by_key(|position| position.offset);
+    let mut from = [committed, hint].into_iter().flatten().max_by_key(|position| position.offset);
     loop {
         let page = match region.log.tail(&key.document, from, PAGE_LIMIT).await {
             // What is trimmed lies below persist's offset, so the op store had it.
-            Err(Error::Gone {
-                earliest: Some(earliest),
-                ..
-            }) if from != Some(earliest) => {
+            Err(Error::Gone { earliest: Some(earliest), .. }) if from != Some(earliest) => {
                 from = Some(earliest);
                 continue;
             }
             page => page?,
         };
         for entry in &page.entries {
-            if matches!(&entry.content, EntryContent::Record(record) if record.generation == key.generation)
-            {
+            if matches!(&entry.content, EntryContent::Record(record) if record.generation == key.generation) {
                 // A delta that no engine can read is put aside by persist, and passed over here.
                 if let Err(error) = fold.integrate_entry(entry) {
                     tracing::warn!(document = %key.document, offset = entry.position.offset, %error, "record passed over");

@@ -14,8 +14,7 @@ use selvedge_engine::{ApplyError, DecodeError, Delta, Document, Outcome, SiteId,
 
 pub use materialise::materialise;
 pub use persist::{
-    PERSIST_READER, Persist, PersistBatch, PersistConfig, PersistError, PersistTask, catch_up,
-    erase_deleted,
+    PERSIST_READER, Persist, PersistBatch, PersistConfig, PersistError, PersistTask, catch_up, erase_deleted,
 };
 pub use publish::{PUBLISH_ATTEMPTS_MAX, publish_snapshot};
 
@@ -80,11 +79,7 @@ impl Fold {
     /// What is wrong with its bytes.
     pub fn from_snapshot(snapshot: &Snapshot) -> Result<Self, DecodeError> {
         let document = Document::load(&snapshot.bytes)?;
-        Ok(Self {
-            document,
-            read_to: snapshot.position,
-            ..Self::default()
-        })
+        Ok(Self { document, read_to: snapshot.position, ..Self::default() })
     }
 
     /// The document at [`Fold::vector`].
@@ -109,15 +104,9 @@ impl Fold {
     #[must_use]
     pub fn position(&self) -> Option<Position> {
         let held = self.held.values().filter_map(|held| held.position);
-        let open = held
-            .chain(self.dropped_at)
-            .map(|position| position.offset)
-            .min();
+        let open = held.chain(self.dropped_at).map(|position| position.offset).min();
         let read_to = self.read_to?;
-        Some(Position {
-            offset: open.map_or(read_to.offset, |open| open.min(read_to.offset)),
-            ..read_to
-        })
+        Some(Position { offset: open.map_or(read_to.offset, |open| open.min(read_to.offset)), ..read_to })
     }
 
     /// The holes before what is held, one a site.
@@ -126,11 +115,7 @@ impl Fold {
         let mut holes: Vec<Hole> = Vec::new();
         for &(site, first) in self.held.keys() {
             if holes.last().is_none_or(|hole| hole.site != site) {
-                holes.push(Hole {
-                    site,
-                    first: self.vector().get(site) + 1,
-                    last: first - 1,
-                });
+                holes.push(Hole { site, first: self.vector().get(site) + 1, last: first - 1 });
             }
         }
         holes
@@ -162,11 +147,7 @@ impl Fold {
         self.read_to = Some(position);
     }
 
-    fn integrate_at(
-        &mut self,
-        delta: Delta,
-        position: Option<Position>,
-    ) -> Result<Folded, ApplyError> {
+    fn integrate_at(&mut self, delta: Delta, position: Option<Position>) -> Result<Folded, ApplyError> {
         match self.document.apply(&delta) {
             Ok(applied) if applied.outcome == Outcome::Known => Ok(Folded::Known),
             Ok(_) => {
@@ -184,18 +165,13 @@ impl Fold {
     fn hold(&mut self, delta: Delta, position: Option<Position>) -> Folded {
         let bytes = delta.encode().len();
         let key = (delta.site, delta.first);
-        let longer = self
-            .held
-            .get(&key)
-            .is_none_or(|held| held.delta.last() < delta.last());
+        let longer = self.held.get(&key).is_none_or(|held| held.delta.last() < delta.last());
         if !longer {
             return Folded::Held;
         }
         let freed = self.held.get(&key).map_or(0, |held| held.bytes);
         if self.held_bytes - freed + bytes > HELD_BYTES_MAX {
-            let lower = |dropped: Position| {
-                position.is_none_or(|position| dropped.offset <= position.offset)
-            };
+            let lower = |dropped: Position| position.is_none_or(|position| dropped.offset <= position.offset);
             if !self.dropped_at.is_some_and(lower) {
                 self.dropped_at = position;
             }
@@ -205,14 +181,7 @@ impl Fold {
             Some(earlier) => Some(earlier),
             None => position,
         };
-        self.held.insert(
-            key,
-            Held {
-                delta,
-                bytes,
-                position,
-            },
-        );
+        self.held.insert(key, Held { delta, bytes, position });
         self.held_bytes += bytes;
         self.held_bytes -= freed;
         Folded::Held
@@ -220,11 +189,7 @@ impl Fold {
 
     /// Applies what waited for this site's hole to fill.
     fn release(&mut self, site: SiteId) {
-        while let Some((&key, _)) = self
-            .held
-            .range((site, 0)..=(site, self.vector().get(site) + 1))
-            .next()
-        {
+        while let Some((&key, _)) = self.held.range((site, 0)..=(site, self.vector().get(site) + 1)).next() {
             let Some(held) = self.held.remove(&key) else {
                 break;
             };
@@ -239,11 +204,7 @@ impl Fold {
     /// The document as a snapshot at its vector.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            vector: self.vector().clone(),
-            position: self.position(),
-            bytes: self.document.snapshot(),
-        }
+        Snapshot { vector: self.vector().clone(), position: self.position(), bytes: self.document.snapshot() }
     }
 
     /// Takes over everything of another fold's document.
@@ -251,8 +212,7 @@ impl Fold {
     /// # Errors
     /// As the engine's `apply_state`.
     pub fn merge(&mut self, other: &Document) -> Result<(), ApplyError> {
-        self.document
-            .apply_state(&other.state_diff(self.document.vector()))?;
+        self.document.apply_state(&other.state_diff(self.document.vector()))?;
         let sites: Vec<SiteId> = self.held.keys().map(|&(site, _)| site).collect();
         for site in sites {
             self.release(site);

@@ -90,10 +90,7 @@ impl Persist {
     /// Persist with nothing waiting.
     #[must_use]
     pub fn new(config: PersistConfig) -> Self {
-        Self {
-            config,
-            waiting: BTreeMap::new(),
-        }
+        Self { config, waiting: BTreeMap::new() }
     }
 
     /// Takes a page of the log and says what to write for it.
@@ -114,15 +111,9 @@ impl Persist {
     pub fn due(&mut self, now: Instant) -> Vec<DocumentKey> {
         let config = &self.config;
         let is_due = |waiting: &Waiting| {
-            waiting.bytes >= config.snapshot_bytes
-                || now.since(waiting.since) >= config.snapshot_age_ms
+            waiting.bytes >= config.snapshot_bytes || now.since(waiting.since) >= config.snapshot_age_ms
         };
-        let mut due: Vec<_> = self
-            .waiting
-            .iter()
-            .filter(|(_, w)| is_due(w))
-            .map(|(key, _)| key.clone())
-            .collect();
+        let mut due: Vec<_> = self.waiting.iter().filter(|(_, w)| is_due(w)).map(|(key, _)| key.clone()).collect();
         let excess = (self.waiting.len() - due.len()).saturating_sub(config.waiting_documents_max);
         if excess > 0 {
             let mut rest: Vec<_> = self.waiting.iter().filter(|(_, w)| !is_due(w)).collect();
@@ -142,10 +133,7 @@ impl Persist {
 
     /// Puts a document back whose snapshot could not be written.
     pub fn postpone(&mut self, key: DocumentKey, now: Instant) {
-        self.waiting.entry(key).or_insert(Waiting {
-            bytes: 0,
-            since: now,
-        });
+        self.waiting.entry(key).or_insert(Waiting { bytes: 0, since: now });
     }
 
     fn take_entry(
@@ -161,10 +149,7 @@ impl Persist {
             EntryContent::Record(record) => match Delta::decode(&record.delta) {
                 Ok(delta) => {
                     let key = DocumentKey::new(record.document, record.generation);
-                    let waiting = self.waiting.entry(key.clone()).or_insert(Waiting {
-                        bytes: 0,
-                        since: now,
-                    });
+                    let waiting = self.waiting.entry(key.clone()).or_insert(Waiting { bytes: 0, since: now });
                     waiting.bytes += record.delta.len();
                     self.gather(key, delta, record.delta, open, batch);
                     return;
@@ -172,11 +157,7 @@ impl Persist {
                 Err(error) => (record.encode(), format!("the record's delta: {error}")),
             },
         };
-        batch.dead_letters.push(DeadLetter {
-            position,
-            reason,
-            bytes,
-        });
+        batch.dead_letters.push(DeadLetter { position, reason, bytes });
     }
 
     /// Joins the delta to the site's open run, or begins a new one.
@@ -199,12 +180,7 @@ impl Persist {
             run.bytes = None;
             return;
         }
-        let run = Run {
-            last: delta.last(),
-            length: bytes.len(),
-            delta,
-            bytes: Some(bytes),
-        };
+        let run = Run { last: delta.last(), length: bytes.len(), delta, bytes: Some(bytes) };
         let document = place.0.clone();
         if let Some(full) = open.insert(place, run) {
             batch.runs.entry(document).or_default().push(full.close());
@@ -237,20 +213,12 @@ impl Run {
 ///
 /// # Errors
 /// The first part that fails; call again to go on.
-pub async fn catch_up(
-    region: &Region,
-    persist: &mut Persist,
-    now: Instant,
-) -> std::result::Result<u64, PersistError> {
+pub async fn catch_up(region: &Region, persist: &mut Persist, now: Instant) -> std::result::Result<u64, PersistError> {
     let mut entries = 0;
     for partition in 0..region.log.partitions() {
         let mut offset = 0;
         let read = read_partition(region, persist, partition, &mut offset, now).await;
-        entries += read.map_err(|source| PersistError {
-            partition,
-            offset,
-            source,
-        })?;
+        entries += read.map_err(|source| PersistError { partition, offset, source })?;
     }
     for key in persist.due(now) {
         if let Err(error) = snapshot_document(region, persist, &key).await {
@@ -269,22 +237,11 @@ async fn read_partition(
     now: Instant,
 ) -> Result<u64> {
     let mut entries = 0;
-    *offset = region
-        .log
-        .progress(PERSIST_READER, partition)
-        .await?
-        .unwrap_or(0);
+    *offset = region.log.progress(PERSIST_READER, partition).await?.unwrap_or(0);
     loop {
-        let page = match region
-            .log
-            .read(partition, *offset, persist.config.page_entries)
-            .await
-        {
+        let page = match region.log.read(partition, *offset, persist.config.page_entries).await {
             // Trimmed below persist's own offset only before it ever committed.
-            Err(Error::Gone {
-                earliest: Some(earliest),
-                ..
-            }) if *offset < earliest.offset => {
+            Err(Error::Gone { earliest: Some(earliest), .. }) if *offset < earliest.offset => {
                 tracing::error!(
                     partition,
                     from = *offset,
@@ -301,10 +258,7 @@ async fn read_partition(
         let moved = next > *offset;
         write(region, persist.take(page, now)).await?;
         if moved {
-            region
-                .log
-                .commit_progress(PERSIST_READER, partition, next)
-                .await?;
+            region.log.commit_progress(PERSIST_READER, partition, next).await?;
             *offset = next;
         }
         if at_end {
@@ -315,11 +269,7 @@ async fn read_partition(
 
 async fn write(region: &Region, batch: PersistBatch) -> Result<()> {
     for letter in batch.dead_letters {
-        tracing::error!(
-            offset = letter.position.offset,
-            reason = letter.reason,
-            "record put aside"
-        );
+        tracing::error!(offset = letter.position.offset, reason = letter.reason, "record put aside");
         region.log.dead_letter(letter).await?;
     }
     for (key, runs) in batch.runs {
@@ -340,10 +290,7 @@ async fn snapshot_document(region: &Region, persist: &Persist, key: &DocumentKey
         tracing::warn!(document = %key.document, site = %hole.site, first = hole.first, last = hole.last, "hole in the log");
     }
     publish_snapshot(&*region.snapshots, key, &mut fold).await?;
-    region
-        .snapshots
-        .prune(key, persist.config.snapshots_kept)
-        .await?;
+    region.snapshots.prune(key, persist.config.snapshots_kept).await?;
     Ok(())
 }
 
@@ -373,10 +320,7 @@ impl PersistTask {
     #[must_use]
     pub fn spawn(region: Region, config: PersistConfig) -> Self {
         let (stop, stopped) = oneshot::channel();
-        Self {
-            stop,
-            task: tokio::spawn(run(region, config, stopped)),
-        }
+        Self { stop, task: tokio::spawn(run(region, config, stopped)) }
     }
 
     /// Lets it finish the page it is at, writes the snapshots that wait, and ends it.

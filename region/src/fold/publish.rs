@@ -16,11 +16,7 @@ pub const PUBLISH_ATTEMPTS_MAX: usize = 8;
 ///
 /// # Errors
 /// `Conflict` after [`PUBLISH_ATTEMPTS_MAX`] others; else as the store.
-pub async fn publish_snapshot(
-    store: &dyn SnapshotStore,
-    key: &DocumentKey,
-    fold: &mut Fold,
-) -> Result<u64> {
+pub async fn publish_snapshot(store: &dyn SnapshotStore, key: &DocumentKey, fold: &mut Fold) -> Result<u64> {
     for _ in 0..PUBLISH_ATTEMPTS_MAX {
         let expected = match newest_merged(store, key, fold).await? {
             Newest::Covers(version) => return Ok(version),
@@ -31,9 +27,7 @@ pub async fn publish_snapshot(
             published => return published,
         }
     }
-    Err(Error::Conflict {
-        what: format!("the snapshot of {}", key.document),
-    })
+    Err(Error::Conflict { what: format!("the snapshot of {}", key.document) })
 }
 
 enum Newest {
@@ -43,11 +37,7 @@ enum Newest {
     Merged(Option<u64>),
 }
 
-async fn newest_merged(
-    store: &dyn SnapshotStore,
-    key: &DocumentKey,
-    fold: &mut Fold,
-) -> Result<Newest> {
+async fn newest_merged(store: &dyn SnapshotStore, key: &DocumentKey, fold: &mut Fold) -> Result<Newest> {
     let latest = match store.latest(key).await {
         Err(Error::Corrupt { .. }) => {
             for info in store.versions(key).await? {
@@ -68,13 +58,9 @@ async fn newest_merged(
         return Ok(Newest::Covers(latest.version));
     }
     if !fold.vector().dominates(&stored.vector) {
-        let damaged = |detail: String| Error::Corrupt {
-            what: format!("the snapshot of {}", key.document),
-            detail,
-        };
+        let damaged = |detail: String| Error::Corrupt { what: format!("the snapshot of {}", key.document), detail };
         let document = Document::load(&stored.bytes).map_err(|error| damaged(error.to_string()))?;
-        fold.merge(&document)
-            .map_err(|error| damaged(error.to_string()))?;
+        fold.merge(&document).map_err(|error| damaged(error.to_string()))?;
     }
     Ok(Newest::Merged(Some(latest.version)))
 }

@@ -59,20 +59,9 @@ impl SqliteLog {
     pub(crate) async fn start(database: Arc<Database>, id: LogId) -> Result<Self> {
         let head = Arc::new(AtomicU64::new(head_on_disk(&database).await?));
         let (appends, waiting) = mpsc::channel(WAITING_APPENDS_MAX);
-        let committer = Committer {
-            database: Arc::clone(&database),
-            id,
-            head: Arc::clone(&head),
-            certain: true,
-        };
+        let committer = Committer { database: Arc::clone(&database), id, head: Arc::clone(&head), certain: true };
         let task = tokio::spawn(committer.run(waiting));
-        Ok(Self {
-            database,
-            id,
-            appends: Mutex::new(Some(appends)),
-            committer: Mutex::new(Some(task)),
-            head,
-        })
+        Ok(Self { database, id, appends: Mutex::new(Some(appends)), committer: Mutex::new(Some(task)), head })
     }
 
     /// Lets the committer finish what waits, then ends it.
@@ -100,20 +89,12 @@ impl SqliteLog {
     }
 
     /// Appends bytes that may be no record at all: damage, for the contract suite.
-    pub(crate) async fn append_raw(
-        &self,
-        document: DocumentId,
-        record: Vec<u8>,
-    ) -> Result<Vec<Position>> {
+    pub(crate) async fn append_raw(&self, document: DocumentId, record: Vec<u8>) -> Result<Vec<Position>> {
         self.enqueue(vec![LogRow { document, record }]).await
     }
 
     fn at(&self, offset: u64) -> Position {
-        Position {
-            log: self.id,
-            partition: PARTITION,
-            offset,
-        }
+        Position { log: self.id, partition: PARTITION, offset }
     }
 
     fn end(&self) -> Position {
@@ -134,29 +115,20 @@ impl SqliteLog {
         let offset = integer(from.offset)?;
         if offset < floor {
             let earliest = Some(self.at(floor.cast_unsigned()));
-            return Err(Error::Gone {
-                what: format!("log before offset {floor}"),
-                earliest,
-            });
+            return Err(Error::Gone { what: format!("log before offset {floor}"), earliest });
         }
         Ok(offset)
     }
 
     /// Turns rows `(offset, record)`, one more than `limit` if there are more, into a page.
     fn page(&self, rows: Vec<SqliteRow>, limit: usize, end: Position) -> Result<LogPage> {
-        let mut page = LogPage {
-            entries: Vec::with_capacity(rows.len().min(limit)),
-            next: end,
-            at_end: true,
-        };
+        let mut page = LogPage { entries: Vec::with_capacity(rows.len().min(limit)), next: end, at_end: true };
         let mut bytes_in_page = 0;
         for row in rows {
             let position = self.at(unsigned(&row, "offset")?);
-            let bytes: Vec<u8> = row
-                .try_get("record")
-                .map_err(|error| database_error(WHAT, error))?;
-            let full = page.entries.len() == limit
-                || (bytes_in_page + bytes.len() > PAGE_BYTES_MAX && bytes_in_page > 0);
+            let bytes: Vec<u8> = row.try_get("record").map_err(|error| database_error(WHAT, error))?;
+            let full =
+                page.entries.len() == limit || (bytes_in_page + bytes.len() > PAGE_BYTES_MAX && bytes_in_page > 0);
             if full {
                 page.next = position;
                 page.at_end = false;
@@ -191,20 +163,12 @@ impl RegionLog for SqliteLog {
     fn append(&self, batch: Vec<LogRecord>) -> BoxFuture<'_, Result<Vec<Position>>> {
         Box::pin(async move {
             if batch.len() > COMMIT_ROWS_MAX {
-                return Err(Error::Invalid(format!(
-                    "a batch of {} records: at most {COMMIT_ROWS_MAX}",
-                    batch.len()
-                )));
+                return Err(Error::Invalid(format!("a batch of {} records: at most {COMMIT_ROWS_MAX}", batch.len())));
             }
             let mut rows = Vec::with_capacity(batch.len());
             for record in batch {
-                record
-                    .check()
-                    .map_err(|error| Error::Invalid(error.to_string()))?;
-                rows.push(LogRow {
-                    record: record.encode(),
-                    document: record.document,
-                });
+                record.check().map_err(|error| Error::Invalid(error.to_string()))?;
+                rows.push(LogRow { record: record.encode(), document: record.document });
             }
             self.enqueue(rows).await
         })
@@ -236,22 +200,14 @@ impl RegionLog for SqliteLog {
     fn read(&self, partition: u32, from: u64, limit: usize) -> BoxFuture<'_, Result<LogPage>> {
         Box::pin(async move {
             let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
-            let start = self
-                .start_of(Some(Position {
-                    log: self.id,
-                    partition,
-                    offset: from,
-                }))
-                .await?;
+            let start = self.start_of(Some(Position { log: self.id, partition, offset: from })).await?;
             let end = self.end();
-            let rows = sqlx::query(
-                "SELECT offset, record FROM log WHERE offset >= ? ORDER BY offset LIMIT ?",
-            )
-            .bind(start)
-            .bind(row_limit(limit))
-            .fetch_all(self.database.readers())
-            .await
-            .map_err(|error| database_error(WHAT, error))?;
+            let rows = sqlx::query("SELECT offset, record FROM log WHERE offset >= ? ORDER BY offset LIMIT ?")
+                .bind(start)
+                .bind(row_limit(limit))
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(|error| database_error(WHAT, error))?;
             self.page(rows, limit, end)
         })
     }
@@ -262,27 +218,14 @@ impl RegionLog for SqliteLog {
 
     fn trim(&self, partition: u32, below: u64) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let (asked, end) = (
-                Position {
-                    log: self.id,
-                    partition,
-                    offset: below,
-                },
-                self.end(),
-            );
+            let (asked, end) = (Position { log: self.id, partition, offset: below }, self.end());
             if partition != PARTITION || below > end.offset {
                 return Err(Error::BeyondEnd { asked, end });
             }
             let below = integer(below)?;
             let mut transaction = self.database.begin(WHAT).await?;
-            for sql in [
-                "DELETE FROM log WHERE offset < ?",
-                "UPDATE region SET log_floor = MAX(log_floor, ?)",
-            ] {
-                let done = sqlx::query(sql)
-                    .bind(below)
-                    .execute(&mut *transaction)
-                    .await;
+            for sql in ["DELETE FROM log WHERE offset < ?", "UPDATE region SET log_floor = MAX(log_floor, ?)"] {
+                let done = sqlx::query(sql).bind(below).execute(&mut *transaction).await;
                 done.map_err(|error| database_error(WHAT, error))?;
             }
             transaction.commit().await
@@ -307,21 +250,15 @@ impl RegionLog for SqliteLog {
     fn dead_letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
         Box::pin(async move {
             let failed = |error| database_error("dead letters", error);
-            let rows = sqlx::query(
-                "SELECT log_id, offset, reason, bytes FROM dead_letters ORDER BY rowid LIMIT ?",
-            )
-            .bind(row_limit(limit))
-            .fetch_all(self.database.readers())
-            .await
-            .map_err(failed)?;
+            let rows = sqlx::query("SELECT log_id, offset, reason, bytes FROM dead_letters ORDER BY rowid LIMIT ?")
+                .bind(row_limit(limit))
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(failed)?;
             let letter = |row: &SqliteRow| {
                 let log = log_id_from(row.try_get("log_id").map_err(failed)?)?;
                 Ok(DeadLetter {
-                    position: Position {
-                        log,
-                        partition: PARTITION,
-                        offset: unsigned(row, "offset")?,
-                    },
+                    position: Position { log, partition: PARTITION, offset: unsigned(row, "offset")? },
                     reason: row.try_get("reason").map_err(failed)?,
                     bytes: row.try_get("bytes").map_err(failed)?,
                 })
@@ -330,21 +267,9 @@ impl RegionLog for SqliteLog {
         })
     }
 
-    fn commit_progress<'a>(
-        &'a self,
-        reader: &'a str,
-        partition: u32,
-        offset: u64,
-    ) -> BoxFuture<'a, Result<()>> {
+    fn commit_progress<'a>(&'a self, reader: &'a str, partition: u32, offset: u64) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let (asked, end) = (
-                Position {
-                    log: self.id,
-                    partition,
-                    offset,
-                },
-                self.end(),
-            );
+            let (asked, end) = (Position { log: self.id, partition, offset }, self.end());
             if partition != PARTITION || offset > end.offset {
                 return Err(Error::BeyondEnd { asked, end });
             }
@@ -362,11 +287,7 @@ impl RegionLog for SqliteLog {
         })
     }
 
-    fn progress<'a>(
-        &'a self,
-        reader: &'a str,
-        _partition: u32,
-    ) -> BoxFuture<'a, Result<Option<u64>>> {
+    fn progress<'a>(&'a self, reader: &'a str, _partition: u32) -> BoxFuture<'a, Result<Option<u64>>> {
         Box::pin(async move {
             // A folder put back from a backup has a new log id over the same rows, so what was read of them stays read.
             let row = sqlx::query("SELECT offset FROM progress WHERE reader = ?")
@@ -418,9 +339,7 @@ impl Committer {
             let mut group = vec![first];
             let (mut rows, mut bytes) = (group[0].rows.len(), group[0].bytes);
             while let Ok(append) = waiting.try_recv() {
-                if rows + append.rows.len() > COMMIT_ROWS_MAX
-                    || bytes + append.bytes > COMMIT_BYTES_MAX
-                {
+                if rows + append.rows.len() > COMMIT_ROWS_MAX || bytes + append.bytes > COMMIT_BYTES_MAX {
                     next = Some(append);
                     break;
                 }
@@ -434,20 +353,13 @@ impl Committer {
 
     /// Writes a group and answers its callers.
     async fn commit(&mut self, group: Vec<Append>) {
-        let (rows, callers): (Vec<_>, Vec<_>) = group
-            .into_iter()
-            .map(|append| (append.rows, append.done))
-            .unzip();
+        let (rows, callers): (Vec<_>, Vec<_>) = group.into_iter().map(|append| (append.rows, append.done)).unzip();
         let counts: Vec<u64> = rows.iter().map(|rows| rows.len() as u64).collect();
         match self.write(rows.into_iter().flatten().collect()).await {
             Ok(mut offset) => {
                 for (done, count) in callers.into_iter().zip(counts) {
                     let positions = (offset..offset + count)
-                        .map(|offset| Position {
-                            log: self.id,
-                            partition: PARTITION,
-                            offset,
-                        })
+                        .map(|offset| Position { log: self.id, partition: PARTITION, offset })
                         .collect();
                     offset += count;
                     // A caller that went away has no use for the answer; its records are kept all the same.
@@ -468,8 +380,7 @@ impl Committer {
     async fn write(&mut self, rows: Vec<LogRow>) -> Result<u64> {
         if !self.certain {
             // A commit that answered an error may be on the disk all the same.
-            self.head
-                .store(head_on_disk(&self.database).await?, Ordering::Release);
+            self.head.store(head_on_disk(&self.database).await?, Ordering::Release);
             self.certain = true;
         }
         let first = self.head.load(Ordering::Acquire);
@@ -479,22 +390,12 @@ impl Committer {
         }
         integer(first + count)?;
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO log (offset, document, record) ");
-        insert.push_values(
-            (first.cast_signed()..).zip(rows),
-            |mut values, (offset, row)| {
-                values
-                    .push_bind(offset)
-                    .push_bind(row.document.to_string())
-                    .push_bind(row.record);
-            },
-        );
+        insert.push_values((first.cast_signed()..).zip(rows), |mut values, (offset, row)| {
+            values.push_bind(offset).push_bind(row.document.to_string()).push_bind(row.record);
+        });
         let mut transaction = self.database.begin(WHAT).await?;
         // Statements of every length would only push each other out of the cache.
-        let written = insert
-            .build()
-            .persistent(count == 1)
-            .execute(&mut *transaction)
-            .await;
+        let written = insert.build().persistent(count == 1).execute(&mut *transaction).await;
         written.map_err(|error| database_error(WHAT, error))?;
         transaction.commit().await?;
         self.head.store(first + count, Ordering::Release);

@@ -115,19 +115,10 @@ pub trait RegionLog: Send + Sync {
     ///
     /// # Errors
     /// `BeyondEnd` when the log does not reach there.
-    fn commit_progress<'a>(
-        &'a self,
-        reader: &'a str,
-        partition: u32,
-        offset: u64,
-    ) -> BoxFuture<'a, Result<()>>;
+    fn commit_progress<'a>(&'a self, reader: &'a str, partition: u32, offset: u64) -> BoxFuture<'a, Result<()>>;
 
     /// How far a reader has come; `None`: it never committed.
-    fn progress<'a>(
-        &'a self,
-        reader: &'a str,
-        partition: u32,
-    ) -> BoxFuture<'a, Result<Option<u64>>>;
+    fn progress<'a>(&'a self, reader: &'a str, partition: u32) -> BoxFuture<'a, Result<Option<u64>>>;
 
     /// Puts an undecodable record aside, once however often it is called, with why.
     fn dead_letter<'a>(&'a self, letter: DeadLetter) -> BoxFuture<'a, Result<()>>;

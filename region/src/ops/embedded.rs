@@ -25,14 +25,12 @@ impl SqliteOps {
 
     /// Every site that has runs.
     async fn sites(&self, columns: &DocumentColumns<'_>) -> Result<Vec<i64>> {
-        sqlx::query_scalar(
-            "SELECT DISTINCT site FROM ops WHERE document = ? AND generation = ? ORDER BY site",
-        )
-        .bind(columns.document)
-        .bind(columns.generation)
-        .fetch_all(self.database.readers())
-        .await
-        .map_err(failed)
+        sqlx::query_scalar("SELECT DISTINCT site FROM ops WHERE document = ? AND generation = ? ORDER BY site")
+            .bind(columns.document)
+            .bind(columns.generation)
+            .fetch_all(self.database.readers())
+            .await
+            .map_err(failed)
     }
 }
 
@@ -42,10 +40,7 @@ impl OpStore for SqliteOps {
             let columns = DocumentColumns::of(key)?;
             for run in &runs {
                 if run.first == 0 || run.last < run.first || run.bytes.is_empty() {
-                    return Err(Error::Invalid(format!(
-                        "a run of counters {}..={} is none",
-                        run.first, run.last
-                    )));
+                    return Err(Error::Invalid(format!("a run of counters {}..={} is none", run.first, run.last)));
                 }
             }
             let mut transaction = self.database.begin(WHAT).await?;
@@ -53,10 +48,7 @@ impl OpStore for SqliteOps {
             for run in &runs {
                 if !put_run(&mut transaction, &columns, run).await? {
                     divergence.get_or_insert(Error::Divergence {
-                        what: format!(
-                            "run {}..={} of site {} in {}",
-                            run.first, run.last, run.site, key.document
-                        ),
+                        what: format!("run {}..={} of site {} in {}", run.first, run.last, run.site, key.document),
                     });
                 }
             }
@@ -79,9 +71,7 @@ impl OpStore for SqliteOps {
             for site in self.sites(&columns).await? {
                 let (after_first, after_last) = match cursor {
                     Some(cursor) if site < SiteColumn::from_site(cursor.site) => continue,
-                    Some(cursor) if site == SiteColumn::from_site(cursor.site) => {
-                        (cursor.first, cursor.last)
-                    }
+                    Some(cursor) if site == SiteColumn::from_site(cursor.site) => (cursor.first, cursor.last),
                     _ => (0, 0),
                 };
                 let rows = sqlx::query(
@@ -107,38 +97,26 @@ impl OpStore for SqliteOps {
             }
             let more = runs.len() > limit;
             runs.truncate(limit);
-            let last = runs.last().map(|run| OpCursor {
-                site: run.site,
-                first: run.first,
-                last: run.last,
-            });
-            Ok(OpPage {
-                runs,
-                next: last.filter(|_| more),
-            })
+            let last = runs.last().map(|run| OpCursor { site: run.site, first: run.first, last: run.last });
+            Ok(OpPage { runs, next: last.filter(|_| more) })
         })
     }
 
-    fn trim<'a>(
-        &'a self,
-        key: &'a DocumentKey,
-        covered: &'a VersionVector,
-    ) -> BoxFuture<'a, Result<u64>> {
+    fn trim<'a>(&'a self, key: &'a DocumentKey, covered: &'a VersionVector) -> BoxFuture<'a, Result<u64>> {
         Box::pin(async move {
             let columns = DocumentColumns::of(key)?;
             let mut transaction = self.database.begin(WHAT).await?;
             let mut trimmed = 0;
             for (site, counter) in covered.iter() {
-                let done = sqlx::query(
-                    "DELETE FROM ops WHERE document = ? AND generation = ? AND site = ? AND last <= ?",
-                )
-                .bind(columns.document)
-                .bind(columns.generation)
-                .bind(SiteColumn::from_site(site))
-                .bind(integer(counter)?)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
+                let done =
+                    sqlx::query("DELETE FROM ops WHERE document = ? AND generation = ? AND site = ? AND last <= ?")
+                        .bind(columns.document)
+                        .bind(columns.generation)
+                        .bind(SiteColumn::from_site(site))
+                        .bind(integer(counter)?)
+                        .execute(&mut *transaction)
+                        .await
+                        .map_err(failed)?;
                 trimmed += done.rows_affected();
             }
             transaction.commit().await?;
@@ -162,11 +140,7 @@ impl OpStore for SqliteOps {
 }
 
 /// Writes a run unless it is there; answers whether its key now keeps these bytes.
-async fn put_run(
-    connection: &mut SqliteConnection,
-    columns: &DocumentColumns<'_>,
-    run: &OpRun,
-) -> Result<bool> {
+async fn put_run(connection: &mut SqliteConnection, columns: &DocumentColumns<'_>, run: &OpRun) -> Result<bool> {
     let (first, last) = (integer(run.first)?, integer(run.last)?);
     let site = SiteColumn::from_site(run.site);
     let done = sqlx::query(

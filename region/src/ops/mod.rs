@@ -26,10 +26,7 @@ impl DocumentKey {
     /// That generation of that document.
     #[must_use]
     pub const fn new(document: DocumentId, generation: u64) -> Self {
-        Self {
-            document,
-            generation,
-        }
+        Self { document, generation }
     }
 }
 
@@ -85,11 +82,7 @@ pub trait OpStore: Send + Sync {
     ) -> BoxFuture<'a, Result<OpPage>>;
 
     /// Removes the runs that `covered` covers wholly, and answers how many there were.
-    fn trim<'a>(
-        &'a self,
-        key: &'a DocumentKey,
-        covered: &'a VersionVector,
-    ) -> BoxFuture<'a, Result<u64>>;
+    fn trim<'a>(&'a self, key: &'a DocumentKey, covered: &'a VersionVector) -> BoxFuture<'a, Result<u64>>;
 
     /// Removes everything of one generation of a document.
     fn erase<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<()>>;

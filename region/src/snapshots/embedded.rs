@@ -9,8 +9,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checksum};
 use crate::embedded::{
-    Database, DocumentColumns, counter, database_error, integer, log_id_bytes, log_id_from,
-    unsigned,
+    Database, DocumentColumns, counter, database_error, integer, log_id_bytes, log_id_from, unsigned,
 };
 use crate::ops::DocumentKey;
 use crate::{Error, Position, Result};
@@ -41,28 +40,20 @@ impl SqliteSnapshots {
     /// Version numbers, newest first.
     async fn numbers(&self, key: &DocumentKey) -> Result<Vec<u64>> {
         let columns = DocumentColumns::of(key)?;
-        let rows = sqlx::query(
-            "SELECT version FROM snapshots WHERE document = ? AND generation = ? ORDER BY version DESC",
-        )
-        .bind(columns.document)
-        .bind(columns.generation)
-        .fetch_all(self.database.readers())
-        .await
-        .map_err(failed)?;
+        let rows =
+            sqlx::query("SELECT version FROM snapshots WHERE document = ? AND generation = ? ORDER BY version DESC")
+                .bind(columns.document)
+                .bind(columns.generation)
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(failed)?;
         rows.iter().map(|row| unsigned(row, "version")).collect()
     }
 
-    async fn execute(
-        &self,
-        sql: &'static str,
-        key: &DocumentKey,
-        number: Option<u64>,
-    ) -> Result<u64> {
+    async fn execute(&self, sql: &'static str, key: &DocumentKey, number: Option<u64>) -> Result<u64> {
         let columns = DocumentColumns::of(key)?;
         let mut transaction = self.database.begin(WHAT).await?;
-        let mut query = sqlx::query(sql)
-            .bind(columns.document)
-            .bind(columns.generation);
+        let mut query = sqlx::query(sql).bind(columns.document).bind(columns.generation);
         if let Some(number) = number {
             query = query.bind(integer(number)?);
         }
@@ -83,13 +74,9 @@ impl SnapshotStore for SqliteSnapshots {
             let columns = DocumentColumns::of(key)?;
             let mut transaction = self.database.begin(WHAT).await?;
             let newest = newest(&mut transaction, &columns).await?;
-            let covers = newest
-                .as_ref()
-                .is_none_or(|(_, vector)| snapshot.vector.dominates(vector));
+            let covers = newest.as_ref().is_none_or(|(_, vector)| snapshot.vector.dominates(vector));
             if newest.as_ref().map(|(version, _)| *version) != expected || !covers {
-                return Err(Error::Conflict {
-                    what: format!("the snapshot of {}", key.document),
-                });
+                return Err(Error::Conflict { what: format!("the snapshot of {}", key.document) });
             }
             let version = next_version(&mut transaction, &columns).await?;
             insert(&mut transaction, &columns, version, snapshot).await?;
@@ -108,11 +95,7 @@ impl SnapshotStore for SqliteSnapshots {
                 };
                 match snapshot_from(key, &row) {
                     Ok(snapshot) => {
-                        return Ok(Some(LatestSnapshot {
-                            version,
-                            snapshot,
-                            damaged,
-                        }));
+                        return Ok(Some(LatestSnapshot { version, snapshot, damaged }));
                     }
                     Err(Error::Corrupt { .. }) => damaged.push(version),
                     Err(error) => return Err(error),
@@ -147,9 +130,7 @@ impl SnapshotStore for SqliteSnapshots {
     fn load<'a>(&'a self, key: &'a DocumentKey, version: u64) -> BoxFuture<'a, Result<Snapshot>> {
         Box::pin(async move {
             let row = self.row(key, version).await?;
-            let row = row.ok_or_else(|| Error::NotFound {
-                what: format!("snapshot {version} of {}", key.document),
-            })?;
+            let row = row.ok_or_else(|| Error::NotFound { what: format!("snapshot {version} of {}", key.document) })?;
             snapshot_from(key, &row)
         })
     }
@@ -186,15 +167,11 @@ async fn newest(
     .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let vector: Vec<u8> = row.try_get("vector").map_err(failed)?;
-    let vector = VersionVector::decode(&vector)
-        .map_err(|error| damaged(columns.document, &error.to_string()))?;
+    let vector = VersionVector::decode(&vector).map_err(|error| damaged(columns.document, &error.to_string()))?;
     Ok(Some((unsigned(&row, "version")?, vector)))
 }
 
-async fn next_version(
-    connection: &mut SqliteConnection,
-    columns: &DocumentColumns<'_>,
-) -> Result<u64> {
+async fn next_version(connection: &mut SqliteConnection, columns: &DocumentColumns<'_>) -> Result<u64> {
     let version: i64 = sqlx::query_scalar(
         "INSERT INTO snapshot_versions (document, generation, version) VALUES (?, ?, 1) \
          ON CONFLICT (document, generation) DO UPDATE SET version = version + 1 RETURNING version",
@@ -214,10 +191,7 @@ async fn insert(
     snapshot: &Snapshot,
 ) -> Result<()> {
     let position_log = snapshot.position.map(|position| log_id_bytes(position.log));
-    let position_offset = snapshot
-        .position
-        .map(|position| integer(position.offset))
-        .transpose()?;
+    let position_offset = snapshot.position.map(|position| integer(position.offset)).transpose()?;
     sqlx::query(
         "INSERT INTO snapshots \
          (document, generation, version, vector, position_log, position_offset, length, checksum, bytes) \
@@ -246,13 +220,8 @@ fn snapshot_from(key: &DocumentKey, row: &SqliteRow) -> Result<Snapshot> {
     if kept != checksum(&vector, &bytes) {
         return Err(damaged(document, "it fails its checksum"));
     }
-    let vector =
-        VersionVector::decode(&vector).map_err(|error| damaged(document, &error.to_string()))?;
-    Ok(Snapshot {
-        vector,
-        position: position_from(row)?,
-        bytes,
-    })
+    let vector = VersionVector::decode(&vector).map_err(|error| damaged(document, &error.to_string()))?;
+    Ok(Snapshot { vector, position: position_from(row)?, bytes })
 }
 
 fn info_from(key: &DocumentKey, row: &SqliteRow) -> Result<SnapshotInfo> {
@@ -261,13 +230,10 @@ fn info_from(key: &DocumentKey, row: &SqliteRow) -> Result<SnapshotInfo> {
     let checksum: Vec<u8> = row.try_get("checksum").map_err(failed)?;
     Ok(SnapshotInfo {
         version: unsigned(row, "version")?,
-        vector: VersionVector::decode(&vector)
-            .map_err(|error| damaged(document, &error.to_string()))?,
+        vector: VersionVector::decode(&vector).map_err(|error| damaged(document, &error.to_string()))?,
         position: position_from(row)?,
         length: unsigned(row, "length")?,
-        checksum: checksum
-            .try_into()
-            .map_err(|_| damaged(document, "its checksum is not 32 bytes"))?,
+        checksum: checksum.try_into().map_err(|_| damaged(document, "its checksum is not 32 bytes"))?,
     })
 }
 
@@ -276,18 +242,11 @@ fn position_from(row: &SqliteRow) -> Result<Option<Position>> {
     let (Some(log), Some(offset)) = (log, counter(row, "position_offset")?) else {
         return Ok(None);
     };
-    Ok(Some(Position {
-        log: log_id_from(&log)?,
-        partition: 0,
-        offset,
-    }))
+    Ok(Some(Position { log: log_id_from(&log)?, partition: 0, offset }))
 }
 
 fn damaged(document: &str, detail: &str) -> Error {
-    Error::Corrupt {
-        what: format!("a snapshot of {document}"),
-        detail: detail.to_owned(),
-    }
+    Error::Corrupt { what: format!("a snapshot of {document}"), detail: detail.to_owned() }
 }
 
 fn failed(error: sqlx::Error) -> Error {
