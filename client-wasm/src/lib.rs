@@ -1,1 +1,15 @@
-//! The engine and the protocol for browsers.
+//! The protocol's client machine for browsers: conversions only.
+//!
+//! JavaScript holds the socket, the store and the clock. It calls [`Client`] with what happened and hands a [`Shell`] to
+//! [`Client::drain`], which is told what to do, one call an item. Bytes cross as `Uint8Array`, numbers as doubles (every
+//! number of the protocol that crosses here is below 2^53), sites as opaque strings, positions as UTF-16 units.
+
+mod client;
+mod convert;
+mod restored;
+mod shell;
+
+pub use client::Client;
+pub use convert::document_name;
+pub use restored::Restored;
+pub use shell::Shell;

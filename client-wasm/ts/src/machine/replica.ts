@@ -176,6 +176,8 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   }
 
   handle(effect: DocumentEffect): void {
+    // A document on its way out still has its store to finish; nobody is told anything else.
+    if (this.#destroyed && effect.kind !== "store" && effect.kind !== "local-delta") return;
     switch (effect.kind) {
       case "store":
         this.#storing = this.#store(effect.ticket, effect.transaction);

@@ -1,0 +1,448 @@
+//! The machine, method by method.
+
+use selvedge_engine::{Anchor, Bias, DeltaHeader, SiteId, TextPatch, VersionVector};
+use selvedge_protocol::client::{self, ClientConfig, Replica, ReplicaConfig, StoreError, StoreTicket};
+use selvedge_protocol::{Channel, CloseCode, Endpoint};
+use wasm_bindgen::JsError;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use crate::convert::{channel_number, failure, instant, integer, number};
+use crate::restored::Restored;
+use crate::shell::Shell;
+
+/// The protocol's client: one connection, many documents by channel.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Client {
+    machine: client::Client,
+    /// What the last edit, undo or redo owes its editor.
+    owed: Vec<TextPatch>,
+}
+
+#[wasm_bindgen]
+impl Client {
+    /// A client of `endpoints`, best first. `seed`: random bits, drawn anew at each load.
+    #[wasm_bindgen(constructor)]
+    pub fn new(endpoints: Vec<String>, token: Option<String>, seed: u64, name: String, now: f64) -> Client {
+        let endpoints = endpoints.into_iter().map(Endpoint::websocket).collect();
+        let config = ClientConfig { endpoints, token, seed, client: name, online: false };
+        Client { machine: client::Client::new(config, instant(now)), owed: Vec::new() }
+    }
+
+    /// Opens a document on a new channel. `store`: whether transactions will be executed.
+    ///
+    /// # Errors
+    /// A name outside the limits, too many documents, or a stored copy that cannot be read.
+    #[allow(clippy::too_many_arguments)] // one call of JavaScript; a struct would have to be built by more of them
+    pub fn open(
+        &mut self,
+        document: &str,
+        principal: String,
+        site_seed: u64,
+        store: bool,
+        restored: Option<Restored>,
+        now: f64,
+    ) -> Result<f64, JsError> {
+        let document = document.parse().map_err(|error| failure("bad-document", error))?;
+        let config = ReplicaConfig {
+            store,
+            restored: restored.map(|restored| restored.0),
+            ..ReplicaConfig::new(document, principal, site_seed)
+        };
+        let channel = self.machine.open(config, instant(now)).map_err(thrown)?;
+        Ok(channel_number(channel))
+    }
+
+    /// Closes a document: says bye where it can, and lets the store take everything; then [`Client::is_open`] is false.
+    pub fn close(&mut self, channel: f64, now: f64) {
+        self.machine.close(self::channel(channel), instant(now));
+    }
+
+    /// Whether a channel is there.
+    #[wasm_bindgen(js_name = isOpen)]
+    pub fn is_open(&self, channel: f64) -> bool {
+        self.machine.replica(self::channel(channel)).is_some()
+    }
+
+    /// Hands everything the machine wants done to `shell`.
+    pub fn drain(&mut self, shell: &Shell) {
+        while let Some(effect) = self.machine.poll_effect() {
+            shell.tell(effect);
+        }
+    }
+
+    /// When [`Client::tick`] wants to be called next.
+    pub fn deadline(&self) -> Option<f64> {
+        self.machine.deadline().map(|at| number(at.0))
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: f64) {
+        self.machine.tick(instant(now));
+    }
+
+    /// Connects, and stays connected.
+    #[wasm_bindgen(js_name = goOnline)]
+    pub fn go_online(&mut self, now: f64) {
+        self.machine.go_online(instant(now));
+    }
+
+    /// Disconnects, and stays so.
+    #[wasm_bindgen(js_name = goOffline)]
+    pub fn go_offline(&mut self, now: f64) {
+        self.machine.go_offline(instant(now));
+    }
+
+    /// Whether somebody works in the page: pings are frequent only then.
+    #[wasm_bindgen(js_name = setActive)]
+    pub fn set_active(&mut self, active: bool, now: f64) {
+        self.machine.set_active(active, instant(now));
+    }
+
+    /// Answers `tokenNeeded`; without a channel for the connection.
+    #[wasm_bindgen(js_name = provideToken)]
+    pub fn provide_token(&mut self, channel: Option<f64>, token: Option<String>, now: f64) {
+        self.machine.provide_token(channel.map(self::channel), token, instant(now));
+    }
+
+    /// A connection is open.
+    #[wasm_bindgen(js_name = connectOpened)]
+    pub fn connect_opened(&mut self, attempt: f64, now: f64) {
+        self.machine.connect_opened(integer(attempt), instant(now));
+    }
+
+    /// A connection never came to be.
+    #[wasm_bindgen(js_name = connectFailed)]
+    pub fn connect_failed(&mut self, attempt: f64, now: f64) {
+        self.machine.connect_failed(integer(attempt), instant(now));
+    }
+
+    /// A message came in.
+    pub fn received(&mut self, attempt: f64, bytes: &[u8], now: f64) {
+        self.machine.received(integer(attempt), bytes, instant(now));
+    }
+
+    /// A connection is over.
+    pub fn disconnected(&mut self, attempt: f64, code: u16, reason: &str, now: f64) {
+        self.machine.closed(integer(attempt), CloseCode(code), reason, instant(now));
+    }
+
+    /// A transaction is durable.
+    pub fn stored(&mut self, channel: f64, ticket: f64, now: f64) {
+        self.machine.stored(self::channel(channel), StoreTicket(integer(ticket)), instant(now));
+    }
+
+    /// Nothing was written: another tab stored `state`, which ours lacks part of.
+    #[wasm_bindgen(js_name = storeConflict)]
+    pub fn store_conflict(&mut self, channel: f64, ticket: f64, state: Vec<u8>, now: f64) {
+        self.fail_store(channel, ticket, StoreError::Behind { state }, now);
+    }
+
+    /// Nothing was written: `quota` for no room, else a sentence.
+    #[wasm_bindgen(js_name = storeFailed)]
+    pub fn store_failed(&mut self, channel: f64, ticket: f64, reason: String, now: f64) {
+        let error = if reason == "quota" { StoreError::Quota } else { StoreError::Failed(reason) };
+        self.fail_store(channel, ticket, error, now);
+    }
+
+    /// A delta of another tab. Returns false when one before it is missing.
+    ///
+    /// # Errors
+    /// If the bytes are no delta.
+    #[wasm_bindgen(js_name = applyFromTab)]
+    pub fn apply_from_tab(&mut self, channel: f64, delta: &[u8], now: f64) -> Result<bool, JsError> {
+        let header = DeltaHeader::peek(delta).map_err(|error| failure("update", error))?;
+        let have = self.find(channel)?.document().vector().get(header.site);
+        if header.first > have + 1 {
+            return Ok(false);
+        }
+        self.machine.apply_from_tab(self::channel(channel), delta, instant(now)).map_err(thrown)?;
+        Ok(true)
+    }
+
+    /// Merges a state diff of another replica.
+    ///
+    /// # Errors
+    /// If the bytes are none, or begin beyond what this replica has.
+    #[wasm_bindgen(js_name = applyState)]
+    pub fn apply_state(&mut self, channel: f64, diff: &[u8], now: f64) -> Result<(), JsError> {
+        self.machine.merge_state(self::channel(channel), diff, instant(now)).map_err(thrown)
+    }
+
+    /// Replaces text; returns how many patches `takePatches` has for the editor: normally none.
+    ///
+    /// # Errors
+    /// Read-only, or outside the text.
+    pub fn edit(&mut self, channel: f64, at: f64, remove: f64, insert: &str, now: f64) -> Result<usize, JsError> {
+        let (at, remove) = (at as usize, remove as usize);
+        self.owed = self.machine.edit(self::channel(channel), at, remove, insert, instant(now)).map_err(thrown)?;
+        Ok(self.owed.len())
+    }
+
+    /// [`Client::edit`] with text that has lone surrogates.
+    ///
+    /// # Errors
+    /// As there.
+    #[wasm_bindgen(js_name = editUtf16)]
+    pub fn edit_utf16(
+        &mut self,
+        channel: f64,
+        at: f64,
+        remove: f64,
+        insert: &[u16],
+        now: f64,
+    ) -> Result<usize, JsError> {
+        let (at, remove) = (at as usize, remove as usize);
+        self.owed =
+            self.machine.edit_utf16(self::channel(channel), at, remove, insert, instant(now)).map_err(thrown)?;
+        Ok(self.owed.len())
+    }
+
+    /// Takes the last step back; returns how many patches `takePatches` has for the editor.
+    ///
+    /// # Errors
+    /// Read-only.
+    pub fn undo(&mut self, channel: f64, now: f64) -> Result<usize, JsError> {
+        self.owed = self.machine.undo(self::channel(channel), instant(now)).map_err(thrown)?;
+        Ok(self.owed.len())
+    }
+
+    /// Does the last undone step again.
+    ///
+    /// # Errors
+    /// Read-only.
+    pub fn redo(&mut self, channel: f64, now: f64) -> Result<usize, JsError> {
+        self.owed = self.machine.redo(self::channel(channel), instant(now)).map_err(thrown)?;
+        Ok(self.owed.len())
+    }
+
+    /// Tells the patches the last call owes the editor, as `textPatch` calls.
+    #[wasm_bindgen(js_name = takePatches)]
+    pub fn take_patches(&mut self, shell: &Shell) {
+        shell.tell_patches(core::mem::take(&mut self.owed));
+    }
+
+    /// What comes next is an undo step of its own.
+    #[wasm_bindgen(js_name = stopCapturing)]
+    pub fn stop_capturing(&mut self, channel: f64) {
+        self.machine.stop_capturing(self::channel(channel));
+    }
+
+    /// Forgets what could be undone.
+    #[wasm_bindgen(js_name = clearUndo)]
+    pub fn clear_undo(&mut self, channel: f64) {
+        self.machine.clear_undo(self::channel(channel));
+    }
+
+    /// Whether there is something to take back.
+    #[wasm_bindgen(js_name = canUndo)]
+    pub fn can_undo(&self, channel: f64) -> bool {
+        self.find(channel).is_ok_and(Replica::can_undo)
+    }
+
+    /// Whether there is something to do again.
+    #[wasm_bindgen(js_name = canRedo)]
+    pub fn can_redo(&self, channel: f64) -> bool {
+        self.find(channel).is_ok_and(Replica::can_redo)
+    }
+
+    /// Writes one entry of the `meta` map; without a value removes it.
+    ///
+    /// # Errors
+    /// Read-only, or too large.
+    #[wasm_bindgen(js_name = setMeta)]
+    pub fn set_meta(&mut self, channel: f64, key: &str, value: Option<Vec<u8>>, now: f64) -> Result<(), JsError> {
+        self.machine.set_meta(self::channel(channel), key, value.as_deref(), instant(now)).map_err(thrown)
+    }
+
+    /// The value of a key of the `meta` map.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn meta(&self, channel: f64, key: &str) -> Result<Option<Vec<u8>>, JsError> {
+        Ok(self.find(channel)?.document().meta_value(key).map(<[u8]>::to_vec))
+    }
+
+    /// The keys of the `meta` map.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    #[wasm_bindgen(js_name = metaKeys)]
+    pub fn meta_keys(&self, channel: f64) -> Result<Vec<String>, JsError> {
+        Ok(self.find(channel)?.document().meta().map(|(key, _)| key.to_owned()).collect())
+    }
+
+    /// The whole text.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn text(&self, channel: f64) -> Result<String, JsError> {
+        Ok(self.find(channel)?.document().text())
+    }
+
+    /// Part of the text; a half character at an end becomes U+FFFD or is left out.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn slice(&self, channel: f64, from: f64, to: f64) -> Result<String, JsError> {
+        Ok(self.find(channel)?.document().slice_utf16(from as usize..to as usize))
+    }
+
+    /// Length of the text.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn length(&self, channel: f64) -> Result<f64, JsError> {
+        Ok(self.find(channel)?.document().len_utf16() as f64)
+    }
+
+    /// The document's generation; 0 before a server was asked.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn generation(&self, channel: f64) -> Result<f64, JsError> {
+        Ok(number(self.find(channel)?.generation()))
+    }
+
+    /// The site this load writes as.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn site(&self, channel: f64) -> Result<Option<String>, JsError> {
+        Ok(self.find(channel)?.site().map(|site| site.to_string()))
+    }
+
+    /// Who wrote the character at a place.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    #[wasm_bindgen(js_name = authorAt)]
+    pub fn author_at(&self, channel: f64, at: f64) -> Result<Option<String>, JsError> {
+        Ok(self.find(channel)?.document().author_at(at as usize).map(|site: SiteId| site.to_string()))
+    }
+
+    /// A place that survives edits; `after`: it stays with the character on its right.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    #[wasm_bindgen(js_name = anchorAt)]
+    pub fn anchor_at(&self, channel: f64, at: f64, after: bool) -> Result<Vec<u8>, JsError> {
+        let bias = if after { Bias::After } else { Bias::Before };
+        Ok(self.find(channel)?.document().anchor_at(at as usize, bias).encode())
+    }
+
+    /// Where an anchor is now.
+    ///
+    /// # Errors
+    /// If the bytes are none.
+    pub fn resolve(&self, channel: f64, anchor: &[u8]) -> Result<f64, JsError> {
+        let anchor = Anchor::decode(anchor).map_err(|error| failure("bad-argument", error))?;
+        Ok(self.find(channel)?.document().resolve(&anchor) as f64)
+    }
+
+    /// What this replica has seen.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn vector(&self, channel: f64) -> Result<Vec<u8>, JsError> {
+        Ok(self.find(channel)?.document().vector().encode())
+    }
+
+    /// What a replica at `since` lacks; without it everything.
+    ///
+    /// # Errors
+    /// If `since` is no vector.
+    #[wasm_bindgen(js_name = stateDiff)]
+    pub fn state_diff(&self, channel: f64, since: Option<Vec<u8>>) -> Result<Vec<u8>, JsError> {
+        let since = vector(since.as_deref())?;
+        Ok(self.find(channel)?.document().state_diff(&since).encode())
+    }
+
+    /// [`Client::state_diff`], or nothing if a replica at `since` has everything.
+    ///
+    /// # Errors
+    /// As there.
+    #[wasm_bindgen(js_name = newsFor)]
+    pub fn news_for(&self, channel: f64, since: &[u8]) -> Result<Option<Vec<u8>>, JsError> {
+        let since = vector(Some(since))?;
+        let document = self.find(channel)?.document();
+        Ok((!since.dominates(document.vector())).then(|| document.state_diff(&since).encode()))
+    }
+
+    /// Figures: UTF-16 units, UTF-8 bytes, snapshot bytes, runs, sites, deepest identifier, pending deletes.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn stats(&self, channel: f64) -> Result<Vec<f64>, JsError> {
+        let document = self.find(channel)?.document();
+        let stats = document.stats();
+        let figures = [
+            stats.utf16,
+            stats.bytes,
+            document.snapshot().len(),
+            stats.runs,
+            stats.sites,
+            stats.depth_max,
+            stats.pending_ranges,
+        ];
+        Ok(figures.map(|figure| figure as f64).to_vec())
+    }
+
+    /// Number of the latest edit of this load.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn edited(&self, channel: f64, now: f64) -> Result<f64, JsError> {
+        Ok(number(self.find(channel)?.saved(instant(now)).edited))
+    }
+
+    /// Whether edits are accepted now.
+    #[wasm_bindgen(js_name = mayEdit)]
+    pub fn may_edit(&self, channel: f64) -> bool {
+        self.find(channel).is_ok_and(|replica| replica.may_edit().is_ok())
+    }
+
+    /// Pushes again what was refused for good.
+    #[wasm_bindgen(js_name = retryRefused)]
+    pub fn retry_refused(&mut self, channel: f64, now: f64) {
+        self.machine.retry_refused(self::channel(channel), instant(now));
+    }
+
+    /// Gives up what was refused for good.
+    #[wasm_bindgen(js_name = discardRefused)]
+    pub fn discard_refused(&mut self, channel: f64, now: f64) {
+        self.machine.discard_refused(self::channel(channel), instant(now));
+    }
+
+    /// This session's presence; without data it leaves.
+    ///
+    /// # Errors
+    /// More than 1 KiB.
+    #[wasm_bindgen(js_name = setPresence)]
+    pub fn set_presence(&mut self, channel: f64, data: Option<Vec<u8>>, now: f64) -> Result<(), JsError> {
+        self.machine.set_presence(self::channel(channel), data, instant(now)).map_err(thrown)
+    }
+
+    fn find(&self, channel: f64) -> Result<&Replica, JsError> {
+        self.machine.replica(self::channel(channel)).ok_or_else(|| thrown(client::Error::NotOpen))
+    }
+
+    fn fail_store(&mut self, channel: f64, ticket: f64, error: StoreError, now: f64) {
+        self.machine.store_failed(self::channel(channel), StoreTicket(integer(ticket)), error, instant(now));
+    }
+}
+
+fn channel(number: f64) -> Channel {
+    Channel(number as u32)
+}
+
+fn vector(bytes: Option<&[u8]>) -> Result<VersionVector, JsError> {
+    match bytes {
+        Some(bytes) => VersionVector::decode(bytes).map_err(|error| failure("bad-argument", error)),
+        None => Ok(VersionVector::new()),
+    }
+}
+
+fn thrown(error: client::Error) -> JsError {
+    failure(error.code(), error)
+}
