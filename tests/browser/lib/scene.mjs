@@ -4,6 +4,8 @@ import { after, afterEach, before } from "node:test";
 import { Profile } from "./browser.mjs";
 import { Relay } from "./relay.mjs";
 
+export { together } from "./together.mjs";
+
 let counter = 0;
 
 /** A document name of its own. */
@@ -39,14 +41,6 @@ export function scene(options = {}) {
     await stage.relay?.dispose();
   });
   return stage;
-}
-
-/** All of them, also when some fail; then throws the first failure. */
-export async function together(...promises) {
-  const results = await Promise.allSettled(promises);
-  const failed = results.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
-  return results.map((result) => result.value);
 }
 
 /** Resolves once all tabs show one text, and returns it. */
