@@ -7,49 +7,54 @@ mod criterion;
 mod rows;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::console::say;
 use crate::setup::{self, Tool};
-use crate::{demo, npm, paths, process};
+use crate::{demo, npm, paths, process, programs};
 
 use rows::Row;
 
-/// What to measure, and where to put the figures.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// What to measure; everything when not given.
-    #[arg(value_enum)]
-    what: Vec<What>,
-    /// Append the figures to this file, an array of rows.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-}
+/// Measures one part; its rows.
+type Bench = fn(&Path) -> anyhow::Result<Vec<Row>>;
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
-    /// The engine, by criterion.
-    Engine,
-    /// The page in a browser: opening a large document, typing into it.
-    Browser,
+/// What can be measured, and how.
+const BENCHES: [(&str, Bench); 2] = [("engine", engine), ("browser", browser)];
+
+/// The command `bench`.
+pub(crate) fn arguments() -> Command {
+    Command::new("bench")
+        .about("Measure, print the figures and keep them")
+        .arg(
+            Arg::new("what")
+                .num_args(0..)
+                .value_name("BENCH")
+                .value_parser(BENCHES.map(|(name, _)| name))
+                .help("What to measure; everything when not given"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Append the figures to this file, an array of rows"),
+        )
 }
 
 /// Measures.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let root = paths::root();
-    let chosen = |what| options.what.is_empty() || options.what.contains(&what);
+    let chosen: Vec<&String> = matches.get_many("what").into_iter().flatten().collect();
     let mut all = Vec::new();
-    if chosen(What::Engine) {
-        all.extend(engine(&root)?);
-    }
-    if chosen(What::Browser) {
-        all.extend(browser(&root)?);
+    for (name, bench) in BENCHES {
+        if chosen.is_empty() || chosen.iter().any(|chosen| *chosen == name) {
+            all.extend(bench(&root)?);
+        }
     }
     rows::print(&all);
-    if let Some(file) = &options.json {
+    if let Some(file) = matches.get_one::<PathBuf>("json") {
         rows::append(file, &all)?;
         say("bench", &format!("{} rows appended to {}", all.len(), file.display()));
     }
@@ -81,12 +86,12 @@ fn engine(root: &Path) -> anyhow::Result<Vec<Row>> {
 fn browser(root: &Path) -> anyhow::Result<Vec<Row>> {
     setup::require(&[Tool::Node, Tool::Npm, Tool::Chromium])?;
     demo::site(root)?;
-    let relay = demo::relay(root)?;
+    let [relay] = programs::build(root, ["selvedge-relay"])?;
     npm::install(root, "tests/browser")?;
     say("bench", "browser: opening and typing into a large document");
     let file = root.join("target/browser-figures.json");
     let _ = std::fs::remove_file(&file);
-    let mut command = Command::new("node");
+    let mut command = process::program("node");
     command
         .arg(root.join("tests/browser/bench.mjs"))
         .arg("--json")

@@ -1,38 +1,54 @@
 //! Chores that are programs of their own: compiled, then run in place of this one.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::Context;
-use clap::Args;
+use clap::{Arg, ArgMatches, Command};
 
 use crate::console::say;
 use crate::setup::{self, Tool};
-use crate::{demo, npm, paths, process};
+use crate::{demo, npm, paths, process, programs};
 
-/// Options that the program itself knows; `--help` shows them.
-#[derive(Args)]
-#[command(disable_help_flag = true)]
-pub(crate) struct Options {
-    /// Handed on as they are.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
-    rest: Vec<OsString>,
+/// The command `sim`.
+pub(crate) fn sim_arguments() -> Command {
+    handed_on("sim", "Simulate the whole system, with faults, from seeds")
+}
+
+/// The command `replay`.
+pub(crate) fn replay_arguments() -> Command {
+    handed_on("replay", "Replay a recorded editing session through two real clients (--browsers: two browsers)")
+}
+
+/// A command whose options, `--help` included, are those of the program it starts.
+fn handed_on(name: &'static str, about: &'static str) -> Command {
+    Command::new(name).about(about).disable_help_flag(true).arg(
+        Arg::new("rest")
+            .num_args(0..)
+            .trailing_var_arg(true)
+            .allow_hyphen_values(true)
+            .value_name("OPTIONS")
+            .value_parser(clap::value_parser!(OsString)),
+    )
+}
+
+fn rest(matches: &ArgMatches) -> Vec<OsString> {
+    matches.get_many("rest").into_iter().flatten().cloned().collect()
 }
 
 /// The simulator.
-pub(crate) fn sim(options: &Options) -> anyhow::Result<()> {
-    let [sim] = programs(&paths::root(), ["sim"])?;
-    Err(process::become_program(Command::new(sim).args(&options.rest)))
+pub(crate) fn sim(matches: &ArgMatches) -> anyhow::Result<()> {
+    say("build", "compiling the simulator");
+    let [sim] = programs::build(&paths::root(), ["sim"])?;
+    Err(process::become_program(process::program(sim).args(rest(matches))))
 }
 
 /// Replays a recorded session through real clients: native ones, or with `--browsers` two headless pages.
-pub(crate) fn replay(options: &Options) -> anyhow::Result<()> {
-    let root = paths::root();
-    let [replay, relay] = programs(&root, ["replay", "selvedge-relay"])?;
-    let mut command = Command::new(replay);
-    command.args(&options.rest).env("SELVEDGE_RELAY_BIN", relay);
-    if options.rest.iter().any(|option| option == "--browsers") {
+pub(crate) fn replay(matches: &ArgMatches) -> anyhow::Result<()> {
+    let (root, rest) = (paths::root(), rest(matches));
+    say("build", "compiling the replay and the relay");
+    let [replay, relay] = programs::build(&root, ["replay", "selvedge-relay"])?;
+    let mut command = process::program(replay);
+    command.args(&rest).env("SELVEDGE_RELAY_BIN", relay);
+    if rest.iter().any(|option| option == "--browsers") {
         setup::require(&[Tool::Node, Tool::Npm, Tool::Chromium])?;
         demo::site(&root)?;
         npm::install(&root, demo::BROWSER)?;
@@ -43,26 +59,4 @@ pub(crate) fn replay(options: &Options) -> anyhow::Result<()> {
         }
     }
     Err(process::become_program(&mut command))
-}
-
-/// Compiles programs of the workspace and returns where they are, in the order they were named.
-fn programs<const N: usize>(root: &Path, names: [&str; N]) -> anyhow::Result<[PathBuf; N]> {
-    setup::require(&[Tool::C])?;
-    let mut command = process::cargo(&["build", "--package", "selvedge-tests", "--package", "selvedge-relay"]);
-    for name in names {
-        command.args(["--bin", name]);
-    }
-    command.arg("--message-format=json-render-diagnostics").current_dir(root);
-    say("build", &format!("compiling {}", names.join(" and ")));
-    let messages = process::cargo_messages(&mut command)?;
-    let mut found = names.map(|_| PathBuf::new());
-    for (name, program) in names.iter().zip(&mut found) {
-        *program = messages
-            .iter()
-            .filter(|message| message["target"]["name"] == *name)
-            .find_map(|message| message["executable"].as_str())
-            .map(PathBuf::from)
-            .with_context(|| format!("cargo did not name the program {name} among what it built"))?;
-    }
-    Ok(found)
 }

@@ -2,51 +2,68 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{Arg, ArgMatches, Command};
 
 use crate::console::{human, say};
 use crate::setup::{self, Tool};
 use crate::stamp::Inputs;
-use crate::{npm, paths, process, wasm};
+use crate::{npm, paths, process, programs, wasm};
 
 /// The npm project of the demo's page.
 pub(crate) const WEB: &str = "web-demo";
 /// The npm project of the tests in a browser.
 pub(crate) const BROWSER: &str = "tests/browser";
 
-/// Where the demo listens and what it keeps.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// The port of the page and of the relay; its health and metrics are on the next one.
-    #[arg(long, default_value_t = 4400, value_parser = clap::value_parser!(u16).range(1..65535))]
-    port: u16,
-    /// The folder the relay keeps documents in.
-    #[arg(long, value_name = "DIR", default_value = "selvedge-data")]
-    data: PathBuf,
-    /// More options for the relay.
-    #[arg(last = true, value_name = "RELAY OPTIONS")]
-    rest: Vec<OsString>,
+/// The command `demo`.
+pub(crate) fn arguments() -> Command {
+    Command::new("demo")
+        .about("Build everything the demo needs, start it, and print its address")
+        .arg(
+            Arg::new("port")
+                .long("port")
+                .value_parser(clap::value_parser!(u16).range(1..65535))
+                .default_value("4400")
+                .help("The port of the page and of the relay; health and metrics are on the next one"),
+        )
+        .arg(
+            Arg::new("data")
+                .long("data")
+                .value_name("DIR")
+                .value_parser(clap::value_parser!(PathBuf))
+                .default_value("selvedge-data")
+                .help("The folder the relay keeps documents in"),
+        )
+        .arg(
+            Arg::new("rest")
+                .last(true)
+                .num_args(0..)
+                .value_name("RELAY OPTIONS")
+                .value_parser(clap::value_parser!(OsString))
+                .help("More options for the relay"),
+        )
 }
 
 /// Builds what is not built, then becomes the relay that serves it.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let root = paths::root();
     site(&root)?;
-    let relay = relay(&root)?;
-    let mut command = Command::new(relay);
+    say("relay", "compiling the relay (the first time with all it stands on, some minutes)");
+    let [relay] = programs::build(&root, ["selvedge-relay"])?;
+    let port: u16 = *matches.get_one("port").context("no port")?;
+    let data: &PathBuf = matches.get_one("data").context("no data folder")?;
+    let mut command = process::program(relay);
     command
         .arg("serve")
-        .args(["--listen", &format!("127.0.0.1:{}", options.port)])
-        .args(["--admin", &format!("127.0.0.1:{}", options.port + 1)])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(["--admin", &format!("127.0.0.1:{}", port + 1)])
         .arg("--data")
-        .arg(&options.data)
+        .arg(data)
         .arg("--web")
         .arg(root.join(WEB).join("dist"))
-        .args(&options.rest);
+        .args(matches.get_many::<OsString>("rest").into_iter().flatten());
     say("demo", "starting the relay; Ctrl-C ends it");
     // From here on the process is the relay: it prints the address, and Ctrl-C is its to handle.
     Err(process::become_program(&mut command))
@@ -73,18 +90,4 @@ pub(crate) fn site(root: &Path) -> anyhow::Result<()> {
     stamp.keep()?;
     say("page", &format!("the page is in {WEB}/dist, {}", human(begin.elapsed())));
     Ok(())
-}
-
-/// Compiles the relay; returns its program.
-pub(crate) fn relay(root: &Path) -> anyhow::Result<PathBuf> {
-    setup::require(&[Tool::C])?;
-    let mut command = process::cargo(&["build", "--package", "selvedge-relay", "--bin", "selvedge-relay"]);
-    command.arg("--message-format=json-render-diagnostics").current_dir(root);
-    say("relay", "compiling the relay (the first time with all it stands on, a few minutes)");
-    process::cargo_messages(&mut command)?
-        .iter()
-        .filter_map(|message| message["executable"].as_str())
-        .map(PathBuf::from)
-        .next_back()
-        .context("cargo named no program among what it built")
 }

@@ -11,50 +11,48 @@ mod demo;
 mod npm;
 mod paths;
 mod process;
+mod programs;
 mod setup;
 mod stamp;
 mod test;
 mod wasm;
 
-use clap::{Parser, Subcommand};
+use clap::ArgMatches;
 
-/// Project chores.
-#[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Chore,
+/// A command: what it takes, and what it does.
+struct Chore {
+    arguments: fn() -> clap::Command,
+    run: fn(&ArgMatches) -> anyhow::Result<()>,
 }
 
-#[derive(Subcommand)]
-enum Chore {
-    /// Check every tool the project needs; install what is missing, or name it with its fix.
-    Setup,
-    /// Build the WebAssembly module and the npm package around it, into client-wasm/pkg.
-    Wasm(wasm::Options),
-    /// Build everything the demo needs, start it, and print its address.
-    Demo(demo::Options),
-    /// Run every test of the project.
-    Test(test::Options),
-    /// Replay a recorded editing session through two real clients; `--browsers`: through two browsers.
-    Replay(delegate::Options),
-    /// Simulate the whole system, with faults, from seeds.
-    Sim(delegate::Options),
-    /// Measure, print the figures and keep them.
-    Bench(bench::Options),
-}
+/// Every command, in the order the help shows them.
+const CHORES: [Chore; 7] = [
+    Chore { arguments: demo::arguments, run: demo::run },
+    Chore { arguments: test::arguments, run: test::run },
+    Chore { arguments: setup::arguments, run: |_| setup::run() },
+    Chore { arguments: wasm::arguments, run: wasm::run },
+    Chore { arguments: delegate::replay_arguments, run: delegate::replay },
+    Chore { arguments: delegate::sim_arguments, run: delegate::sim },
+    Chore { arguments: bench::arguments, run: bench::run },
+];
 
 fn main() -> std::process::ExitCode {
-    let outcome = match Arguments::parse().command {
-        Chore::Setup => setup::run(),
-        Chore::Wasm(options) => wasm::run(&options),
-        Chore::Demo(options) => demo::run(&options),
-        Chore::Test(options) => test::run(&options),
-        Chore::Replay(options) => delegate::replay(&options),
-        Chore::Sim(options) => delegate::sim(&options),
-        Chore::Bench(options) => bench::run(&options),
+    let matches = clap::Command::new("xtask")
+        .bin_name("cargo xtask")
+        .about("Project chores.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(CHORES.map(|chore| (chore.arguments)()))
+        .get_matches();
+    let chosen = matches.subcommand().and_then(|(name, matches)| {
+        let chore = CHORES.into_iter().find(|chore| (chore.arguments)().get_name() == name)?;
+        Some((chore, matches))
+    });
+    let Some((chore, matches)) = chosen else {
+        console::complain("there is no such command");
+        return std::process::ExitCode::FAILURE;
     };
-    match outcome {
+    match (chore.run)(matches) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             console::complain(&format!("{error:#}"));

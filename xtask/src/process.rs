@@ -23,8 +23,15 @@ pub(crate) fn cargo_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Comman
     command.args(arguments);
     if let Some(folder) = paths::target() {
         command.env("CARGO_TARGET_DIR", folder);
+        // Nothing is compiled there twice from nearly the same sources: what that would need is left away.
+        command.env("CARGO_INCREMENTAL", "0");
     }
     command
+}
+
+/// A command for a program other than cargo.
+pub(crate) fn program(program: impl AsRef<OsStr>) -> Command {
+    Command::new(program)
 }
 
 /// Runs a program to its end with this program's own output, and fails unless it succeeds.

@@ -15,6 +15,12 @@ use anyhow::bail;
 
 use crate::console::say;
 
+/// The command `setup`.
+pub(crate) fn arguments() -> clap::Command {
+    clap::Command::new("setup")
+        .about("Check every tool the project needs; install what is missing, or name it with its fix")
+}
+
 /// Checks every tool and prints how each one stands.
 pub(crate) fn run() -> anyhow::Result<()> {
     let standing = settle(&Tool::ALL);

@@ -4,10 +4,10 @@
 //! not: a checkout of another commit and back costs nothing.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use sha2::{Digest, Sha256};
 
 /// Folders that are made, not written: never an input.
 const MADE: [&str; 7] = ["node_modules", "target", "dist", "pkg", "generated", ".vite", ".git"];
@@ -19,22 +19,21 @@ pub(crate) fn is_made(path: &Path) -> bool {
 
 /// The inputs of one step.
 pub(crate) struct Inputs {
-    hash: Sha256,
+    hash: DefaultHasher,
     root: PathBuf,
 }
 
 impl Inputs {
     /// No inputs yet; `recipe` names the step and changes when the way it is done changes.
     pub(crate) fn new(root: &Path, recipe: &str) -> Self {
-        let mut inputs = Inputs { hash: Sha256::new(), root: root.to_path_buf() };
+        let mut inputs = Inputs { hash: DefaultHasher::new(), root: root.to_path_buf() };
         inputs.add_text(recipe);
         inputs
     }
 
     /// Adds a text, such as a tool's version.
     pub(crate) fn add_text(&mut self, text: &str) {
-        self.hash.update((text.len() as u64).to_le_bytes());
-        self.hash.update(text);
+        text.hash(&mut self.hash);
     }
 
     /// Adds a file, or all files below a folder but made ones; a missing one counts as missing.
@@ -58,15 +57,14 @@ impl Inputs {
             }
         } else if path.is_file() {
             let bytes = fs::read(path)?;
-            self.hash.update((bytes.len() as u64).to_le_bytes());
-            self.hash.update(bytes);
+            bytes.hash(&mut self.hash);
         }
         Ok(())
     }
 
     /// The stamp of these inputs, kept in `file`.
     pub(crate) fn stamp(self, file: PathBuf) -> Stamp {
-        let value = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let value = format!("{:016x}", self.hash.finish());
         Stamp { file, value }
     }
 }

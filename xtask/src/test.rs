@@ -11,7 +11,7 @@ mod tidy;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::console::{human, say};
 use crate::setup::{self, Tool};
@@ -20,18 +20,24 @@ use crate::{ci, paths, process};
 use suite::{SUITES, Suite, Workshop};
 use tally::Tally;
 
-/// What to test, and what to print about it.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Run this suite only; may be given several times.
-    #[arg(long, value_name = "SUITE")]
-    only: Vec<String>,
-    /// List the suites and end.
-    #[arg(long)]
-    list: bool,
-    /// End with a table of what each suite took, beside its budget.
-    #[arg(long)]
-    times: bool,
+/// The command `test`.
+pub(crate) fn arguments() -> Command {
+    Command::new("test")
+        .about("Run every test of the project")
+        .arg(
+            Arg::new("only")
+                .long("only")
+                .value_name("SUITE")
+                .action(ArgAction::Append)
+                .help("Run this suite only; may be given several times"),
+        )
+        .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List the suites and end"))
+        .arg(
+            Arg::new("times")
+                .long("times")
+                .action(ArgAction::SetTrue)
+                .help("End with a table of what each suite took, beside its budget"),
+        )
 }
 
 /// One suite's outcome.
@@ -42,14 +48,14 @@ struct Report {
 }
 
 /// Runs the suites.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    if options.list {
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    if matches.get_flag("list") {
         for suite in SUITES {
             println!("{:8}  {}", suite.name, suite.what);
         }
         return Ok(());
     }
-    let suites = choose(&options.only)?;
+    let suites = choose(&matches.get_many("only").into_iter().flatten().cloned().collect::<Vec<String>>())?;
     process::obey_signals()?;
     let begin = Instant::now();
     let root = paths::root();
@@ -68,7 +74,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         tell(suite, &tally, took);
         reports.push(Report { suite, tally, took });
     }
-    conclude(&reports, options.times, begin.elapsed())
+    conclude(&reports, matches.get_flag("times"), begin.elapsed())
 }
 
 fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Suite>> {

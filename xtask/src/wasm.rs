@@ -5,16 +5,15 @@
 //! `client-wasm/pkg`.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::console::{human, say};
 use crate::setup::{self, Tool, WasmToolchain};
 use crate::stamp::Inputs;
-use crate::{npm, paths, process};
+use crate::{npm, paths, process, programs};
 
 /// The npm project of the package.
 pub(crate) const PACKAGE: &str = "client-wasm/ts";
@@ -24,19 +23,18 @@ const NAME: &str = "selvedge";
 /// Where the package is put together.
 const OUTPUT: &str = "client-wasm/pkg";
 
-/// How to build the package.
-#[derive(Args, Default)]
-pub(crate) struct Options {
-    /// Build even when nothing has changed.
-    #[arg(long)]
-    force: bool,
+/// The command `wasm`.
+pub(crate) fn arguments() -> Command {
+    Command::new("wasm")
+        .about("Build the WebAssembly module and the npm package around it, into client-wasm/pkg")
+        .arg(Arg::new("force").long("force").action(ArgAction::SetTrue).help("Build even when nothing has changed"))
 }
 
 /// Builds the package, tools included.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let root = paths::root();
-    module(&root, options.force)?;
-    package(&root, options.force)
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let (root, force) = (paths::root(), matches.get_flag("force"));
+    module(&root, force)?;
+    package(&root, force)
 }
 
 /// Compiles the module and writes its bindings.
@@ -69,13 +67,8 @@ pub(crate) fn module(root: &Path, force: bool) -> anyhow::Result<()> {
     say("wasm", "writing its JavaScript bindings");
     stamp.forget();
     std::fs::create_dir_all(&generated)?;
-    process::run(
-        process::cargo(&["run", "--quiet", "--package", "xtask-bindings", "--"])
-            .arg(&module)
-            .arg(&generated)
-            .arg(NAME)
-            .current_dir(root),
-    )?;
+    let [bindings] = programs::build(root, ["xtask-bindings"])?;
+    process::run(process::program(bindings).arg(&module).arg(&generated).arg(NAME))?;
     stamp.keep()?;
     say("wasm", &format!("module and bindings in {GENERATED}, {}", human(begin.elapsed())));
     Ok(())
@@ -100,7 +93,7 @@ pub(crate) fn package(root: &Path, force: bool) -> anyhow::Result<()> {
     let begin = Instant::now();
     say("package", "optimising the module and compiling the TypeScript");
     stamp.forget();
-    process::run(Command::new("node").arg("scripts/build.mjs").current_dir(root.join(PACKAGE)))?;
+    process::run(process::program("node").arg("scripts/build.mjs").current_dir(root.join(PACKAGE)))?;
     stamp.keep()?;
     say("package", &format!("npm package in {OUTPUT}, {}", human(begin.elapsed())));
     Ok(())

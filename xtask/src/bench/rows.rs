@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// One figure.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) suite: String,
     pub(super) case: String,
@@ -19,6 +19,35 @@ pub(super) struct Row {
     pub(super) runs: u64,
     /// Whether the result that was measured was also checked.
     pub(super) verified: bool,
+}
+
+impl Row {
+    fn to_json(&self) -> Value {
+        json!({
+            "suite": self.suite,
+            "case": self.case,
+            "subject": self.subject,
+            "figure": self.figure,
+            "value": self.value,
+            "unit": self.unit,
+            "runs": self.runs,
+            "verified": self.verified,
+        })
+    }
+
+    fn from_json(row: &Value) -> Option<Self> {
+        let text = |field: &str| row[field].as_str().map(str::to_owned);
+        Some(Row {
+            suite: text("suite")?,
+            case: text("case")?,
+            subject: text("subject")?,
+            figure: text("figure")?,
+            value: row["value"].as_f64()?,
+            unit: text("unit")?,
+            runs: row["runs"].as_u64()?,
+            verified: row["verified"].as_bool()?,
+        })
+    }
 }
 
 /// Prints the rows as a table.
@@ -43,15 +72,18 @@ pub(super) fn print(rows: &[Row]) {
 /// Reads a file of rows.
 pub(super) fn read(file: &Path) -> anyhow::Result<Vec<Row>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not an array of rows", file.display()))
+    serde_json::from_str::<Vec<Value>>(&text)
+        .ok()
+        .and_then(|rows| rows.iter().map(Row::from_json).collect())
+        .with_context(|| format!("{} is not an array of rows", file.display()))
 }
 
 /// Appends rows to a file, which is made when it is not there.
 pub(super) fn append(file: &Path, rows: &[Row]) -> anyhow::Result<()> {
     let mut all = if file.exists() { read(file)? } else { Vec::new() };
     all.extend_from_slice(rows);
-    let text = serde_json::to_string_pretty(&all).context("cannot write rows as JSON")?;
-    std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+    let all: Value = all.iter().map(Row::to_json).collect();
+    std::fs::write(file, format!("{all:#}\n")).with_context(|| format!("cannot write {}", file.display()))
 }
 
 #[cfg(test)]

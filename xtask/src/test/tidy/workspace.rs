@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context;
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::licences;
 use crate::process;
@@ -41,54 +41,18 @@ const IMPURE: &[&str] = &[
 /// The only place dependencies come from.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-#[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    workspace_members: BTreeSet<String>,
-    resolve: Resolve,
-}
-
-#[derive(Deserialize)]
+/// A package as cargo knows it.
 struct Package {
-    id: String,
     name: String,
     version: String,
-    license: Option<String>,
-    license_file: Option<String>,
+    licence: Option<String>,
     source: Option<String>,
     manifest_path: String,
-    dependencies: Vec<Dependency>,
+    /// What it depends on, tests aside.
+    dependencies: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Dependency {
-    name: String,
-    kind: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Edge>,
-}
-
-#[derive(Deserialize)]
-struct Edge {
-    pkg: String,
-    dep_kinds: Vec<EdgeKind>,
-}
-
-#[derive(Deserialize)]
-struct EdgeKind {
-    kind: Option<String>,
-}
-
-/// The workspace as cargo resolved it.
+/// The workspace as cargo resolved it; packages by their id.
 pub(super) struct Workspace {
     packages: BTreeMap<String, Package>,
     members: BTreeSet<String>,
@@ -100,21 +64,16 @@ impl Workspace {
     pub(super) fn read(root: &Path) -> anyhow::Result<Self> {
         let mut command = process::cargo(&["metadata", "--format-version", "1"]);
         let text = process::output(command.current_dir(root))?;
-        let metadata: Metadata = serde_json::from_str(&text).context("cargo metadata is not as expected")?;
-        let edges = metadata
-            .resolve
-            .nodes
-            .into_iter()
-            .map(|node| {
-                let normal = |edge: &Edge| edge.dep_kinds.iter().any(|kind| kind.kind.is_none());
-                let targets = node.deps.into_iter().filter(normal).map(|edge| edge.pkg).collect();
-                (node.id, targets)
-            })
-            .collect();
+        let metadata: Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;
+        let keyed = |entry: &Value| entry["id"].as_str().map(str::to_owned);
         Ok(Workspace {
-            packages: metadata.packages.into_iter().map(|package| (package.id.clone(), package)).collect(),
-            members: metadata.workspace_members,
-            edges,
+            packages: list(&metadata["packages"])
+                .filter_map(|package| Some((keyed(package)?, Package::read(package)?)))
+                .collect(),
+            members: list(&metadata["workspace_members"]).filter_map(text_of).collect(),
+            edges: list(&metadata["resolve"]["nodes"])
+                .filter_map(|node| Some((keyed(node)?, list(&node["deps"]).filter_map(built_with).collect())))
+                .collect(),
         })
     }
 
@@ -131,9 +90,8 @@ impl Workspace {
                 continue;
             };
             for dependency in &package.dependencies {
-                let development = dependency.kind.as_deref() == Some("dev");
-                let name = dependency.name.as_str();
-                if !development && own.contains(name) && !allowed.contains(&name) {
+                let name = dependency.as_str();
+                if own.contains(name) && !allowed.contains(&name) {
                     breaches.push(format!("{} depends on {name}", package.name));
                 }
             }
@@ -144,8 +102,8 @@ impl Workspace {
     /// Impure crates below the pure ones.
     pub(super) fn impure(&self) -> Vec<String> {
         let mut breaches = Vec::new();
-        for package in self.own().filter(|package| PURE.contains(&package.name.as_str())) {
-            let below = self.below(&package.id);
+        for (id, package) in self.packages.iter().filter(|(_, package)| PURE.contains(&package.name.as_str())) {
+            let below = self.below(id);
             let names = below.iter().filter_map(|id| self.packages.get(*id)).map(|package| package.name.as_str());
             for name in names.filter(|name| IMPURE.contains(name)) {
                 breaches.push(format!("{} is built with {name}", package.name));
@@ -171,7 +129,7 @@ impl Workspace {
     pub(super) fn deviants(&self) -> Vec<String> {
         let mut breaches = Vec::new();
         for package in self.own() {
-            if package.license.as_deref() != Some("MIT OR Apache-2.0") {
+            if package.licence.as_deref() != Some("MIT OR Apache-2.0") {
                 breaches.push(format!("{} is not under MIT OR Apache-2.0", package.name));
             }
             let manifest = std::fs::read_to_string(&package.manifest_path).unwrap_or_default();
@@ -187,12 +145,12 @@ impl Workspace {
     /// Dependencies that are neither the project's nor from the registry.
     pub(super) fn foreign_sources(&self) -> Vec<String> {
         self.packages
-            .values()
-            .filter(|package| match &package.source {
+            .iter()
+            .filter(|(id, package)| match &package.source {
                 Some(source) => source != REGISTRY,
-                None => !self.members.contains(&package.id),
+                None => !self.members.contains(*id),
             })
-            .map(|package| format!("{} {} comes from {:?}", package.name, package.version, package.source))
+            .map(|(_, package)| format!("{} {} comes from {:?}", package.name, package.version, package.source))
             .collect()
     }
 
@@ -216,11 +174,40 @@ impl Workspace {
         Ok(self
             .packages
             .values()
-            .filter(|package| match (&package.license, &package.license_file) {
-                (Some(expression), _) => !licences::permits(expression, &allowed),
-                (None, Some(_)) | (None, None) => true,
+            .filter(|package| {
+                !package.licence.as_ref().is_some_and(|expression| licences::permits(expression, &allowed))
             })
-            .map(|package| format!("{} {}: {:?}", package.name, package.version, package.license))
+            .map(|package| format!("{} {}: {:?}", package.name, package.version, package.licence))
             .collect())
     }
+}
+
+impl Package {
+    fn read(package: &Value) -> Option<Self> {
+        let dependencies = list(&package["dependencies"])
+            .filter(|dependency| dependency["kind"] != "dev")
+            .filter_map(|dependency| text_of(&dependency["name"]))
+            .collect();
+        Some(Package {
+            name: text_of(&package["name"])?,
+            version: text_of(&package["version"])?,
+            licence: text_of(&package["license"]),
+            source: text_of(&package["source"]),
+            manifest_path: text_of(&package["manifest_path"])?,
+            dependencies,
+        })
+    }
+}
+
+/// The target of an edge of cargo's graph, unless it serves tests or build scripts alone.
+fn built_with(edge: &Value) -> Option<String> {
+    list(&edge["dep_kinds"]).any(|kind| kind["kind"].is_null()).then(|| text_of(&edge["pkg"]))?
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
