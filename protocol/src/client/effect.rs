@@ -157,8 +157,8 @@ pub struct StoreTransaction {
     pub put_outbox: Vec<OutboxEntry>,
     /// Delete; a key that is not there is fine.
     pub delete_outbox: Vec<OutboxKey>,
-    /// Replace the state, if its vector dominates the stored one of the same generation; else fail the whole
-    /// transaction with [`StoreError::Behind`].
+    /// Replace the state, if its vector dominates the stored one of the same generation, or if it says `replace`; else
+    /// fail the whole transaction with [`StoreError::Behind`].
     pub state: Option<StoredState>,
 }
 
@@ -175,6 +175,8 @@ pub struct StoredState {
     pub position: Option<Position>,
     /// The engine's snapshot.
     pub snapshot: Vec<u8>,
+    /// A copy that was fetched anew: it replaces the stored one whatever that covers.
+    pub replace: bool,
 }
 
 /// Why a store transaction did not happen.

@@ -117,7 +117,7 @@ impl Replica {
     pub(super) fn finish_rebuild(&mut self, cx: &mut Context<'_>) {
         self.seal(cx.now);
         let Some(rebuild) = self.rebuild.take() else { return };
-        self.store.paused = false;
+        self.store.replaced(cx.now);
         let Some(mut document) = rebuild.staged else { return };
         let before = self.document.text();
         for (site, entry) in self.outbox.iter().filter(|(site, _)| !rebuild.sites.contains_key(site)) {
@@ -148,7 +148,6 @@ impl Replica {
             }
             self.seal(cx.now);
         }
-        self.store.state_changed(cx.now);
         self.saved_changed = true;
         let patches = difference(&before, &self.document.text());
         self.show(patches, Origin::Restore, cx);
@@ -169,9 +168,8 @@ impl Replica {
         self.outbox = Outbox::new();
         self.undo = UndoStack::new();
         (self.rebuild, self.refused, self.position, self.lease) = (None, None, None, None);
-        self.store.paused = false;
+        self.store.replaced(cx.now);
         self.generation = generation;
-        self.store.state_changed(cx.now);
         self.saved_changed = true;
         let channel = self.handle;
         cx.effects.push_back(Effect::Reset { channel, generation, previous: old.snapshot(), unsent_ops });

@@ -35,6 +35,8 @@ pub(super) struct Store {
     puts_since_state: usize,
     /// While the document is rebuilt its state row stays as it is.
     pub(super) paused: bool,
+    /// The next state row is of a copy fetched anew: what the stored one covers beyond it is given up.
+    replace: bool,
 }
 
 impl Store {
@@ -52,6 +54,7 @@ impl Store {
             quota: false,
             puts_since_state: 0,
             paused: false,
+            replace: false,
         }
     }
 
@@ -103,6 +106,13 @@ impl Store {
         }
     }
 
+    /// The copy was fetched anew: it goes to the store whatever is there.
+    pub(super) fn replaced(&mut self, now: Instant) {
+        self.paused = false;
+        self.replace = self.enabled;
+        self.state_changed(now);
+    }
+
     /// Whether everything is stored.
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight.is_none() && self.puts.is_empty() && (self.paused || self.state_since.is_none())
@@ -146,6 +156,7 @@ impl Replica {
                 highest: self.highest,
                 position: self.position,
                 snapshot: self.document.snapshot(),
+                replace: self.store.replace,
             });
             transaction.delete_outbox = std::mem::take(&mut self.store.deletable).into_iter().collect();
             self.store.state_since = None;
@@ -177,6 +188,9 @@ impl Replica {
             return;
         };
         (self.store.failures, self.store.retry_at, self.store.quota) = (0, None, false);
+        if transaction.state.is_some_and(|state| state.replace) {
+            self.store.replace = false;
+        }
         for entry in transaction.put_outbox {
             let key = OutboxKey { site: entry.site, first: entry.first };
             let before = self.outbox.entry(key).is_some_and(|entry| entry.stored);
@@ -206,7 +220,7 @@ impl Replica {
         }
         match &error {
             StoreError::Behind { state } => {
-                if self.merge_stored(state, cx) {
+                if self.store.replace || self.merge_stored(state, cx) {
                     return;
                 }
             }

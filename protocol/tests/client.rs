@@ -1,0 +1,302 @@
+//! The client machine against a server in memory: sync, acks, loss, reconnects.
+
+mod harness;
+
+use harness::{Disk, World};
+use selvedge_protocol::client::*;
+use selvedge_protocol::message::{Ack, Drain};
+use selvedge_protocol::{AckLevel, Channel, CloseCode, Instant, Rights};
+
+#[test]
+fn two_devices_type_and_agree() {
+    let mut world = World::new(1);
+    let (a, b) = (world.add("ann", Disk::default()), world.add("bob", Disk::default()));
+    world.append(a, "offline first. ");
+    world.run(500);
+    assert_eq!(world.status(a), Status::Connected);
+    for turn in 0..20 {
+        world.append(if turn % 2 == 0 { a } else { b }, "word ");
+        world.run(turn * 7);
+    }
+    world.settle();
+    assert!(world.text(a).starts_with("offline first. "));
+    assert_eq!(world.text(a).matches("word ").count(), 20);
+    assert_eq!(world.server.gaps, 0);
+}
+
+#[test]
+fn a_device_offline_edits_is_closed_opened_again_and_comes_back() {
+    let mut world = World::new(2);
+    let (a, b) = (world.add("ann", Disk::default()), world.add("bob", Disk::default()));
+    world.append(a, "one ");
+    world.run(3_000);
+    world.nodes[a].client.go_offline(Instant(world.now));
+    world.pump(a);
+    world.append(a, "two ");
+    world.append(b, "three ");
+    world.run(3_000);
+    world.restart(a, false);
+    assert!(world.text(a).contains("two ") && world.text(a).contains("one "), "own text is there without a server");
+    world.append(a, "four ");
+    world.run(3_000);
+    world.restart(a, false);
+    assert!(world.text(a).contains("four "));
+    assert_eq!(world.status(a), Status::Offline);
+    assert!(!world.saved(a).is_saved(AckLevel::Region));
+    world.settle();
+    for word in ["one ", "two ", "three ", "four "] {
+        assert_eq!(world.text(b).matches(word).count(), 1);
+    }
+}
+
+#[test]
+fn levels_are_told_in_their_order() {
+    let mut world = World::new(3);
+    world.server.highest = AckLevel::Replicated;
+    let a = world.add("ann", Disk::default());
+    world.run(500);
+    world.append(a, "x");
+    let mark = world.saved(a).edited;
+    assert!(!world.saved(a).is_saved_through(mark, AckLevel::Device));
+    world.run(6);
+    assert!(world.saved(a).is_saved_through(mark, AckLevel::Device));
+    world.run(500);
+    assert!(world.saved(a).is_saved_through(mark, AckLevel::Region));
+    assert!(!world.saved(a).is_saved_through(mark, AckLevel::Replicated));
+    world.run(5_000);
+    assert_eq!(world.nodes[a].disk.outbox.len(), 1, "the outbox keeps it until the highest level");
+    world.server.replicate();
+    world.deliver();
+    world.run(100);
+    assert!(world.saved(a).is_saved(AckLevel::Replicated));
+    world.settle();
+}
+
+#[test]
+fn an_ack_that_goes_back_changes_nothing() {
+    let mut world = World::new(4);
+    let a = world.add("ann", Disk::default());
+    world.append(a, "text");
+    world.run(500);
+    let site = world.replica(a).site().unwrap();
+    world.server.send_all(Ack { site, region: 1, replicated: 0 });
+    world.server.send_all(Ack { site, region: 0, replicated: 0 });
+    world.deliver();
+    world.run(500);
+    assert!(world.saved(a).is_saved(AckLevel::Region));
+    world.settle();
+}
+
+#[test]
+fn a_paste_larger_than_every_window_arrives() {
+    let mut world = World::new(5);
+    let (a, b) = (world.add("ann", Disk::default()), world.add("bob", Disk::default()));
+    world.run(500);
+    world.append(a, &"0123456789".repeat(60_000));
+    world.run(5_000);
+    assert_eq!(world.text(b).len(), 600_000);
+    world.settle();
+}
+
+#[test]
+fn an_announced_outbox_waits_for_credit() {
+    let mut world = World::new(6);
+    world.server.credit = 2_000;
+    let a = world.add_with("ann", Disk::default(), false, false);
+    for n in 0..200 {
+        world.append(a, &format!("line {n} with some words in it\n"));
+        world.run(60);
+    }
+    world.settle();
+    assert!(world.text(a).contains("line 199 "));
+}
+
+#[test]
+fn a_silent_server_is_suspected_and_replaced() {
+    let mut world = World::new(7);
+    let a = world.add("ann", Disk::default());
+    world.run(1_000);
+    world.append(a, "x");
+    world.server.silent = true;
+    world.run(1_000);
+    let before = world.nodes[a].seen.len();
+    world.run(3_000);
+    let connects = world.nodes[a].seen[before..].iter().filter(|effect| matches!(effect, Effect::Connect { .. }));
+    assert!(connects.count() >= 1, "another endpoint is tried while the first is silent");
+    world.server.silent = false;
+    world.run(4_000);
+    assert_eq!(world.status(a), Status::Connected);
+    world.settle();
+}
+
+#[test]
+fn a_dead_server_is_tried_again_with_growing_waits() {
+    let mut world = World::new(8);
+    let a = world.add("ann", Disk::default());
+    world.run(1_000);
+    world.set_server(false);
+    let before = world.nodes[a].seen.len();
+    world.run(60_000);
+    let tries = world.nodes[a].seen[before..].iter().filter(|effect| matches!(effect, Effect::Connect { .. })).count();
+    assert!((5..=40).contains(&tries), "{tries}");
+    world.append(a, "meanwhile");
+    world.set_server(true);
+    world.run(16_000);
+    assert_eq!(world.status(a), Status::Connected);
+    world.settle();
+}
+
+#[test]
+fn a_draining_server_is_left_only_when_the_next_is_up() {
+    let mut world = World::new(9);
+    let a = world.add("ann", Disk::default());
+    world.run(1_000);
+    let ids: Vec<_> = world.server.connections.keys().copied().collect();
+    for id in ids {
+        world.server.send(id, Channel::CONNECTION, Drain { endpoints: Vec::new(), after_ms: 300 });
+    }
+    world.deliver();
+    let before = world.nodes[a].seen.len();
+    world.run(1_000);
+    let seen = &world.nodes[a].seen[before..];
+    let offline = seen.iter().any(|effect| matches!(effect, Effect::Link { link: None }));
+    let moved = seen.iter().any(|effect| matches!(effect, Effect::Link { link: Some(_) }));
+    assert!(moved && !offline);
+    world.settle();
+}
+
+#[test]
+fn refused_pushes_stay_and_can_be_tried_again_or_discarded() {
+    for discard in [false, true] {
+        let mut world = World::new(10);
+        let (a, b) = (world.add("ann", Disk::default()), world.add("bob", Disk::default()));
+        world.append(a, "good ");
+        world.run(2_000);
+        world.server.refuse = Some(CloseCode::TOO_LARGE);
+        world.append(a, "bad ");
+        world.run(1_000);
+        assert_eq!(world.status(a), Status::ReadOnly);
+        let now = Instant(world.now);
+        let channel = world.nodes[a].channel;
+        let error = world.nodes[a].client.edit(channel, 0, 0, "x", now).unwrap_err();
+        assert_eq!((error.code(), error.retryable()), ("read-only", true));
+        assert!(world.text(a).contains("bad "), "own text stays visible");
+        world.server.refuse = None;
+        world.append(b, "other ");
+        world.run(2_000);
+        assert!(world.text(a).contains("other "), "still receives");
+        assert!(!world.saved(a).is_saved(AckLevel::Region));
+        world.nodes[a].discards = discard;
+        if discard {
+            world.nodes[a].client.discard_refused(channel, now);
+        } else {
+            world.nodes[a].client.retry_refused(channel, now);
+        }
+        world.pump(a);
+        world.settle();
+        assert_eq!(world.text(b).contains("bad "), !discard);
+    }
+}
+
+#[test]
+fn lost_rights_make_it_read_only() {
+    let mut world = World::new(11);
+    world.server.rights = Rights::Read;
+    let a = world.add("ann", Disk::default());
+    world.run(1_000);
+    assert_eq!(world.status(a), Status::ReadOnly);
+    world.server.send_all(selvedge_protocol::message::RightsChanged { rights: Rights::Write });
+    world.deliver();
+    world.run(100);
+    assert_eq!(world.status(a), Status::Connected);
+    world.append(a, "now");
+    world.settle();
+}
+
+#[test]
+fn a_new_generation_hands_the_old_copy_out_and_starts_over() {
+    let mut world = World::new(12);
+    let a = world.add("ann", Disk::default());
+    world.append(a, "old text");
+    world.run(3_000);
+    world.set_server(false);
+    world.append(a, " unsent");
+    world.run(1_000);
+    world.nodes[a].discards = true;
+    world.server.rebuild("new text");
+    world.settle();
+    assert_eq!(world.text(a), "new text");
+    let reset = world.nodes[a].seen.iter().find_map(|effect| match effect {
+        Effect::Reset { previous, unsent_ops, .. } => Some((previous.clone(), *unsent_ops)),
+        _ => None,
+    });
+    let (previous, unsent) = reset.unwrap();
+    assert_eq!(selvedge_engine::Document::load(&previous).unwrap().text(), "old text unsent");
+    assert_eq!(unsent, 7);
+    world.append(a, "!");
+    world.settle();
+}
+
+#[test]
+fn presence_is_coalesced_and_ends_with_the_connection() {
+    let mut world = World::new(13);
+    let (a, b) = (world.add("ann", Disk::default()), world.add("bob", Disk::default()));
+    world.run(1_000);
+    for n in 0..100u8 {
+        let (channel, now) = (world.nodes[a].channel, Instant(world.now));
+        world.nodes[a].client.set_presence(channel, Some(vec![n]), now).unwrap();
+        world.pump(a);
+        world.run(10);
+    }
+    world.run(500);
+    let seen: Vec<PresenceChange> = world.nodes[b]
+        .seen
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Presence { changed, .. } => Some(changed.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert!((8..=12).contains(&seen.len()), "{}", seen.len());
+    assert_eq!(seen.last().unwrap().data, Some(vec![99]));
+    assert_eq!(seen.last().unwrap().user, Some("ann".into()));
+    world.cut(b);
+    world.run(50);
+    let gone = world.nodes[b]
+        .seen
+        .iter()
+        .any(|effect| matches!(effect, Effect::Presence { changed, .. } if changed[0].data.is_none()));
+    assert!(gone);
+}
+
+#[test]
+fn a_leased_site_is_given_back_when_everything_is_acknowledged() {
+    let mut world = World::new(14);
+    let a = world.add("ann", Disk::default());
+    world.run(1_000);
+    world.append(a, "abc");
+    let site = world.replica(a).site().unwrap();
+    world.run(2_000);
+    let (channel, now) = (world.nodes[a].channel, Instant(world.now));
+    world.nodes[a].client.close(channel, now);
+    world.pump(a);
+    world.run(2_000);
+    assert_eq!(world.server.released, vec![(site, 3)]);
+    assert!(world.nodes[a].client.replica(channel).is_none());
+    assert!(world.nodes[a].disk.outbox.is_empty());
+    assert!(world.nodes[a].disk.state.is_some());
+}
+
+#[test]
+fn a_full_device_says_so_and_goes_on() {
+    let mut world = World::new(15);
+    let a = world.add("ann", Disk::default());
+    world.run(1_000);
+    world.nodes[a].store_fails = vec![StoreError::Quota, StoreError::Failed("disk".into())];
+    world.append(a, "x");
+    world.run(20);
+    assert!(world.nodes[a].seen.iter().any(|effect| matches!(effect, Effect::StoreFailed { .. })));
+    world.run(10_000);
+    world.settle();
+}
