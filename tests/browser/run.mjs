@@ -19,6 +19,7 @@ const files = readdirSync(folder)
 
 const begun = performance.now();
 const counts = { passed: 0, failed: 0, skipped: 0 };
+const failures = [];
 const stream = run({ files, concurrency: 1, timeout: TEST_WITHIN_MS * files.length });
 // Files are reported as tests around the real ones: only the real ones count, and a file that failed by itself.
 stream.on("test:pass", (event) => {
@@ -29,12 +30,14 @@ stream.on("test:pass", (event) => {
 stream.on("test:fail", (event) => {
   if (event.details?.type === "suite" || (isFile(event) && event.details?.error?.failureType === "subtestsFailed")) return;
   counts.failed += 1;
+  failures.push(event.name);
 });
 
 const report = stream.compose(spec);
 report.pipe(process.stdout);
 report.on("end", () => {
   const ms = Math.round(performance.now() - begun);
+  for (const name of failures) process.stdout.write(`FAILED ${name}\n`);
   process.stdout.write(`${JSON.stringify({ suite: "browser", ...counts, ms })}\n`);
   process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
 });
