@@ -107,6 +107,8 @@ export function people(options: PeopleOptions): People {
   return {
     button,
     show(next) {
+      // Carets move with every key; who is here does not.
+      if (JSON.stringify(next) === JSON.stringify(others)) return;
       others = next;
       render();
     },

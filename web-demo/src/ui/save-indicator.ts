@@ -24,19 +24,29 @@ export function saveIndicator(): SaveIndicator {
   const list = h("ol", { className: "levels" });
   const keeping = h("p", { className: "panel-note" });
   keeping.hidden = true;
-  popover(button, [headline, explanation, list, keeping], { label: "How safe your text is", align: "start" });
+  const details = popover(button, [headline, explanation, list, keeping], { label: "How safe your text is", align: "start", onOpen: renderDetails });
 
   let pending: ReturnType<typeof setTimeout> | null = null;
   let latest: Wording | null = null;
+  let shownStitches = "";
 
   function render(): void {
     pending = null;
     if (latest === null) return;
-    button.dataset.tone = latest.tone;
+    if (button.dataset.tone !== latest.tone) button.dataset.tone = latest.tone;
     setText(words, latest.short);
+    const sewn = latest.steps.map((step) => (step.done ? "stitch done" : "stitch"));
+    if (sewn.join() !== shownStitches) {
+      shownStitches = sewn.join();
+      stitches.replaceChildren(...sewn.map((className) => h("i", { className })));
+    }
+    if (details.isOpen) renderDetails();
+  }
+
+  function renderDetails(): void {
+    if (latest === null) return;
     setText(headline, latest.short);
     setText(explanation, latest.long);
-    stitches.replaceChildren(...latest.steps.map((step) => h("i", { className: step.done ? "stitch done" : "stitch" })));
     list.replaceChildren(...latest.steps.map(level));
   }
 
