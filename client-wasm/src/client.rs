@@ -348,6 +348,25 @@ impl Client {
         Ok(self.find(channel)?.document().vector().encode())
     }
 
+    /// Keeps remote deltas that `vector` does not cover aside, until it is raised or taken away.
+    ///
+    /// # Errors
+    /// If the bytes are no vector.
+    #[wasm_bindgen(js_name = holdRemote)]
+    pub fn hold_remote(&mut self, channel: f64, vector: Option<Vec<u8>>, now: f64) -> Result<(), JsError> {
+        let until = vector.map(|bytes| self::vector(Some(&bytes))).transpose()?;
+        self.machine.hold_remote(self::channel(channel), until, instant(now));
+        Ok(())
+    }
+
+    /// Whether this replica has seen everything `vector` has.
+    ///
+    /// # Errors
+    /// If the bytes are no vector.
+    pub fn covers(&self, channel: f64, vector: &[u8]) -> Result<bool, JsError> {
+        Ok(self.find(channel)?.document().vector().dominates(&self::vector(Some(vector))?))
+    }
+
     /// What a replica at `since` lacks; without it everything.
     ///
     /// # Errors

@@ -86,6 +86,16 @@ export class Doc extends Emitter<DocEvents> {
     return this.#replica.run((client, channel, now) => client.applyFromTab(channel, update, now));
   }
 
+  /** Whether this replica has seen everything that `vector` has. */
+  covers(vector: Uint8Array): boolean {
+    return this.#replica.ask((client, channel) => client.covers(channel, vector));
+  }
+
+  /** For replays and tests: what others wrote beyond `vector` waits until this is called again with a later one, or null. */
+  holdRemote(vector: Uint8Array | null): void {
+    this.#replica.run((client, channel, now) => client.holdRemote(channel, vector ?? undefined, now));
+  }
+
   /** Sizes. */
   stats(): DocStats {
     const [liveUtf16 = 0, liveBytes = 0, encodedBytes = 0, runs = 0, sites = 0, depthMax = 0, pendingDeletes = 0] =

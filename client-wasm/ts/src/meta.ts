@@ -30,13 +30,12 @@ export class SharedMeta {
 
   /** Sets `key`. */
   set(key: string, value: MetaValue): void {
-    const bytes = encoder.encode(JSON.stringify(value));
-    this.#replica.write((client, channel, now) => client.setMeta(channel, key, bytes, now));
+    this.#replica.setMeta(key, encoder.encode(JSON.stringify(value)));
   }
 
   /** Removes `key`. */
   delete(key: string): void {
-    this.#replica.write((client, channel, now) => client.setMeta(channel, key, undefined, now));
+    this.#replica.setMeta(key, undefined);
   }
 
   /** The keys that have a value. */

@@ -161,6 +161,12 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     return owed > 0;
   }
 
+  /** Writes one entry of the `meta` map; without a value removes it. */
+  setMeta(key: string, value: Uint8Array | undefined): void {
+    this.write((client, channel, now) => client.setMeta(channel, key, value, now));
+    this.emit("meta"); // the machine tells of others' writes only
+  }
+
   /** Calls the machine for something that writes but is no text edit of the caller's. */
   write<T>(call: (client: Client, channel: number, now: number) => T): T {
     this.#mayWrite();

@@ -10,7 +10,5 @@ export function startDom(): void {
     "requestAnimationFrame", "cancelAnimationFrame", "HTMLTextAreaElement", "InputEvent",
   ] as const;
   for (const name of names) Object.defineProperty(globalThis, name, { value: window[name], configurable: true, writable: true });
-  // Only what the editor reads: the package itself must still see that this is no page.
-  Object.defineProperty(globalThis, "innerWidth", { value: 1024, configurable: true });
-  Object.defineProperty(globalThis, "innerHeight", { value: 768, configurable: true });
+  Object.defineProperty(globalThis, "window", { value: window, configurable: true });
 }

@@ -58,12 +58,14 @@ export class Restored {
   /** Adds one entry of the outbox. */
   outbox(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void;
   free(): void;
+  [Symbol.dispose](): void;
 }
 
 /** The protocol's client machine: one connection, many documents by channel. */
 export class Client {
   constructor(endpoints: string[], token: string | undefined, seed: bigint, name: string, now: number);
   free(): void;
+  [Symbol.dispose](): void;
 
   /** Opens `document` on a new channel. Throws for a name outside the limits or a state that does not decode. */
   open(document: string, principal: string, siteSeed: bigint, store: boolean, restored: Restored | undefined, now: number): number;
@@ -122,6 +124,10 @@ export class Client {
   resolve(channel: number, anchor: Uint8Array): number;
 
   vector(channel: number): Uint8Array;
+  /** Keeps remote deltas beyond `vector` aside until it is raised or taken away. */
+  holdRemote(channel: number, vector: Uint8Array | undefined, now: number): void;
+  /** Whether this replica has seen everything `vector` has. */
+  covers(channel: number, vector: Uint8Array): boolean;
   /** What a peer at `since` lacks; the whole state without it. */
   stateDiff(channel: number, since: Uint8Array | undefined): Uint8Array;
   /** The same for another tab; nothing if it has everything. */
