@@ -9,6 +9,7 @@ import { editor } from "./editor.ts";
 import { others, placeOf } from "./others.ts";
 import { edits, span, wording, type Facts } from "./safety.ts";
 import { closedNotice, readOnlyNotice, refusedNotice, resetNotice, type WaysOut } from "./trouble.ts";
+import { edge } from "./ui/edge.ts";
 import { header, TITLE_LENGTH_MAX, type Header } from "./ui/header.ts";
 import { menuButton } from "./ui/menu.ts";
 import { noticeStrip } from "./ui/notice.ts";
@@ -75,10 +76,16 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
       tellSafety();
     },
   });
+  const woven = edge({
+    view: () => view,
+    others: () => others(room),
+    placeOf: (id) => placeOf(room, id),
+    onGoTo: (id) => goToPerson(view, room, id),
+  });
   const sheet = h("main", { className: "writing" });
   const foot = h("p", { className: "foot", attrs: { "aria-hidden": "true" } });
   const empty = welcome();
-  app.replaceChildren(top.element, notice.element, h("div", { className: "desk" }, sheet));
+  app.replaceChildren(top.element, notice.element, h("div", { className: "desk" }, woven.element, sheet));
   const view = editor({ room, parent: sheet, onText: textChanged });
   sheet.append(empty.element, foot);
 
@@ -121,7 +128,13 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
   }
 
   let counting: ReturnType<typeof setTimeout> | null = null;
+  function showOthers(): void {
+    others_.show(others(room));
+    woven.update();
+  }
+
   function textChanged(): void {
+    woven.update();
     empty.show(view.state.doc.length === 0);
     counting ??= setTimeout(() => {
       counting = null;
@@ -160,7 +173,7 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
     if (status !== "syncing") lastText = room.text.toString();
   });
   room.doc.meta.observe(titleChanged);
-  room.awareness.on("change", () => others_.show(others(room)));
+  room.awareness.on("change", showOthers);
   setInterval(() => {
     if (room.relay.saved.region.ops > 0) tellSafety();
   }, AGE_EVERY_MS);
@@ -169,7 +182,7 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
   if (room.relay.status === "closed") closed({ code: 0, reason: "" });
   else if (room.relay.status === "readonly") permitted({ read: true, write: false });
   tellSelf(room, self);
-  others_.show(others(room));
+  showOthers();
   tellSafety();
   titleChanged();
   textChanged();
