@@ -85,15 +85,8 @@ impl Anchor {
             if k == 0 || k.unsigned_abs() >= COUNTER_END {
                 return Err(DecodeError::Counter);
             }
-            let unplaced = Element {
-                digit: crate::position::Digit::new(1),
-                site,
-                k,
-            };
-            path.push(Element {
-                digit: digit_of(code, unplaced.dot(), level)?,
-                ..unplaced
-            });
+            let unplaced = Element { digit: crate::position::Digit::new(1), site, k };
+            path.push(Element { digit: digit_of(code, unplaced.dot(), level)?, ..unplaced });
         }
         reader.end()?;
         path.validate()?;

@@ -4,8 +4,7 @@ use crate::codec::{Reader, delta as codec};
 use crate::error::DecodeError;
 use crate::id::{COUNTER_END, DotRange, SiteId};
 use crate::limits::{
-    META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, PATH_BYTES_MAX,
-    PATH_LEVELS_MAX,
+    META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, PATH_BYTES_MAX, PATH_LEVELS_MAX,
 };
 use crate::op::Op;
 use crate::position::{group_bytes, k_bytes};
@@ -60,20 +59,13 @@ impl DeltaHeader {
 impl Delta {
     /// The counter of its last operation. O(b), b = bytes of text.
     pub fn last(&self) -> u64 {
-        let counters = self
-            .ops
-            .iter()
-            .fold(0_u64, |sum, op| sum.saturating_add(op.counters()));
+        let counters = self.ops.iter().fold(0_u64, |sum, op| sum.saturating_add(op.counters()));
         self.first.saturating_add(counters).saturating_sub(1)
     }
 
     /// What it covers.
     pub fn header(&self) -> DeltaHeader {
-        DeltaHeader {
-            site: self.site,
-            first: self.first,
-            last: self.last(),
-        }
+        DeltaHeader { site: self.site, first: self.first, last: self.last() }
     }
 
     /// Its durable bytes, which stand alone and are canonical: equal deltas have equal bytes, and no others decode.
@@ -106,10 +98,7 @@ impl Delta {
         }
         for op in &self.ops {
             let counters = op.counters();
-            let end = next
-                .checked_add(counters)
-                .filter(|&end| end <= COUNTER_END)
-                .ok_or(DecodeError::Counter)?;
+            let end = next.checked_add(counters).filter(|&end| end <= COUNTER_END).ok_or(DecodeError::Counter)?;
             validate_op(op, end - 1)?;
             next = end;
         }
@@ -129,26 +118,13 @@ impl Delta {
             }
             next = end;
         }
-        if ops.is_empty() {
-            None
-        } else {
-            Some(Self {
-                site: self.site,
-                first: self.first.max(counter + 1),
-                ops,
-            })
-        }
+        if ops.is_empty() { None } else { Some(Self { site: self.site, first: self.first.max(counter + 1), ops }) }
     }
 }
 
 fn validate_op(op: &Op, last: u64) -> Result<(), DecodeError> {
     match op {
-        Op::Insert {
-            parent,
-            digit,
-            text,
-            ..
-        } => {
+        Op::Insert { parent, digit, text, .. } => {
             if text.is_empty() || text.len() > OP_TEXT_BYTES_MAX {
                 return Err(DecodeError::Text);
             }
@@ -166,23 +142,12 @@ fn validate_op(op: &Op, last: u64) -> Result<(), DecodeError> {
             Ok(())
         }
         Op::Delete { ranges } => validate_ranges(ranges),
-        Op::Meta {
-            key,
-            value,
-            lamport,
-        } => {
-            if key.len() > META_KEY_BYTES_MAX
-                || value
-                    .as_ref()
-                    .is_some_and(|value| value.len() > META_VALUE_BYTES_MAX)
+        Op::Meta { key, value, lamport } => {
+            if key.len() > META_KEY_BYTES_MAX || value.as_ref().is_some_and(|value| value.len() > META_VALUE_BYTES_MAX)
             {
                 return Err(DecodeError::TooLarge);
             }
-            if *lamport == 0 || *lamport >= COUNTER_END {
-                Err(DecodeError::Counter)
-            } else {
-                Ok(())
-            }
+            if *lamport == 0 || *lamport >= COUNTER_END { Err(DecodeError::Counter) } else { Ok(()) }
         }
         Op::Void { length } => {
             if *length == 0 {
@@ -209,9 +174,5 @@ fn validate_ranges(ranges: &[DotRange]) -> Result<(), DecodeError> {
         let (a, b) = (pair[0], pair[1]);
         a.site < b.site || (a.site == b.site && a.last + 1 < b.first)
     });
-    if ordered {
-        Ok(())
-    } else {
-        Err(DecodeError::Order)
-    }
+    if ordered { Ok(()) } else { Err(DecodeError::Order) }
 }

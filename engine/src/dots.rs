@@ -25,20 +25,12 @@ impl DotSet {
 
     /// Its ranges in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = DotRange> + '_ {
-        self.ranges.iter().map(|(dot, &last)| DotRange {
-            site: dot.site,
-            first: dot.counter,
-            last,
-        })
+        self.ranges.iter().map(|(dot, &last)| DotRange { site: dot.site, first: dot.counter, last })
     }
 
     /// Adds a range, joined with what it overlaps or touches.
     pub(crate) fn insert(&mut self, range: DotRange) {
-        let DotRange {
-            site,
-            mut first,
-            mut last,
-        } = range;
+        let DotRange { site, mut first, mut last } = range;
         if let Some((dot, end)) = self.floor(Dot::new(site, first))
             && end + 1 >= first
         {
@@ -77,15 +69,9 @@ impl DotSet {
     /// The lowest part of the set within `range`.
     pub(crate) fn first_within(&self, range: DotRange) -> Option<DotRange> {
         let DotRange { site, first, last } = range;
-        let floor = self
-            .floor(Dot::new(site, first))
-            .filter(|&(_, end)| end >= first);
+        let floor = self.floor(Dot::new(site, first)).filter(|&(_, end)| end >= first);
         let (dot, end) = floor.or_else(|| self.next_between(site, first, last))?;
-        Some(DotRange {
-            site,
-            first: dot.counter.max(first),
-            last: end.min(last),
-        })
+        Some(DotRange { site, first: dot.counter.max(first), last: end.min(last) })
     }
 
     /// The parts of `range` in the set, and those that are not, in order.
@@ -94,31 +80,14 @@ impl DotSet {
         let mut parts = Vec::new();
         let mut next = range.first;
         while next <= last {
-            match self.first_within(DotRange {
-                first: next,
-                ..range
-            }) {
+            match self.first_within(DotRange { first: next, ..range }) {
                 None => {
-                    parts.push((
-                        DotRange {
-                            site,
-                            first: next,
-                            last,
-                        },
-                        false,
-                    ));
+                    parts.push((DotRange { site, first: next, last }, false));
                     break;
                 }
                 Some(found) => {
                     if found.first > next {
-                        parts.push((
-                            DotRange {
-                                site,
-                                first: next,
-                                last: found.first - 1,
-                            },
-                            false,
-                        ));
+                        parts.push((DotRange { site, first: next, last: found.first - 1 }, false));
                     }
                     parts.push((found, true));
                     next = found.last + 1;
@@ -129,18 +98,11 @@ impl DotSet {
     }
 
     fn floor(&self, dot: Dot) -> Option<(Dot, u64)> {
-        self.ranges
-            .range(..=dot)
-            .next_back()
-            .filter(|entry| entry.0.site == dot.site)
-            .map(|(dot, &last)| (*dot, last))
+        self.ranges.range(..=dot).next_back().filter(|entry| entry.0.site == dot.site).map(|(dot, &last)| (*dot, last))
     }
 
     fn next_between(&self, site: SiteId, first: u64, last: u64) -> Option<(Dot, u64)> {
-        self.ranges
-            .range(Dot::new(site, first)..=Dot::new(site, last))
-            .next()
-            .map(|(dot, &last)| (*dot, last))
+        self.ranges.range(Dot::new(site, first)..=Dot::new(site, last)).next().map(|(dot, &last)| (*dot, last))
     }
 
     /// Sites in order, each with its ranges: `sites { difference ranges { gap length-1 }* }*`, as in a version vector
@@ -169,9 +131,7 @@ impl DotSet {
         let mut next_site = Some(0_u64);
         for _ in 0..reader.count(4)? {
             let difference = reader.varint()?;
-            let bits = next_site
-                .and_then(|next| next.checked_add(difference))
-                .ok_or(DecodeError::Site)?;
+            let bits = next_site.and_then(|next| next.checked_add(difference)).ok_or(DecodeError::Site)?;
             next_site = bits.checked_add(1);
             let site = SiteId::new(bits);
             if !site.is_valid() {
@@ -213,11 +173,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn range(site: u64, first: u64, last: u64) -> DotRange {
-        DotRange {
-            site: SiteId::new(site),
-            first,
-            last,
-        }
+        DotRange { site: SiteId::new(site), first, last }
     }
 
     proptest! {

@@ -24,11 +24,5 @@ pub(crate) fn digest64(parts: &[&[u8]]) -> u64 {
 /// Hash of (document, generation, text) that names a seed site. The length keeps document and text apart.
 pub(crate) fn seed_site_hash(document: &str, generation: u64, text: &str) -> u64 {
     let length = (document.len() as u64).to_le_bytes();
-    digest64(&[
-        b"selvedge seed 1",
-        &length,
-        document.as_bytes(),
-        &generation.to_le_bytes(),
-        text.as_bytes(),
-    ])
+    digest64(&[b"selvedge seed 1", &length, document.as_bytes(), &generation.to_le_bytes(), text.as_bytes()])
 }

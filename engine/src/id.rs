@@ -86,10 +86,7 @@ impl SiteId {
     /// Where it comes from, by its top bits.
     pub const fn kind(self) -> SiteKind {
         if self.0 >> 63 == 0 {
-            SiteKind::Leased {
-                region: (self.0 >> INDEX_BITS) as u8,
-                index: (self.0 & ((1 << INDEX_BITS) - 1)) as u32,
-            }
+            SiteKind::Leased { region: (self.0 >> INDEX_BITS) as u8, index: (self.0 & ((1 << INDEX_BITS) - 1)) as u32 }
         } else if self.0 >> 62 == 0b10 {
             SiteKind::Random
         } else if self.0 >> 61 == 0b110 {
@@ -132,16 +129,12 @@ impl FromStr for SiteId {
     fn from_str(text: &str) -> Result<Self, ParseSiteError> {
         let digits = text.as_bytes();
         let canonical = matches!(digits.len(), 1..=16)
-            && digits
-                .iter()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
             && (digits.len() == 1 || digits[0] != b'0');
         if !canonical {
             return Err(ParseSiteError);
         }
-        u64::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| ParseSiteError)
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| ParseSiteError)
     }
 }
 
@@ -183,13 +176,7 @@ mod tests {
 
     #[test]
     fn kinds_survive_their_encoding() {
-        assert_eq!(
-            SiteId::leased(255, (1 << 23) - 1).kind(),
-            SiteKind::Leased {
-                region: 255,
-                index: (1 << 23) - 1
-            }
-        );
+        assert_eq!(SiteId::leased(255, (1 << 23) - 1).kind(), SiteKind::Leased { region: 255, index: (1 << 23) - 1 });
         assert_eq!(SiteId::random(u64::MAX).kind(), SiteKind::Random);
         assert_eq!(SiteId::seed_of("t/d", 1, "x").kind(), SiteKind::Seed);
         assert_eq!(SiteId::system(5).kind(), SiteKind::System);
@@ -199,12 +186,7 @@ mod tests {
 
     #[test]
     fn strings_have_one_form() {
-        for site in [
-            SiteId::leased(0, 0),
-            SiteId::leased(1, 2),
-            SiteId::random(99),
-            SiteId::system(0),
-        ] {
+        for site in [SiteId::leased(0, 0), SiteId::leased(1, 2), SiteId::random(99), SiteId::system(0)] {
             assert_eq!(site.to_string().parse(), Ok(site));
         }
         for wrong in ["", "00", "0a", "A", "g", "+1", "11112222333344445"] {

@@ -39,19 +39,12 @@ impl Meta {
 
     /// The Lamport time of the next write here.
     pub(crate) fn next_lamport(&self) -> u64 {
-        let latest = self
-            .entries
-            .values()
-            .map(|entry| entry.lamport)
-            .max()
-            .unwrap_or(0);
+        let latest = self.entries.values().map(|entry| entry.lamport).max().unwrap_or(0);
         (latest + 1).min(COUNTER_END - 1)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> + '_ {
-        self.entries
-            .iter()
-            .map(|(key, entry)| (key.as_str(), entry))
+        self.entries.iter().map(|(key, entry)| (key.as_str(), entry))
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
@@ -83,11 +76,7 @@ impl Meta {
             if key.len() > META_KEY_BYTES_MAX {
                 return Err(DecodeError::TooLarge);
             }
-            if meta
-                .entries
-                .last_key_value()
-                .is_some_and(|(last, _)| last.as_str() >= key)
-            {
+            if meta.entries.last_key_value().is_some_and(|(last, _)| last.as_str() >= key) {
                 return Err(DecodeError::Order);
             }
             let (lamport, site) = (reader.counter()?, reader.site()?);
@@ -96,20 +85,10 @@ impl Meta {
                 1 => Some(reader.blob()?.to_vec()),
                 _ => return Err(DecodeError::NotCanonical),
             };
-            if value
-                .as_ref()
-                .is_some_and(|value| value.len() > META_VALUE_BYTES_MAX)
-            {
+            if value.as_ref().is_some_and(|value| value.len() > META_VALUE_BYTES_MAX) {
                 return Err(DecodeError::TooLarge);
             }
-            meta.entries.insert(
-                key.to_owned(),
-                Entry {
-                    lamport,
-                    site,
-                    value,
-                },
-            );
+            meta.entries.insert(key.to_owned(), Entry { lamport, site, value });
         }
         Ok(meta)
     }

@@ -63,27 +63,13 @@ impl Op {
     /// The part of it that has `count` of its counters, after the `skip` lowest. Only text and voids have parts.
     pub(crate) fn slice(&self, skip: u64, count: u64) -> Self {
         match self {
-            Self::Insert {
-                parent,
-                digit,
-                direction,
-                text,
-            } => {
+            Self::Insert { parent, digit, direction, text } => {
                 let skip = match direction {
                     Direction::After => skip,
                     Direction::Before => self.counters() - skip - count,
                 };
-                let text = text
-                    .chars()
-                    .skip(skip as usize)
-                    .take(count as usize)
-                    .collect();
-                Self::Insert {
-                    parent: parent.clone(),
-                    digit: *digit,
-                    direction: *direction,
-                    text,
-                }
+                let text = text.chars().skip(skip as usize).take(count as usize).collect();
+                Self::Insert { parent: parent.clone(), digit: *digit, direction: *direction, text }
             }
             Self::Void { .. } => Self::Void { length: count },
             Self::Delete { .. } | Self::Meta { .. } => self.clone(),

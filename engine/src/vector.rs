@@ -27,9 +27,7 @@ pub struct VersionVector {
 impl VersionVector {
     /// The vector that covers nothing.
     pub const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-        }
+        Self { entries: Vec::new() }
     }
 
     /// The highest counter covered of `site`; 0 if none.
@@ -72,9 +70,7 @@ impl VersionVector {
             while let Some(entry) = theirs.next_if(|entry| entry.0 < site) {
                 self.entries.push(entry);
             }
-            let also = theirs
-                .next_if(|entry| entry.0 == site)
-                .map_or(0, |entry| entry.1);
+            let also = theirs.next_if(|entry| entry.0 == site).map_or(0, |entry| entry.1);
             self.entries.push((site, counter.max(also)));
         }
         self.entries.extend(theirs);
@@ -85,8 +81,7 @@ impl VersionVector {
         let mut mine = self.entries.iter().peekable();
         other.entries.iter().all(|&(site, counter)| {
             while mine.next_if(|entry| entry.0 < site).is_some() {}
-            mine.peek()
-                .is_some_and(|entry| entry.0 == site && entry.1 >= counter)
+            mine.peek().is_some_and(|entry| entry.0 == site && entry.1 >= counter)
         })
     }
 
@@ -127,11 +122,7 @@ impl VersionVector {
     /// A hash to compare vectors by without sending them; 0 for the empty vector, else the first eight bytes of SHA-256
     /// over the canonical bytes (0 becomes 1).
     pub fn hash(&self) -> u64 {
-        if self.is_empty() {
-            0
-        } else {
-            digest64(&[&self.encode()]).max(1)
-        }
+        if self.is_empty() { 0 } else { digest64(&[&self.encode()]).max(1) }
     }
 
     pub(crate) fn write(&self, writer: &mut Writer) {
@@ -150,9 +141,7 @@ impl VersionVector {
         let mut next = Some(0_u64);
         for _ in 0..count {
             let difference = reader.varint()?;
-            let bits = next
-                .and_then(|next| next.checked_add(difference))
-                .ok_or(DecodeError::Site)?;
+            let bits = next.and_then(|next| next.checked_add(difference)).ok_or(DecodeError::Site)?;
             let site = SiteId::new(bits);
             if !site.is_valid() {
                 return Err(DecodeError::Site);
@@ -185,12 +174,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn vectors() -> impl Strategy<Value = VersionVector> {
-        prop::collection::vec((0u32..6, 1u64..5), 0..6).prop_map(|entries| {
-            entries
-                .into_iter()
-                .map(|(site, counter)| (SiteId::leased(0, site), counter))
-                .collect()
-        })
+        prop::collection::vec((0u32..6, 1u64..5), 0..6)
+            .prop_map(|entries| entries.into_iter().map(|(site, counter)| (SiteId::leased(0, site), counter)).collect())
     }
 
     fn joined(a: &VersionVector, b: &VersionVector) -> VersionVector {
@@ -221,21 +206,13 @@ mod tests {
 
     #[test]
     fn ten_thousand_leased_sites_fit_in_30_kilobytes() {
-        let vector: VersionVector = (0..10_000)
-            .map(|index| (SiteId::leased(0, index), 100))
-            .collect();
+        let vector: VersionVector = (0..10_000).map(|index| (SiteId::leased(0, index), 100)).collect();
         assert!(vector.encode().len() <= 30_000);
     }
 
     #[test]
     fn the_empty_vector_hashes_to_zero() {
         assert_eq!(VersionVector::new().hash(), 0);
-        assert_ne!(
-            [(SiteId::leased(0, 1), 1)]
-                .into_iter()
-                .collect::<VersionVector>()
-                .hash(),
-            0
-        );
+        assert_ne!([(SiteId::leased(0, 1), 1)].into_iter().collect::<VersionVector>().hash(), 0);
     }
 }

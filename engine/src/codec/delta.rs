@@ -78,27 +78,15 @@ struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     fn new(site: SiteId) -> Self {
-        Self {
-            writer: Writer::default(),
-            site,
-            sites: BTreeMap::from([(site, 0)]),
-            references: 0,
-            group: None,
-        }
+        Self { writer: Writer::default(), site, sites: BTreeMap::from([(site, 0)]), references: 0, group: None }
     }
 
     fn op(&mut self, op: &'a Op, first: u64) {
         match op {
-            Op::Insert {
-                parent,
-                digit,
-                direction,
-                text,
-            } => {
+            Op::Insert { parent, digit, direction, text } => {
                 let again = self.group == Some((parent, *digit));
                 let before = *direction == Direction::Before;
-                self.writer
-                    .byte(INSERT | if before { BEFORE } else { 0 } | if again { AGAIN } else { 0 });
+                self.writer.byte(INSERT | if before { BEFORE } else { 0 } | if again { AGAIN } else { 0 });
                 if !again {
                     self.path(parent, *digit, first);
                     self.group = Some((parent, *digit));
@@ -106,13 +94,8 @@ impl<'a> Encoder<'a> {
                 self.writer.blob(text.as_bytes());
             }
             Op::Delete { ranges } => self.ranges(ranges),
-            Op::Meta {
-                key,
-                value,
-                lamport,
-            } => {
-                self.writer
-                    .byte(META | if value.is_some() { VALUE } else { 0 });
+            Op::Meta { key, value, lamport } => {
+                self.writer.byte(META | if value.is_some() { VALUE } else { 0 });
                 self.writer.blob(key.as_bytes());
                 if let Some(value) = value {
                     self.writer.blob(value);
@@ -129,16 +112,11 @@ impl<'a> Encoder<'a> {
     fn path(&mut self, parent: &Path, digit: Digit, first: u64) {
         self.writer.varint(parent.depth() as u64);
         for (level, element) in parent.elements().iter().enumerate() {
-            self.writer
-                .varint(digit_code(element.digit, element.dot(), level));
+            self.writer.varint(digit_code(element.digit, element.dot(), level));
             self.reference(element.site);
             self.writer.signed(element.k);
         }
-        self.writer.varint(digit_code(
-            digit,
-            Dot::new(self.site, first),
-            parent.depth(),
-        ));
+        self.writer.varint(digit_code(digit, Dot::new(self.site, first), parent.depth()));
     }
 
     fn reference(&mut self, site: SiteId) {
@@ -160,8 +138,7 @@ impl<'a> Encoder<'a> {
             return;
         }
         self.writer.byte(DELETE);
-        self.writer
-            .varint(ranges.chunk_by(|a, b| a.site == b.site).count() as u64);
+        self.writer.varint(ranges.chunk_by(|a, b| a.site == b.site).count() as u64);
         for chunk in ranges.chunk_by(|a, b| a.site == b.site) {
             self.reference(chunk[0].site);
             self.writer.varint(chunk.len() as u64);
@@ -209,11 +186,7 @@ pub(crate) fn read_header(reader: &mut Reader<'_>) -> Result<DeltaHeader, Decode
     let first = reader.counter()?;
     let counters = reader.counter()?;
     let last = first + counters - 1;
-    if last >= COUNTER_END {
-        Err(DecodeError::Counter)
-    } else {
-        Ok(DeltaHeader { site, first, last })
-    }
+    if last >= COUNTER_END { Err(DecodeError::Counter) } else { Ok(DeltaHeader { site, first, last }) }
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
@@ -229,11 +202,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
         known: BTreeSet::from([header.site]),
         group: None,
     };
-    let mut delta = Delta {
-        site: header.site,
-        first: header.first,
-        ops: Vec::new(),
-    };
+    let mut delta = Delta { site: header.site, first: header.first, ops: Vec::new() };
     let mut next = header.first;
     while decoder.reader.remaining() > 0 {
         let op = decoder.op(next)?;
@@ -273,9 +242,7 @@ impl Decoder<'_> {
             INSERT => self.insert(flags, first),
             DELETE => self.delete(flags),
             META => self.meta(flags),
-            _ => Ok(Op::Void {
-                length: self.reader.counter()?,
-            }),
+            _ => Ok(Op::Void { length: self.reader.counter()? }),
         }
     }
 
@@ -292,17 +259,8 @@ impl Decoder<'_> {
         let text = self.text(OP_TEXT_BYTES_MAX)?;
         self.group = Some(group.clone());
         let (parent, digit) = group;
-        let direction = if flags & BEFORE != 0 {
-            Direction::Before
-        } else {
-            Direction::After
-        };
-        Ok(Op::Insert {
-            parent,
-            digit,
-            direction,
-            text,
-        })
+        let direction = if flags & BEFORE != 0 { Direction::Before } else { Direction::After };
+        Ok(Op::Insert { parent, digit, direction, text })
     }
 
     fn path(&mut self, first: u64) -> Result<(Path, Digit), DecodeError> {
@@ -328,9 +286,7 @@ impl Decoder<'_> {
     fn reference(&mut self) -> Result<SiteId, DecodeError> {
         let number = self.reader.varint()?;
         if number != self.sites.len() as u64 {
-            let known = usize::try_from(number)
-                .ok()
-                .and_then(|index| self.sites.get(index));
+            let known = usize::try_from(number).ok().and_then(|index| self.sites.get(index));
             return known.copied().ok_or(DecodeError::NotCanonical);
         }
         let site = self.reader.site()?;
@@ -346,9 +302,7 @@ impl Decoder<'_> {
         if bytes.len() > bytes_max {
             return Err(DecodeError::TooLarge);
         }
-        core::str::from_utf8(bytes)
-            .map(str::to_owned)
-            .map_err(|_| DecodeError::Text)
+        core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Text)
     }
 
     fn delete(&mut self, flags: u8) -> Result<Op, DecodeError> {
@@ -362,10 +316,7 @@ impl Decoder<'_> {
         }
         for _ in 0..self.reader.count(4)? {
             let site = self.reference()?;
-            if ranges
-                .last()
-                .is_some_and(|range: &DotRange| range.site >= site)
-            {
+            if ranges.last().is_some_and(|range: &DotRange| range.site >= site) {
                 return Err(DecodeError::Order);
             }
             let count = self.reader.count(2)?;
@@ -380,24 +331,12 @@ impl Decoder<'_> {
                 base = last.saturating_add(2);
             }
         }
-        if ranges.len() == 1 {
-            Err(DecodeError::NotCanonical)
-        } else {
-            Ok(Op::Delete { ranges })
-        }
+        if ranges.len() == 1 { Err(DecodeError::NotCanonical) } else { Ok(Op::Delete { ranges }) }
     }
 
     fn meta(&mut self, flags: u8) -> Result<Op, DecodeError> {
         let key = self.text(crate::limits::META_KEY_BYTES_MAX)?;
-        let value = if flags & VALUE != 0 {
-            Some(self.reader.blob()?.to_vec())
-        } else {
-            None
-        };
-        Ok(Op::Meta {
-            key,
-            value,
-            lamport: self.reader.counter()?,
-        })
+        let value = if flags & VALUE != 0 { Some(self.reader.blob()?.to_vec()) } else { None };
+        Ok(Op::Meta { key, value, lamport: self.reader.counter()? })
     }
 }

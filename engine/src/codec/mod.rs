@@ -95,11 +95,7 @@ impl<'a> Reader<'a> {
             }
             value |= group << shift;
             if byte & 0x80 == 0 {
-                return if byte == 0 && shift > 0 {
-                    Err(DecodeError::Varint)
-                } else {
-                    Ok(value)
-                };
+                return if byte == 0 && shift > 0 { Err(DecodeError::Varint) } else { Ok(value) };
             }
         }
         Err(DecodeError::Varint)
@@ -119,28 +115,17 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn site(&mut self) -> Result<SiteId, DecodeError> {
         let site = SiteId::new(self.varint()?);
-        if site.is_valid() {
-            Ok(site)
-        } else {
-            Err(DecodeError::Site)
-        }
+        if site.is_valid() { Ok(site) } else { Err(DecodeError::Site) }
     }
 
     /// A count of things that take at least `bytes_each` bytes: refused if the input cannot hold them.
     pub(crate) fn count(&mut self, bytes_each: usize) -> Result<usize, DecodeError> {
         let count = self.varint()?;
-        if count > (self.remaining() / bytes_each) as u64 {
-            Err(DecodeError::Incomplete)
-        } else {
-            Ok(count as usize)
-        }
+        if count > (self.remaining() / bytes_each) as u64 { Err(DecodeError::Incomplete) } else { Ok(count as usize) }
     }
 
     pub(crate) fn raw(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self
-            .bytes
-            .split_at_checked(length)
-            .ok_or(DecodeError::Incomplete)?;
+        let (head, rest) = self.bytes.split_at_checked(length).ok_or(DecodeError::Incomplete)?;
         self.bytes = rest;
         Ok(head)
     }
@@ -151,11 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn end(&self) -> Result<(), DecodeError> {
-        if self.bytes.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::TrailingBytes)
-        }
+        if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
 }
 

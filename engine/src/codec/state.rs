@@ -71,9 +71,7 @@ pub(crate) fn decode_diff(bytes: &[u8]) -> Result<StateDiff, DecodeError> {
 }
 
 pub(crate) fn decode_snapshot(bytes: &[u8]) -> Result<StateDiff, DecodeError> {
-    let (content, checksum) = bytes
-        .split_last_chunk::<CHECKSUM_BYTES>()
-        .ok_or(DecodeError::Incomplete)?;
+    let (content, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(DecodeError::Incomplete)?;
     let mut reader = Reader::new(content);
     if reader.byte()? != SNAPSHOT {
         return Err(DecodeError::Unsupported);
@@ -117,16 +115,7 @@ fn read_body(since: VersionVector, mut reader: Reader<'_>) -> Result<StateDiff, 
     let text = String::from_utf8(unpack(&mut reader)?).map_err(|_| DecodeError::Text)?;
     reader.end()?;
     let (groups, runs) = Columns::read(&structure, &sites, &text)?;
-    let diff = StateDiff {
-        since,
-        vector,
-        groups,
-        runs,
-        text,
-        live,
-        pending,
-        meta,
-    };
+    let diff = StateDiff { since, vector, groups, runs, text, live, pending, meta };
     diff.validate()?;
     Ok(diff)
 }
@@ -140,33 +129,17 @@ struct Sites {
 
 impl Sites {
     fn of(diff: &StateDiff) -> Self {
-        let mut extra: Vec<_> = diff
-            .groups
-            .iter()
-            .map(|group| group.site)
-            .filter(|&site| diff.vector.get(site) == 0)
-            .collect();
+        let mut extra: Vec<_> =
+            diff.groups.iter().map(|group| group.site).filter(|&site| diff.vector.get(site) == 0).collect();
         extra.sort_unstable();
         extra.dedup();
         Self::new(&diff.vector, extra)
     }
 
     fn new(vector: &VersionVector, extra: Vec<SiteId>) -> Self {
-        let all: Vec<_> = vector
-            .iter()
-            .map(|entry| entry.0)
-            .chain(extra.iter().copied())
-            .collect();
-        let numbers = all
-            .iter()
-            .enumerate()
-            .map(|(number, site)| (*site, number as u64))
-            .collect();
-        Self {
-            all,
-            extra,
-            numbers,
-        }
+        let all: Vec<_> = vector.iter().map(|entry| entry.0).chain(extra.iter().copied()).collect();
+        let numbers = all.iter().enumerate().map(|(number, site)| (*site, number as u64)).collect();
+        Self { all, extra, numbers }
     }
 
     fn read(vector: &VersionVector, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -241,24 +214,12 @@ impl Columns {
         context.group_k[run.group as usize] = Some(run.last_k());
     }
 
-    fn new_groups(
-        &mut self,
-        diff: &StateDiff,
-        sites: &Sites,
-        run: StateRun,
-        context: &mut Context,
-    ) {
+    fn new_groups(&mut self, diff: &StateDiff, sites: &Sites, run: StateRun, context: &mut Context) {
         let seen = context.group_k.len() as u32;
         for number in seen..=run.group {
-            let StateGroup {
-                parent,
-                digit,
-                site,
-            } = diff.groups[number as usize];
+            let StateGroup { parent, digit, site } = diff.groups[number as usize];
             if number == seen {
-                let code = parent.map_or(0, |(parent, _)| {
-                    zigzag(i64::from(context.group) - i64::from(parent)) + 1
-                });
+                let code = parent.map_or(0, |(parent, _)| zigzag(i64::from(context.group) - i64::from(parent)) + 1);
                 self.columns[PARENT].varint(code);
             }
             if let Some((parent, k)) = parent {
@@ -268,13 +229,8 @@ impl Columns {
                 }
                 context.child(parent, k, digit);
             }
-            let next = diff
-                .groups
-                .get(number as usize + 1)
-                .filter(|_| number < run.group);
-            let k = next
-                .and_then(|next| next.parent)
-                .map_or(run.first_k, |(_, k)| k);
+            let next = diff.groups.get(number as usize + 1).filter(|_| number < run.group);
+            let k = next.and_then(|next| next.parent).map_or(run.first_k, |(_, k)| k);
             let level = levels(&diff.groups, number) - 1;
             self.columns[DIGIT].varint(digit_code(digit, Dot::new(site, k.unsigned_abs()), level));
             self.columns[SITE].varint(sites.numbers.get(&site).copied().unwrap_or(0));
@@ -282,17 +238,10 @@ impl Columns {
         }
     }
 
-    fn read(
-        bytes: &[u8],
-        sites: &Sites,
-        text: &str,
-    ) -> Result<(Vec<StateGroup>, Vec<StateRun>), DecodeError> {
+    fn read(bytes: &[u8], sites: &Sites, text: &str) -> Result<(Vec<StateGroup>, Vec<StateRun>), DecodeError> {
         let mut reader = Reader::new(bytes);
         let count = reader.count(3)?;
-        let mut columns = ColumnReaders {
-            columns: [const { Reader::new(&[]) }; COLUMNS],
-            levels: Vec::new(),
-        };
+        let mut columns = ColumnReaders { columns: [const { Reader::new(&[]) }; COLUMNS], levels: Vec::new() };
         for column in &mut columns.columns {
             *column = Reader::new(reader.blob()?);
         }
@@ -342,32 +291,18 @@ impl ColumnReaders<'_> {
             first_k = valid_k(context.last_k.checked_add(self.columns[K].signed()?))?;
             self.new_groups(sites, groups, new as usize, first_k, context)?;
         } else {
-            let number = i64::from(context.group)
-                .checked_add(unzigzag(code / 2))
-                .ok_or(DecodeError::Order)?;
+            let number = i64::from(context.group).checked_add(unzigzag(code / 2)).ok_or(DecodeError::Order)?;
             group = u32::try_from(number).map_err(|_| DecodeError::Order)?;
             let Some(last) = context.group_k.get(group as usize) else {
                 return Err(DecodeError::Order);
             };
             let last = last.ok_or(DecodeError::Order)?;
-            let difference =
-                i64::try_from(self.columns[K].varint()?).map_err(|_| DecodeError::Counter)?;
-            first_k = valid_k(
-                last.checked_add(1)
-                    .and_then(|next| next.checked_add(difference)),
-            )?;
+            let difference = i64::try_from(self.columns[K].varint()?).map_err(|_| DecodeError::Counter)?;
+            first_k = valid_k(last.checked_add(1).and_then(|next| next.checked_add(difference)))?;
         }
         let length = self.columns[LENGTH].varint()?;
-        let scalars = u32::try_from(length)
-            .ok()
-            .and_then(|length| length.checked_add(1))
-            .ok_or(DecodeError::Text)?;
-        let run = StateRun {
-            group,
-            first_k,
-            scalars,
-            bytes: 0,
-        };
+        let scalars = u32::try_from(length).ok().and_then(|length| length.checked_add(1)).ok_or(DecodeError::Text)?;
+        let run = StateRun { group, first_k, scalars, bytes: 0 };
         let last_k = valid_k(Some(run.last_k()))?;
         if (first_k > 0) != (last_k > 0) {
             return Err(DecodeError::Counter);
@@ -394,12 +329,8 @@ impl ColumnReaders<'_> {
         let mut parent = match self.columns[PARENT].varint()? {
             0 => None,
             code => {
-                let number = i64::from(context.group)
-                    .checked_sub(unzigzag(code - 1))
-                    .ok_or(DecodeError::Order)?;
-                let number = u32::try_from(number)
-                    .ok()
-                    .filter(|&number| (number as usize) < groups.len());
+                let number = i64::from(context.group).checked_sub(unzigzag(code - 1)).ok_or(DecodeError::Order)?;
+                let number = u32::try_from(number).ok().filter(|&number| (number as usize) < groups.len());
                 Some(number.ok_or(DecodeError::Order)?)
             }
         };
@@ -408,32 +339,17 @@ impl ColumnReaders<'_> {
             parents.push(match parent {
                 None => None,
                 Some(number) => {
-                    let base = context
-                        .group_k
-                        .get(number as usize)
-                        .copied()
-                        .flatten()
-                        .unwrap_or(first_k);
-                    Some((
-                        number,
-                        valid_k(base.checked_add(self.columns[PARENT_K].signed()?))?,
-                    ))
+                    let base = context.group_k.get(number as usize).copied().flatten().unwrap_or(first_k);
+                    Some((number, valid_k(base.checked_add(self.columns[PARENT_K].signed()?))?))
                 }
             });
             parent = Some((groups.len() + index) as u32);
         }
         for (index, &above) in parents.iter().enumerate() {
             let site = self.columns[SITE].varint()?;
-            let site = usize::try_from(site)
-                .ok()
-                .and_then(|site| sites.all.get(site))
-                .copied()
-                .ok_or(DecodeError::Site)?;
-            let k = parents
-                .get(index + 1)
-                .copied()
-                .flatten()
-                .map_or(first_k, |(_, k)| k);
+            let site =
+                usize::try_from(site).ok().and_then(|site| sites.all.get(site)).copied().ok_or(DecodeError::Site)?;
+            let k = parents.get(index + 1).copied().flatten().map_or(first_k, |(_, k)| k);
             let (level, bytes) = above.map_or((0, 0), |(parent, k)| {
                 let (level, bytes) = self.levels[parent as usize];
                 (level, bytes + k_bytes(k))
@@ -441,11 +357,7 @@ impl ColumnReaders<'_> {
             if level >= PATH_LEVELS_MAX {
                 return Err(DecodeError::PathTooLong);
             }
-            let digit = digit_of(
-                self.columns[DIGIT].varint()?,
-                Dot::new(site, k.unsigned_abs()),
-                level,
-            )?;
+            let digit = digit_of(self.columns[DIGIT].varint()?, Dot::new(site, k.unsigned_abs()), level)?;
             let bytes = bytes + group_bytes(digit);
             if bytes > PATH_BYTES_MAX {
                 return Err(DecodeError::PathTooLong);
@@ -453,11 +365,7 @@ impl ColumnReaders<'_> {
             if let Some((parent, k)) = above {
                 context.child(parent, k, digit);
             }
-            groups.push(StateGroup {
-                parent: above,
-                digit,
-                site,
-            });
+            groups.push(StateGroup { parent: above, digit, site });
             self.levels.push((level + 1, bytes));
             context.group_k.push(None);
         }
@@ -476,15 +384,12 @@ fn levels(groups: &[StateGroup], number: u32) -> usize {
 }
 
 fn valid_k(k: Option<i64>) -> Result<i64, DecodeError> {
-    k.filter(|&k| k != 0 && k.unsigned_abs() < COUNTER_END)
-        .ok_or(DecodeError::Counter)
+    k.filter(|&k| k != 0 && k.unsigned_abs() < COUNTER_END).ok_or(DecodeError::Counter)
 }
 
 /// Bytes of the first `scalars` characters of `text`.
 fn byte_length(text: &str, scalars: u32) -> Result<usize, DecodeError> {
     let mut characters = text.char_indices();
-    let last = characters
-        .nth(scalars as usize - 1)
-        .ok_or(DecodeError::Text)?;
+    let last = characters.nth(scalars as usize - 1).ok_or(DecodeError::Text)?;
     Ok(last.0 + last.1.len_utf8())
 }

@@ -38,10 +38,7 @@ pub(crate) fn unpack(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
                 return Err(DecodeError::TooLarge);
             }
             let bytes = miniz_oxide::inflate::decompress_to_vec_with_limit(packed, length);
-            bytes
-                .ok()
-                .filter(|bytes| bytes.len() == length)
-                .ok_or(DecodeError::NotCanonical)
+            bytes.ok().filter(|bytes| bytes.len() == length).ok_or(DecodeError::NotCanonical)
         }
         _ => Err(DecodeError::Unsupported),
     }

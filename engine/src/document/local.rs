@@ -31,12 +31,7 @@ impl Document {
     ///
     /// # Errors
     /// [`EditError`]; then nothing was changed.
-    pub fn replace(
-        &mut self,
-        at: usize,
-        delete: usize,
-        insert: &str,
-    ) -> Result<Vec<TextPatch>, EditError> {
+    pub fn replace(&mut self, at: usize, delete: usize, insert: &str) -> Result<Vec<TextPatch>, EditError> {
         self.replace_captured(at, delete, insert, None)
     }
 
@@ -44,12 +39,7 @@ impl Document {
     ///
     /// # Errors
     /// [`EditError`]; then nothing was changed.
-    pub fn replace_utf16(
-        &mut self,
-        at: usize,
-        delete: usize,
-        insert: &[u16],
-    ) -> Result<Vec<TextPatch>, EditError> {
+    pub fn replace_utf16(&mut self, at: usize, delete: usize, insert: &[u16]) -> Result<Vec<TextPatch>, EditError> {
         self.replace_utf16_captured(at, delete, insert, None)
     }
 
@@ -132,20 +122,11 @@ impl Document {
     fn unit_at(&self, utf16: usize) -> u16 {
         let before = self.measure_before(Unit::Utf16, utf16);
         let character = self.slice_utf16(utf16..utf16 + 1);
-        character
-            .encode_utf16()
-            .nth(utf16 - before.utf16 as usize)
-            .unwrap_or(REPLACEMENT)
+        character.encode_utf16().nth(utf16 - before.utf16 as usize).unwrap_or(REPLACEMENT)
     }
 
     /// The edit proper, at character boundaries. Allocates before it changes anything.
-    fn edit(
-        &mut self,
-        at: usize,
-        delete: usize,
-        insert: &str,
-        capture: Option<&mut Change>,
-    ) -> Result<(), EditError> {
+    fn edit(&mut self, at: usize, delete: usize, insert: &str, capture: Option<&mut Change>) -> Result<(), EditError> {
         if delete == 0 && insert.is_empty() {
             return Ok(());
         }
@@ -161,16 +142,10 @@ impl Document {
             let end = self.sequence.find(Unit::Utf16, (at + delete) as u32).0;
             gap.right = self.sequence.gap(end).right;
         }
-        let allocation = self
-            .allocate(gap, writer, inserted)
-            .ok_or(EditError::TooDeep)?;
+        let allocation = self.allocate(gap, writer, inserted).ok_or(EditError::TooDeep)?;
         // In the text the old goes before the new comes; in the delta the insert is first, so that its dots, which
         // decide where it goes, do not depend on how many operations the delete takes.
-        let inserted = DotRange {
-            site: writer.site,
-            first: writer.next,
-            last: writer.next + inserted - 1,
-        };
+        let inserted = DotRange { site: writer.site, first: writer.next, last: writer.next + inserted - 1 };
         self.advance_writer(inserted.last);
         let (group, direction) = self.open_group(allocation, writer);
         let mut capture = capture;
@@ -205,31 +180,18 @@ impl Document {
     fn skip_pending(&mut self, writer: Writer, counters: u64) -> Result<Writer, EditError> {
         let mut next = writer.next;
         loop {
-            let ahead = DotRange {
-                site: writer.site,
-                first: next,
-                last: next + counters - 1,
-            };
+            let ahead = DotRange { site: writer.site, first: next, last: next + counters - 1 };
             let Some(taken) = self.pending.first_within(ahead) else {
                 break;
             };
-            let whole = self.pending.first_within(DotRange {
-                last: COUNTER_END - 1,
-                ..taken
-            });
+            let whole = self.pending.first_within(DotRange { last: COUNTER_END - 1, ..taken });
             next = whole.map_or(taken.last, |whole| whole.last) + 1;
             if next + counters >= COUNTER_END {
                 return Err(EditError::CountersExhausted);
             }
         }
         if next > writer.next {
-            self.unsealed.push(
-                writer.next,
-                Op::Void {
-                    length: next - writer.next,
-                },
-                None,
-            );
+            self.unsealed.push(writer.next, Op::Void { length: next - writer.next }, None);
             self.advance_writer(next - 1);
         }
         Ok(Writer { next, ..writer })
@@ -237,10 +199,7 @@ impl Document {
 
     /// Counters up to `last` are used.
     pub(super) fn advance_writer(&mut self, last: u64) {
-        let writer = self
-            .writer
-            .as_mut()
-            .expect("only a writer's counters are used");
+        let writer = self.writer.as_mut().expect("only a writer's counters are used");
         writer.next = last + 1;
         self.vector.advance(writer.site, last);
         let site = writer.site;
@@ -257,30 +216,18 @@ impl Document {
     }
 
     /// The group of an allocation, held by a reference that the caller releases.
-    pub(super) fn open_group(
-        &mut self,
-        allocation: Allocation,
-        writer: Writer,
-    ) -> (GroupIndex, Direction) {
+    pub(super) fn open_group(&mut self, allocation: Allocation, writer: Writer) -> (GroupIndex, Direction) {
         let groups = &mut self.sequence.groups;
         let (group, direction) = match allocation {
             Allocation::Extend(group, direction) => (group, direction),
-            Allocation::New(Slot { parent, digit }) => {
-                (groups.intern(parent, digit, writer.site), Direction::After)
-            }
+            Allocation::New(Slot { parent, digit }) => (groups.intern(parent, digit, writer.site), Direction::After),
         };
         groups.retain(group);
         (group, direction)
     }
 
     /// Adds inserts to the open delta: joined to the last, or in pieces of at most 16 KiB.
-    pub(super) fn record_insert(
-        &mut self,
-        group: GroupIndex,
-        direction: Direction,
-        dots: DotRange,
-        text: &str,
-    ) {
+    pub(super) fn record_insert(&mut self, group: GroupIndex, direction: Direction, dots: DotRange, text: &str) {
         let tail = Tail { group, direction };
         if self.unsealed.extend(tail, text) {
             return;
@@ -289,12 +236,7 @@ impl Document {
         let (parent, digit) = (groups.path(groups.parent(group)), groups.digit(group));
         let mut next = dots.first;
         let mut push = |piece: &str| {
-            let op = Op::Insert {
-                parent: parent.clone(),
-                digit,
-                direction,
-                text: piece.to_owned(),
-            };
+            let op = Op::Insert { parent: parent.clone(), digit, direction, text: piece.to_owned() };
             let first = next;
             next += op.counters();
             self.unsealed.push(first, op, Some(tail));
@@ -303,11 +245,7 @@ impl Document {
         match direction {
             Direction::After => pieces.for_each(&mut push),
             // The last piece of the text has the lowest counters.
-            Direction::Before => pieces
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-                .for_each(&mut push),
+            Direction::Before => pieces.collect::<Vec<_>>().into_iter().rev().for_each(&mut push),
         }
     }
 
@@ -318,10 +256,7 @@ impl Document {
         while left > 0 {
             let place = self.sequence.seek(at).0;
             let place = self.sequence.forward(place);
-            let (run, rest) = self
-                .sequence
-                .rest_of_run(place)
-                .expect("the range is within the text");
+            let (run, rest) = self.sequence.rest_of_run(place).expect("the range is within the text");
             let most = self.sequence.prefix_at(place, rest, Unit::Utf16, left);
             if let Some(change) = capture.as_deref_mut() {
                 let text = self.sequence.text_at(place, most).to_owned();
@@ -350,15 +285,9 @@ impl Document {
                 continue;
             }
             if range.first < unsealed {
-                sealed.push(DotRange {
-                    last: unsealed - 1,
-                    ..range
-                });
+                sealed.push(DotRange { last: unsealed - 1, ..range });
             }
-            self.unsealed.cancel(DotRange {
-                first: range.first.max(unsealed),
-                ..range
-            });
+            self.unsealed.cancel(DotRange { first: range.first.max(unsealed), ..range });
         }
         let mut next = writer.next;
         if sealed.is_empty() {
@@ -366,13 +295,7 @@ impl Document {
             next += 1;
         }
         for ranges in normalised(sealed).chunks(OP_RANGES_MAX) {
-            self.unsealed.push(
-                next,
-                Op::Delete {
-                    ranges: ranges.to_vec(),
-                },
-                None,
-            );
+            self.unsealed.push(next, Op::Delete { ranges: ranges.to_vec() }, None);
             next += 1;
         }
         self.advance_writer(next - 1);
@@ -383,31 +306,15 @@ impl Document {
     /// # Errors
     /// [`EditError`]; then nothing was changed.
     pub fn set_meta(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), EditError> {
-        let fits = key.len() <= META_KEY_BYTES_MAX
-            && value.is_none_or(|value| value.len() <= META_VALUE_BYTES_MAX);
+        let fits = key.len() <= META_KEY_BYTES_MAX && value.is_none_or(|value| value.len() <= META_VALUE_BYTES_MAX);
         if !fits {
             return Err(EditError::MetaTooLarge);
         }
         let writer = self.ready_writer(1)?;
         let lamport = self.meta.next_lamport();
         let value = value.map(<[u8]>::to_vec);
-        self.meta.merge(
-            key,
-            meta::Entry {
-                lamport,
-                site: writer.site,
-                value: value.clone(),
-            },
-        );
-        self.unsealed.push(
-            writer.next,
-            Op::Meta {
-                key: key.to_owned(),
-                value,
-                lamport,
-            },
-            None,
-        );
+        self.meta.merge(key, meta::Entry { lamport, site: writer.site, value: value.clone() });
+        self.unsealed.push(writer.next, Op::Meta { key: key.to_owned(), value, lamport }, None);
         self.advance_writer(writer.next);
         Ok(())
     }
@@ -478,11 +385,7 @@ fn echo(at: usize, units: &[u16], text: &str) -> Vec<TextPatch> {
                 last.delete += 1;
                 last.insert.push('\u{fffd}');
             }
-            _ => patches.push(TextPatch {
-                at: at + index,
-                delete: 1,
-                insert: "\u{fffd}".to_owned(),
-            }),
+            _ => patches.push(TextPatch { at: at + index, delete: 1, insert: "\u{fffd}".to_owned() }),
         }
     }
     patches

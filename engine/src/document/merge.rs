@@ -22,20 +22,15 @@ impl Document {
             let dots = self.sequence.range(run);
             let known = since.get(dots.site);
             if dots.first <= known {
-                live.push(DotRange {
-                    last: dots.last.min(known),
-                    ..dots
-                });
+                live.push(DotRange { last: dots.last.min(known), ..dots });
             }
             if dots.last > known {
                 builder.add_beyond(run, text, dots, known);
             }
         }
-        let mut vector = self.vector.clone();
-        vector.join(since);
         StateDiff {
             since: since.clone(),
-            vector,
+            vector: self.vector.clone(),
             groups: builder.groups,
             runs: builder.runs,
             text: builder.text,
@@ -88,17 +83,9 @@ impl Document {
         let mut gone = Vec::new();
         for (run, _) in self.sequence.runs() {
             let dots = self.sequence.range(run);
-            let known = DotRange {
-                last: dots.last.min(diff.vector.get(dots.site)),
-                ..dots
-            };
+            let known = DotRange { last: dots.last.min(diff.vector.get(dots.site)), ..dots };
             if known.first <= known.last {
-                gone.extend(
-                    kept.divide(known)
-                        .into_iter()
-                        .filter(|part| !part.1)
-                        .map(|part| part.0),
-                );
+                gone.extend(kept.divide(known).into_iter().filter(|part| !part.1).map(|part| part.0));
             }
         }
         gone
@@ -115,16 +102,10 @@ impl Document {
             if dots.last <= have {
                 continue;
             }
-            let new = DotRange {
-                first: dots.first.max(have + 1),
-                ..dots
-            };
+            let new = DotRange { first: dots.first.max(have + 1), ..dots };
             let (skip, count) = beyond(run.first_k, dots, have);
             let text = super::remote::scalars(text, skip, count);
-            let first = Atom {
-                group: groups[run.group as usize],
-                k: run.first_k + skip as i64,
-            };
+            let first = Atom { group: groups[run.group as usize], k: run.first_k + skip as i64 };
             self.integrate_undeleted(first, new, text, patches);
         }
         for &group in groups.iter().rev() {
@@ -146,38 +127,18 @@ impl Document {
         let state = codec::decode_snapshot(bytes)?;
         let mut groups = Groups::default();
         let table = intern_table(&mut groups, &state.groups);
-        let runs = state.runs().map(|(run, text)| {
-            (
-                Atom {
-                    group: table[run.group as usize],
-                    k: run.first_k,
-                },
-                text,
-            )
-        });
+        let runs = state.runs().map(|(run, text)| (Atom { group: table[run.group as usize], k: run.first_k }, text));
         let sequence = Sequence::from_runs(groups, runs);
         let mut previous: Option<Run> = None;
         for (run, _) in sequence.runs() {
-            if previous.is_some_and(|previous| {
-                sequence.groups.compare(previous.last(), run.first()) != Ordering::Less
-            }) {
+            if previous.is_some_and(|previous| sequence.groups.compare(previous.last(), run.first()) != Ordering::Less)
+            {
                 return Err(DecodeError::Order);
             }
             previous = Some(run);
         }
-        let StateDiff {
-            vector,
-            pending,
-            meta,
-            ..
-        } = state;
-        Ok(Self {
-            sequence,
-            vector,
-            pending,
-            meta,
-            ..Self::default()
-        })
+        let StateDiff { vector, pending, meta, .. } = state;
+        Ok(Self { sequence, vector, pending, meta, ..Self::default() })
     }
 }
 
@@ -191,10 +152,7 @@ fn beyond(first_k: i64, dots: DotRange, known: u64) -> (usize, usize) {
 fn intern_table(groups: &mut Groups, table: &[StateGroup]) -> Vec<GroupIndex> {
     let mut interned: Vec<GroupIndex> = Vec::with_capacity(table.len());
     for group in table {
-        let parent = group.parent.map_or(Atom::ROOT, |(parent, k)| Atom {
-            group: interned[parent as usize],
-            k,
-        });
+        let parent = group.parent.map_or(Atom::ROOT, |(parent, k)| Atom { group: interned[parent as usize], k });
         interned.push(groups.intern(parent, group.digit, group.site));
     }
     interned
@@ -213,22 +171,12 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn new(source: &'a Groups) -> Self {
         let numbers = vec![None; source.slots()];
-        Self {
-            source,
-            numbers,
-            groups: Vec::new(),
-            runs: Vec::new(),
-            text: String::new(),
-        }
+        Self { source, numbers, groups: Vec::new(), runs: Vec::new(), text: String::new() }
     }
 
     fn add_beyond(&mut self, run: Run, text: &str, dots: DotRange, known: u64) {
         let (skip, count) = beyond(run.first_k, dots, known);
-        let text = if count as u32 == run.measure.scalars {
-            text
-        } else {
-            super::remote::scalars(text, skip, count)
-        };
+        let text = if count as u32 == run.measure.scalars { text } else { super::remote::scalars(text, skip, count) };
         let group = self.number(run.group);
         let first_k = run.first_k + skip as i64;
         self.text.push_str(text);
@@ -238,12 +186,7 @@ impl<'a> Builder<'a> {
                 last.scalars += scalars;
                 last.bytes += bytes;
             }
-            _ => self.runs.push(StateRun {
-                group,
-                first_k,
-                scalars,
-                bytes,
-            }),
+            _ => self.runs.push(StateRun { group, first_k, scalars, bytes }),
         }
     }
 
@@ -255,11 +198,7 @@ impl<'a> Builder<'a> {
         // Depth is bounded by the levels of a path.
         let parent = (above.group != 0).then(|| (self.number(above.group), above.k));
         let number = self.groups.len() as u32;
-        self.groups.push(StateGroup {
-            parent,
-            digit: self.source.digit(group),
-            site: self.source.site(group),
-        });
+        self.groups.push(StateGroup { parent, digit: self.source.digit(group), site: self.source.site(group) });
         self.numbers[group as usize] = Some(number);
         number
     }

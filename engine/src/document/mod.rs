@@ -112,16 +112,9 @@ impl Document {
         }
         let have = self.vector.get(site);
         if next_counter != have + 1 || !site.is_valid() {
-            return Err(EditError::WrongCounter {
-                site,
-                have,
-                next: next_counter,
-            });
+            return Err(EditError::WrongCounter { site, have, next: next_counter });
         }
-        self.writer = Some(Writer {
-            site,
-            next: next_counter,
-        });
+        self.writer = Some(Writer { site, next: next_counter });
         Ok(())
     }
 
@@ -132,9 +125,7 @@ impl Document {
 
     /// The entries of `meta` in key order.
     pub fn meta(&self) -> impl Iterator<Item = (&str, &[u8])> + '_ {
-        self.meta
-            .iter()
-            .filter_map(|(key, entry)| entry.value.as_deref().map(|value| (key, value)))
+        self.meta.iter().filter_map(|(key, entry)| entry.value.as_deref().map(|value| (key, value)))
     }
 
     /// One entry of `meta`.
@@ -153,11 +144,8 @@ impl Document {
         let start = range.start.min(end);
         let from = self.measure_before(Unit::Utf16, start);
         let to = self.measure_before(Unit::Utf16, end);
-        let to = if (to.utf16 as usize) < end {
-            self.measure_before(Unit::Scalars, to.scalars as usize + 1)
-        } else {
-            to
-        };
+        let to =
+            if (to.utf16 as usize) < end { self.measure_before(Unit::Scalars, to.scalars as usize + 1) } else { to };
         self.sequence.slice(from, to)
     }
 
@@ -224,17 +212,13 @@ impl Document {
     /// An anchor at a UTF-16 position (cut to the text) that holds on to the character on the side of `bias`; with none
     /// there, to that end of the document.
     pub fn anchor_at(&self, utf16: usize, bias: Bias) -> Anchor {
-        let place = self
-            .place_at(utf16.min(self.len_utf16()))
-            .expect("the position was cut to the text");
+        let place = self.place_at(utf16.min(self.len_utf16())).expect("the position was cut to the text");
         let gap = self.sequence.gap(place);
         let atom = match bias {
             Bias::Before => gap.left,
             Bias::After => gap.right,
         };
-        let path = atom
-            .map(|atom| self.sequence.groups.path(atom))
-            .unwrap_or_default();
+        let path = atom.map(|atom| self.sequence.groups.path(atom)).unwrap_or_default();
         Anchor { bias, path }
     }
 
@@ -247,9 +231,7 @@ impl Document {
                 Bias::After => self.len_utf16(),
             };
         };
-        let alive = self
-            .sequence
-            .first_live(last.site, last.dot().counter..last.dot().counter + 1);
+        let alive = self.sequence.first_live(last.site, last.dot().counter..last.dot().counter + 1);
         if let Some((place, character)) = alive {
             let before = self.sequence.before(place).utf16 as usize;
             return match anchor.bias {
@@ -257,9 +239,7 @@ impl Document {
                 Bias::After => before,
             };
         }
-        self.sequence
-            .before(self.sequence.place_of_path(&anchor.path))
-            .utf16 as usize
+        self.sequence.before(self.sequence.place_of_path(&anchor.path)).utf16 as usize
     }
 
     /// Sizes: O(n).
@@ -273,9 +253,7 @@ impl Document {
             sites: self.vector.len(),
             pending_ranges: self.pending.len(),
             meta_entries: self.meta.len(),
-            heap_bytes: self.sequence.heap_bytes()
-                + self.vector.len() * 16
-                + self.pending.len() * 40,
+            heap_bytes: self.sequence.heap_bytes() + self.vector.len() * 16 + self.pending.len() * 40,
             ..Stats::default()
         };
         let mut previous = None;
@@ -283,8 +261,7 @@ impl Document {
             let depth = self.sequence.groups.depth(run.group);
             stats.depth_max = stats.depth_max.max(depth);
             stats.depth_sum += depth * run.measure.scalars as usize;
-            if previous.is_none_or(|previous: crate::sequence::Run| !previous.precedes(run.first()))
-            {
+            if previous.is_none_or(|previous: crate::sequence::Run| !previous.precedes(run.first())) {
                 stats.runs += 1;
             }
             previous = Some(run);
@@ -300,23 +277,13 @@ impl Document {
         self.sequence.assert_invariants();
         for (run, _) in self.sequence.runs() {
             let range = self.sequence.range(run);
-            assert!(
-                range.last <= self.vector.get(range.site),
-                "living dots are covered"
-            );
+            assert!(range.last <= self.vector.get(range.site), "living dots are covered");
         }
         for range in self.pending.iter() {
-            assert!(
-                range.first > self.vector.get(range.site),
-                "pending dots are not covered"
-            );
+            assert!(range.first > self.vector.get(range.site), "pending dots are not covered");
         }
         if let Some(writer) = self.writer {
-            assert_eq!(
-                writer.next,
-                self.vector.get(writer.site) + 1,
-                "own edits are covered at once"
-            );
+            assert_eq!(writer.next, self.vector.get(writer.site) + 1, "own edits are covered at once");
         }
     }
 
@@ -324,11 +291,7 @@ impl Document {
     fn settle_pending(&mut self, site: SiteId) {
         if !self.pending.is_empty() {
             let last = self.vector.get(site).min(COUNTER_END - 1);
-            self.pending.remove(DotRange {
-                site,
-                first: 1,
-                last,
-            });
+            self.pending.remove(DotRange { site, first: 1, last });
         }
     }
 }

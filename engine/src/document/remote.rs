@@ -26,10 +26,7 @@ impl Document {
         let header = delta.header();
         let (site, have) = (delta.site, self.vector.get(delta.site));
         if header.last <= have {
-            return Ok(Applied {
-                patches: Vec::new(),
-                outcome: Outcome::Known,
-            });
+            return Ok(Applied { patches: Vec::new(), outcome: Outcome::Known });
         }
         if header.first > have + 1 {
             return Err(ApplyError::Gap { site, have });
@@ -41,18 +38,12 @@ impl Document {
         let mut patches = PatchList::default();
         if header.first > have {
             self.apply_ops(site, header.first, &delta.ops, &mut patches);
-            return Ok(Applied {
-                patches: patches.finish(),
-                outcome: Outcome::New,
-            });
+            return Ok(Applied { patches: patches.finish(), outcome: Outcome::New });
         }
         if let Some(rest) = delta.after(have) {
             self.apply_ops(site, rest.first, &rest.ops, &mut patches);
         }
-        Ok(Applied {
-            patches: patches.finish(),
-            outcome: Outcome::Partly,
-        })
+        Ok(Applied { patches: patches.finish(), outcome: Outcome::Partly })
     }
 
     fn apply_ops(&mut self, site: SiteId, first: u64, ops: &[Op], patches: &mut PatchList) {
@@ -61,12 +52,7 @@ impl Document {
             let last = first + op.counters() - 1;
             let dots = DotRange { site, first, last };
             match op {
-                Op::Insert {
-                    parent,
-                    digit,
-                    direction,
-                    text,
-                } => {
+                Op::Insert { parent, digit, direction, text } => {
                     self.apply_insert(parent, *digit, *direction, dots, text, patches);
                 }
                 Op::Delete { ranges } => {
@@ -74,19 +60,8 @@ impl Document {
                         self.apply_delete(*range, patches);
                     }
                 }
-                Op::Meta {
-                    key,
-                    value,
-                    lamport,
-                } => {
-                    self.meta.merge(
-                        key,
-                        meta::Entry {
-                            lamport: *lamport,
-                            site,
-                            value: value.clone(),
-                        },
-                    );
+                Op::Meta { key, value, lamport } => {
+                    self.meta.merge(key, meta::Entry { lamport: *lamport, site, value: value.clone() });
                 }
                 Op::Void { .. } => {}
             }
@@ -118,27 +93,14 @@ impl Document {
     }
 
     /// Integrates those characters of a run whose deletes have not come before them.
-    pub(super) fn integrate_undeleted(
-        &mut self,
-        first: Atom,
-        dots: DotRange,
-        text: &str,
-        patches: &mut PatchList,
-    ) {
+    pub(super) fn integrate_undeleted(&mut self, first: Atom, dots: DotRange, text: &str, patches: &mut PatchList) {
         for (part, deleted) in self.pending.divide(dots) {
             if deleted {
                 continue;
             }
-            let offset = if first.k > 0 {
-                part.first - dots.first
-            } else {
-                dots.last - part.last
-            };
+            let offset = if first.k > 0 { part.first - dots.first } else { dots.last - part.last };
             let part_text = scalars(text, offset as usize, (part.last - part.first + 1) as usize);
-            let atom = Atom {
-                k: first.k + offset as i64,
-                ..first
-            };
+            let atom = Atom { k: first.k + offset as i64, ..first };
             self.integrate(atom, part_text, patches);
         }
     }
@@ -154,11 +116,7 @@ impl Document {
                 Some(right) => self.sequence.groups.count_before(first, scalars, right),
                 None => scalars,
             };
-            let (piece, tail) = if fits == scalars {
-                (rest, "")
-            } else {
-                rest.split_at(byte_of(rest, fits))
-            };
+            let (piece, tail) = if fits == scalars { (rest, "") } else { rest.split_at(byte_of(rest, fits)) };
             let at = self.sequence.before(place).utf16 as usize;
             patches.insert(at, piece, Measure::of(piece).utf16 as usize);
             self.sequence.insert(place, first, piece);
@@ -170,25 +128,9 @@ impl Document {
     /// The place of a new character: most continue the run their site wrote last.
     fn place_for(&self, atom: Atom) -> Place {
         let site = self.sequence.groups.site(atom.group);
-        let continued = (atom.k > 1)
-            .then(|| {
-                self.sequence
-                    .place_of_dot(Dot::new(site, atom.k as u64 - 1))
-            })
-            .flatten();
-        if let Some(place) = continued.and_then(|place| {
-            self.sequence.after(
-                place,
-                Atom {
-                    k: atom.k - 1,
-                    ..atom
-                },
-            )
-        }) && self
-            .sequence
-            .gap(place)
-            .right
-            .is_none_or(|right| self.sequence.groups.compare(atom, right).is_lt())
+        let continued = (atom.k > 1).then(|| self.sequence.place_of_dot(Dot::new(site, atom.k as u64 - 1))).flatten();
+        if let Some(place) = continued.and_then(|place| self.sequence.after(place, Atom { k: atom.k - 1, ..atom }))
+            && self.sequence.gap(place).right.is_none_or(|right| self.sequence.groups.compare(atom, right).is_lt())
         {
             return place;
         }
@@ -199,20 +141,10 @@ impl Document {
     pub(super) fn apply_delete(&mut self, range: DotRange, patches: &mut PatchList) {
         let have = self.vector.get(range.site);
         if range.first <= have {
-            self.remove_live(
-                DotRange {
-                    last: range.last.min(have),
-                    ..range
-                },
-                patches,
-                None,
-            );
+            self.remove_live(DotRange { last: range.last.min(have), ..range }, patches, None);
         }
         if range.last > have {
-            self.pending.insert(DotRange {
-                first: range.first.max(have + 1),
-                ..range
-            });
+            self.pending.insert(DotRange { first: range.first.max(have + 1), ..range });
         }
     }
 
@@ -226,17 +158,12 @@ impl Document {
         let mut capture = capture;
         let mut removed = Vec::new();
         let mut next = range.first;
-        while let Some((place, measure)) =
-            self.sequence.first_live(range.site, next..range.last + 1)
-        {
+        while let Some((place, measure)) = self.sequence.first_live(range.site, next..range.last + 1) {
             if let Some(runs) = capture.as_deref_mut()
                 && let Some((run, _)) = self.sequence.rest_of_run(place)
             {
                 let path = self.sequence.groups.path(run.atom(place.spot.scalars));
-                runs.push(RemovedRun {
-                    path,
-                    text: self.sequence.text_at(place, measure).to_owned(),
-                });
+                runs.push(RemovedRun { path, text: self.sequence.text_at(place, measure).to_owned() });
             }
             let at = self.sequence.before(place).utf16 as usize;
             patches.delete(at, measure.utf16 as usize);
@@ -255,7 +182,5 @@ pub(super) fn scalars(text: &str, skip: usize, count: usize) -> &str {
 }
 
 fn byte_of(text: &str, scalars: usize) -> usize {
-    text.char_indices()
-        .nth(scalars)
-        .map_or(text.len(), |(at, _)| at)
+    text.char_indices().nth(scalars).map_or(text.len(), |(at, _)| at)
 }

@@ -40,11 +40,7 @@ impl RemovedRun {
         let Element { site, k, .. } = self.last_element();
         let (first, last) = (k + skip as i64, k + (skip + count) as i64 - 1);
         let (a, b) = (first.unsigned_abs(), last.unsigned_abs());
-        DotRange {
-            site,
-            first: a.min(b),
-            last: a.max(b),
-        }
+        DotRange { site, first: a.min(b), last: a.max(b) }
     }
 
     pub(crate) fn scalars(&self) -> usize {
@@ -57,10 +53,7 @@ impl RemovedRun {
         if let Some(last) = elements.last_mut() {
             last.k += skip as i64;
         }
-        Self {
-            path: elements.into(),
-            text: scalars(&self.text, skip, count).to_owned(),
-        }
+        Self { path: elements.into(), text: scalars(&self.text, skip, count).to_owned() }
     }
 }
 
@@ -91,13 +84,8 @@ impl Change {
                     self.inserted.remove(part);
                     continue;
                 }
-                let skip = if ascending {
-                    part.first - dots.first
-                } else {
-                    dots.last - part.last
-                };
-                self.removed
-                    .push(run.part(skip as usize, (part.last + 1 - part.first) as usize));
+                let skip = if ascending { part.first - dots.first } else { dots.last - part.last };
+                self.removed.push(run.part(skip as usize, (part.last + 1 - part.first) as usize));
             }
         }
     }
@@ -123,11 +111,7 @@ impl Renamed {
                 (part.first - self.old.first, part.last - part.first)
             };
             let first = self.new.first + skip;
-            set.insert(DotRange {
-                first,
-                last: first + count,
-                ..self.new
-            });
+            set.insert(DotRange { first, last: first + count, ..self.new });
         }
     }
 }
@@ -160,11 +144,7 @@ impl Document {
         for renamed in &renamed {
             inverse.inserted.insert(renamed.new);
         }
-        Ok(Reverted {
-            patches: patches.finish(),
-            inverse,
-            renamed,
-        })
+        Ok(Reverted { patches: patches.finish(), inverse, renamed })
     }
 
     /// Re-inserts the never-sent text of other sites, at its recorded paths, as this document's site; their deletes and
@@ -177,10 +157,7 @@ impl Document {
     /// # Errors
     /// [`EditError`]; then nothing was changed.
     pub fn restamp(&mut self, deltas: &[Delta]) -> Result<Vec<TextPatch>, EditError> {
-        if let Some(delta) = deltas
-            .iter()
-            .find(|delta| self.vector.get(delta.site) >= delta.first)
-        {
+        if let Some(delta) = deltas.iter().find(|delta| self.vector.get(delta.site) >= delta.first) {
             return Err(EditError::AlreadyApplied { site: delta.site });
         }
         // Played on a copy, the deltas show which of their text is alive and in which order it stands.
@@ -189,45 +166,24 @@ impl Document {
         let mut dots = DotSet::default();
         for delta in deltas {
             copy.apply(delta)?;
-            dots.insert(DotRange {
-                site: delta.site,
-                first: delta.first,
-                last: delta.last(),
-            });
+            dots.insert(DotRange { site: delta.site, first: delta.first, last: delta.last() });
         }
         let runs = copy.living_runs_of(&dots);
         self.check_restorable(&runs)?;
-        let ranges = deltas
-            .iter()
-            .flat_map(|delta| &delta.ops)
-            .filter_map(|op| match op {
-                Op::Delete { ranges } => Some(ranges),
-                _ => None,
-            });
-        let deletes: DotSet = ranges
-            .flatten()
-            .flat_map(|range| dots.divide(*range))
-            .filter(|part| !part.1)
-            .map(|part| part.0)
-            .collect();
-        let meta = deltas
-            .iter()
-            .flat_map(|delta| &delta.ops)
-            .filter(|op| matches!(op, Op::Meta { .. }))
-            .count();
+        let ranges = deltas.iter().flat_map(|delta| &delta.ops).filter_map(|op| match op {
+            Op::Delete { ranges } => Some(ranges),
+            _ => None,
+        });
+        let deletes: DotSet =
+            ranges.flatten().flat_map(|range| dots.divide(*range)).filter(|part| !part.1).map(|part| part.0).collect();
+        let meta = deltas.iter().flat_map(|delta| &delta.ops).filter(|op| matches!(op, Op::Meta { .. })).count();
         let scalars: usize = runs.iter().map(RemovedRun::scalars).sum();
         self.ready_writer((scalars + deletes.len() + meta) as u64 + 1)?;
         let mut patches = PatchList::default();
         self.restore(runs, &mut patches);
         self.delete_again(&deletes, &mut patches);
         for (key, entry) in copy.meta.iter() {
-            if dots
-                .first_within(DotRange {
-                    site: entry.site,
-                    first: 1,
-                    last: u64::MAX - 1,
-                })
-                .is_some()
+            if dots.first_within(DotRange { site: entry.site, first: 1, last: u64::MAX - 1 }).is_some()
                 && self.meta.get(key) != Some(entry)
             {
                 self.set_meta(key, entry.value.as_deref())?;
@@ -240,24 +196,13 @@ impl Document {
         let mut runs = Vec::new();
         for (run, text) in self.sequence.runs() {
             let range = self.sequence.range(run);
-            let whole = RemovedRun {
-                path: self.sequence.groups.path(run.first()),
-                text: text.to_owned(),
-            };
-            let mut parts: Vec<_> = dots
-                .divide(range)
-                .into_iter()
-                .filter(|part| part.1)
-                .collect();
+            let whole = RemovedRun { path: self.sequence.groups.path(run.first()), text: text.to_owned() };
+            let mut parts: Vec<_> = dots.divide(range).into_iter().filter(|part| part.1).collect();
             if run.first_k < 0 {
                 parts.reverse();
             }
             for (part, _) in parts {
-                let skip = if run.first_k > 0 {
-                    part.first - range.first
-                } else {
-                    range.last - part.last
-                };
+                let skip = if run.first_k > 0 { part.first - range.first } else { range.last - part.last };
                 runs.push(whole.part(skip as usize, (part.last + 1 - part.first) as usize));
             }
         }
@@ -271,27 +216,16 @@ impl Document {
         }
         for ranges in ranges.chunks(OP_RANGES_MAX) {
             let next = self.writer.map_or(1, |writer| writer.next);
-            self.unsealed.push(
-                next,
-                Op::Delete {
-                    ranges: ranges.to_vec(),
-                },
-                None,
-            );
+            self.unsealed.push(next, Op::Delete { ranges: ranges.to_vec() }, None);
             self.advance_writer(next);
         }
     }
 
     fn check_restorable(&self, runs: &[RemovedRun]) -> Result<(), EditError> {
         let fits = |path: &Path| {
-            path.depth() + SPARE_LEVELS <= PATH_LEVELS_MAX
-                && path.bytes() + SPARE_BYTES <= PATH_BYTES_MAX
+            path.depth() + SPARE_LEVELS <= PATH_LEVELS_MAX && path.bytes() + SPARE_BYTES <= PATH_BYTES_MAX
         };
-        if runs.iter().all(|run| fits(&run.path)) {
-            Ok(())
-        } else {
-            Err(EditError::TooDeep)
-        }
+        if runs.iter().all(|run| fits(&run.path)) { Ok(()) } else { Err(EditError::TooDeep) }
     }
 
     /// Puts runs back, the last in the text first: so each finds what follows it in its place already.
@@ -304,25 +238,13 @@ impl Document {
             let mut length = run.scalars();
             while length > 0 {
                 // What lives between the run's characters parts it: take what comes after the last such.
-                let last = Atom {
-                    k: first.k + length as i64 - 1,
-                    ..first
-                };
+                let last = Atom { k: first.k + length as i64 - 1, ..first };
                 let left = self.sequence.gap(self.sequence.place_of(last)).left;
-                let skip = left.map_or(0, |left| {
-                    self.sequence.groups.count_before(first, length, left)
-                });
-                let part = Atom {
-                    k: first.k + skip as i64,
-                    ..first
-                };
+                let skip = left.map_or(0, |left| self.sequence.groups.count_before(first, length, left));
+                let part = Atom { k: first.k + skip as i64, ..first };
                 let text = scalars(&run.text, skip, length - skip);
                 if let Some(new) = self.restore_part(part, text, patches) {
-                    renamed.push(Renamed {
-                        old: run.dots(skip, length - skip),
-                        falling: first.k < 0,
-                        new,
-                    });
+                    renamed.push(Renamed { old: run.dots(skip, length - skip), falling: first.k < 0, new });
                 }
                 length = skip;
             }
@@ -334,26 +256,18 @@ impl Document {
     fn restore_part(&mut self, old: Atom, text: &str, patches: &mut PatchList) -> Option<DotRange> {
         let writer: Writer = self.writer?;
         let measure = Measure::of(text);
-        let new = DotRange {
-            site: writer.site,
-            first: writer.next,
-            last: writer.next + u64::from(measure.scalars) - 1,
-        };
+        let new =
+            DotRange { site: writer.site, first: writer.next, last: writer.next + u64::from(measure.scalars) - 1 };
         let place = self.sequence.place_of(old);
         let gap = self.sequence.gap(place);
         let dot = Dot::new(new.site, new.first);
         let groups = &self.sequence.groups;
-        let slot: Option<Slot> = below(groups, old, gap.right, dot, new.last)
-            .or_else(|| between(groups, gap, dot, new.last));
+        let slot: Option<Slot> =
+            below(groups, old, gap.right, dot, new.last).or_else(|| between(groups, gap, dot, new.last));
         debug_assert!(slot.is_some(), "levels were kept free");
         let (group, direction) = self.open_group(Allocation::New(slot?), writer);
-        patches.insert(
-            self.sequence.before(place).utf16 as usize,
-            text,
-            measure.utf16 as usize,
-        );
-        self.sequence
-            .insert(place, first_atom(group, direction, new), text);
+        patches.insert(self.sequence.before(place).utf16 as usize, text, measure.utf16 as usize);
+        self.sequence.insert(place, first_atom(group, direction, new), text);
         self.advance_writer(new.last);
         self.record_insert(group, direction, new, text);
         self.sequence.groups.release(group);

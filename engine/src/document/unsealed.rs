@@ -44,11 +44,7 @@ impl Unsealed {
         if self.tail != Some(tail) {
             return false;
         }
-        let Some(Entry {
-            op: Op::Insert { text, .. },
-            ..
-        }) = self.entries.last_mut()
-        else {
+        let Some(Entry { op: Op::Insert { text, .. }, .. }) = self.entries.last_mut() else {
             return false;
         };
         if text.len() + more.len() > OP_TEXT_BYTES_MAX {
@@ -80,34 +76,18 @@ impl Unsealed {
     /// Turns the characters of `range`, which are all in here, into voids.
     pub(super) fn cancel(&mut self, range: DotRange) {
         self.tail = None;
-        let from = self
-            .entries
-            .partition_point(|entry| entry.first <= range.first)
-            .saturating_sub(1);
-        let to = self
-            .entries
-            .partition_point(|entry| entry.first <= range.last);
+        let from = self.entries.partition_point(|entry| entry.first <= range.first).saturating_sub(1);
+        let to = self.entries.partition_point(|entry| entry.first <= range.last);
         let mut replaced = Vec::with_capacity(to - from + 2);
         for Entry { first, op } in self.entries.drain(from..to) {
             let last = first + op.counters() - 1;
             let (start, end) = (range.first.max(first), range.last.min(last));
             if start > first {
-                replaced.push(Entry {
-                    first,
-                    op: op.slice(0, start - first),
-                });
+                replaced.push(Entry { first, op: op.slice(0, start - first) });
             }
-            replaced.push(Entry {
-                first: start,
-                op: Op::Void {
-                    length: end - start + 1,
-                },
-            });
+            replaced.push(Entry { first: start, op: Op::Void { length: end - start + 1 } });
             if end < last {
-                replaced.push(Entry {
-                    first: end + 1,
-                    op: op.slice(end + 1 - first, last - end),
-                });
+                replaced.push(Entry { first: end + 1, op: op.slice(end + 1 - first, last - end) });
             }
         }
         self.entries.splice(from..from, replaced);
@@ -120,8 +100,7 @@ impl Unsealed {
         let mut room = 0;
         for Entry { first, op } in self.entries.drain(..) {
             if let Op::Void { length } = op
-                && let Some(Op::Void { length: before }) =
-                    deltas.last_mut().and_then(|delta| delta.ops.last_mut())
+                && let Some(Op::Void { length: before }) = deltas.last_mut().and_then(|delta| delta.ops.last_mut())
             {
                 *before += length;
                 continue;
@@ -131,11 +110,7 @@ impl Unsealed {
                 Some(delta) if bytes <= room => delta.ops.push(op),
                 _ => {
                     room = DELTA_BYTES_MAX - HEADER_BYTES_MAX;
-                    deltas.push(Delta {
-                        site,
-                        first,
-                        ops: vec![op],
-                    });
+                    deltas.push(Delta { site, first, ops: vec![op] });
                 }
             }
             room -= bytes;

@@ -55,11 +55,8 @@ pub(crate) fn extend(
 ) -> Option<(GroupIndex, Direction)> {
     let sorts = |low: i64, high: i64, group| {
         let (low, high) = (Atom { group, k: low }, Atom { group, k: high });
-        gap.left
-            .is_none_or(|left| groups.compare(left, low).is_lt())
-            && gap
-                .right
-                .is_none_or(|right| groups.compare(high, right).is_lt())
+        gap.left.is_none_or(|left| groups.compare(left, low).is_lt())
+            && gap.right.is_none_or(|right| groups.compare(high, right).is_lt())
             && groups.bytes(high) <= PATH_BYTES_MAX
             && groups.bytes(low) <= PATH_BYTES_MAX
     };
@@ -80,11 +77,7 @@ pub(crate) fn between(groups: &Groups, gap: Gap, dot: Dot, last: u64) -> Option<
     let level = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
     let descent = Descent {
         groups,
-        parent: if level == 0 {
-            Atom::ROOT
-        } else {
-            left[level - 1]
-        },
+        parent: if level == 0 { Atom::ROOT } else { left[level - 1] },
         level,
         left: gap.left.map(|_| left),
         right: gap.right.map(|_| right),
@@ -93,31 +86,16 @@ pub(crate) fn between(groups: &Groups, gap: Gap, dot: Dot, last: u64) -> Option<
 }
 
 /// A new group right below `parent`, which need not be alive, before the next living character `right`.
-pub(crate) fn below(
-    groups: &Groups,
-    parent: Atom,
-    right: Option<Atom>,
-    dot: Dot,
-    last: u64,
-) -> Option<Slot> {
+pub(crate) fn below(groups: &Groups, parent: Atom, right: Option<Atom>, dot: Dot, last: u64) -> Option<Slot> {
     let level = groups.depth(parent.group);
-    let chain = right
-        .map(|atom| groups.chain(atom))
-        .filter(|chain| chain.get(level - 1) == Some(&parent));
-    let descent = Descent {
-        groups,
-        parent,
-        level,
-        left: Some(groups.chain(parent)),
-        right: chain,
-    };
+    let chain = right.map(|atom| groups.chain(atom)).filter(|chain| chain.get(level - 1) == Some(&parent));
+    let descent = Descent { groups, parent, level, left: Some(groups.chain(parent)), right: chain };
     descent.find(dot).filter(|slot| fits(groups, *slot, last))
 }
 
 fn fits(groups: &Groups, slot: Slot, last: u64) -> bool {
     groups.depth(slot.parent.group) < PATH_LEVELS_MAX
-        && groups.bytes(slot.parent) + group_bytes(slot.digit) + k_bytes(last as i64)
-            <= PATH_BYTES_MAX
+        && groups.bytes(slot.parent) + group_bytes(slot.digit) + k_bytes(last as i64) <= PATH_BYTES_MAX
 }
 
 /// The walk down the levels. A side is `None` once it is open for good.
@@ -134,10 +112,7 @@ impl Descent<'_> {
         while self.level < PATH_LEVELS_MAX {
             let (low, high) = (self.side(&self.left), self.side(&self.right));
             if let Some(digit) = self.free_digit(low, high, dot) {
-                return Some(Slot {
-                    parent: self.parent,
-                    digit,
-                });
+                return Some(Slot { parent: self.parent, digit });
             }
             match (low, high) {
                 (Side::Known(element), _) => {
@@ -158,9 +133,7 @@ impl Descent<'_> {
     fn side(&self, chain: &Option<Chain>) -> Side {
         match chain {
             None => Side::Open,
-            Some(chain) => chain
-                .get(self.level)
-                .map_or(Side::Ended, |&atom| Side::Known(atom)),
+            Some(chain) => chain.get(self.level).map_or(Side::Ended, |&atom| Side::Known(atom)),
         }
     }
 
@@ -174,9 +147,7 @@ impl Descent<'_> {
             (Side::Open | Side::Ended, Side::Open) => Some(hashed),
             (Side::Open, Side::Ended) => Some(Digit::new(-hashed.get())),
             (Side::Known(left), Side::Open) => above(digit(left), stride, max),
-            (Side::Open, Side::Known(right)) => {
-                above(-digit(right), stride, max).map(|digit| Digit::new(-digit.get()))
-            }
+            (Side::Open, Side::Known(right)) => above(-digit(right), stride, max).map(|digit| Digit::new(-digit.get())),
             (Side::Known(left), Side::Known(right)) => midpoint(digit(left), digit(right)),
             (Side::Known(left), Side::Ended) => midpoint(digit(left), 0),
             (Side::Ended, Side::Known(right)) => midpoint(0, digit(right)),
@@ -189,11 +160,7 @@ impl Descent<'_> {
 /// The digit `stride` above `low`, 0 not counted.
 fn above(low: i64, stride: i64, max: i64) -> Option<Digit> {
     let digit = low + stride;
-    let digit = if low < 0 && digit >= 0 {
-        digit + 1
-    } else {
-        digit
-    };
+    let digit = if low < 0 && digit >= 0 { digit + 1 } else { digit };
     (digit <= max).then_some(Digit::new(digit))
 }
 
@@ -201,10 +168,7 @@ fn above(low: i64, stride: i64, max: i64) -> Option<Digit> {
 fn midpoint(low: i64, high: i64) -> Option<Digit> {
     let middle = low + (high - low) / 2;
     let free = |digit: i64| digit != 0 && low < digit && digit < high;
-    [middle, middle - 1, middle + 1]
-        .into_iter()
-        .find(|&digit| free(digit))
-        .map(Digit::new)
+    [middle, middle - 1, middle + 1].into_iter().find(|&digit| free(digit)).map(Digit::new)
 }
 
 #[cfg(test)]
@@ -214,11 +178,7 @@ mod tests {
     #[test]
     fn midpoints_avoid_zero_and_the_bounds() {
         let check = |low, high, expected: Option<i64>| {
-            assert_eq!(
-                midpoint(low, high).map(Digit::get),
-                expected,
-                "{low} {high}"
-            );
+            assert_eq!(midpoint(low, high).map(Digit::get), expected, "{low} {high}");
         };
         check(0, 1, None);
         check(0, 2, Some(1));
@@ -235,11 +195,7 @@ mod tests {
     #[test]
     fn strides_skip_zero_and_stop_at_the_end_of_the_level() {
         let check = |low, stride, expected: Option<i64>| {
-            assert_eq!(
-                above(low, stride, 256).map(Digit::get),
-                expected,
-                "{low} {stride}"
-            );
+            assert_eq!(above(low, stride, 256).map(Digit::get), expected, "{low} {stride}");
         };
         check(1, 4, Some(5));
         check(-1, 1, Some(1));

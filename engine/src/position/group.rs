@@ -59,19 +59,9 @@ pub(crate) struct Groups {
 
 impl Default for Groups {
     fn default() -> Self {
-        let root = Group {
-            parent: Atom::ROOT,
-            digit: Digit::new(0),
-            site: SiteId::new(0),
-            references: 1,
-            depth: 0,
-            bytes: 0,
-        };
-        Self {
-            groups: vec![root],
-            free: Vec::new(),
-            index: BTreeMap::new(),
-        }
+        let root =
+            Group { parent: Atom::ROOT, digit: Digit::new(0), site: SiteId::new(0), references: 1, depth: 0, bytes: 0 };
+        Self { groups: vec![root], free: Vec::new(), index: BTreeMap::new() }
     }
 }
 
@@ -110,10 +100,7 @@ impl Groups {
     pub(crate) fn intern_path(&mut self, path: &Path) -> Atom {
         let mut atom = Atom::ROOT;
         for element in path.elements() {
-            atom = Atom {
-                group: self.intern(atom, element.digit, element.site),
-                k: element.k,
-            };
+            atom = Atom { group: self.intern(atom, element.digit, element.site), k: element.k };
         }
         atom
     }
@@ -133,12 +120,7 @@ impl Groups {
     pub(crate) fn collect(&mut self, group: GroupIndex) {
         let mut index = group;
         while self.groups[index as usize].references == 0 {
-            let Group {
-                parent,
-                digit,
-                site,
-                ..
-            } = self.groups[index as usize];
+            let Group { parent, digit, site, .. } = self.groups[index as usize];
             self.index.remove(&(parent, digit, site));
             self.free.push(index);
             index = parent.group;
@@ -192,11 +174,7 @@ impl Groups {
     pub(crate) fn path(&self, atom: Atom) -> Path {
         self.chain(atom)
             .iter()
-            .map(|atom| Element {
-                digit: self.digit(atom.group),
-                site: self.site(atom.group),
-                k: atom.k,
-            })
+            .map(|atom| Element { digit: self.digit(atom.group), site: self.site(atom.group), k: atom.k })
             .collect::<Vec<_>>()
             .into()
     }
@@ -251,11 +229,7 @@ impl Groups {
     pub(crate) fn count_before(&self, first: Atom, length: usize, other: Atom) -> usize {
         let (lifted, digit) = self.lift(other, self.depth(first.group));
         if lifted.group != first.group {
-            return if self.compare(first, other) == Ordering::Less {
-                length
-            } else {
-                0
-            };
+            return if self.compare(first, other) == Ordering::Less { length } else { 0 };
         }
         let before = lifted.k - first.k + i64::from(digit > 0);
         before.clamp(0, length as i64) as usize
@@ -267,41 +241,18 @@ impl Groups {
         *references.entry(0).or_default() += 1;
         for (&(parent, digit, site), &index) in &self.index {
             let group = &self.groups[index as usize];
-            assert_eq!(
-                (group.parent, group.digit, group.site),
-                (parent, digit, site),
-                "a group is indexed by its key"
-            );
-            assert_eq!(
-                usize::from(group.depth),
-                self.depth(parent.group) + 1,
-                "a group is one level below its parent"
-            );
+            assert_eq!((group.parent, group.digit, group.site), (parent, digit, site), "a group is indexed by its key");
+            assert_eq!(usize::from(group.depth), self.depth(parent.group) + 1, "a group is one level below its parent");
             *references.entry(parent.group).or_default() += 1;
         }
         for (&index, &count) in &references {
-            assert_eq!(
-                self.groups[index as usize].references, count,
-                "references of group {index}"
-            );
+            assert_eq!(self.groups[index as usize].references, count, "references of group {index}");
         }
-        assert_eq!(
-            references.len(),
-            self.index.len() + 1,
-            "no group without a reference"
-        );
-        assert_eq!(
-            self.groups.len(),
-            self.index.len() + self.free.len() + 1,
-            "no group is lost"
-        );
+        assert_eq!(references.len(), self.index.len() + 1, "no group without a reference");
+        assert_eq!(self.groups.len(), self.index.len() + self.free.len() + 1, "no group is lost");
     }
 }
 
 fn k_bytes_of(atom: Atom) -> u16 {
-    if atom.group == 0 {
-        0
-    } else {
-        k_bytes(atom.k) as u16
-    }
+    if atom.group == 0 { 0 } else { k_bytes(atom.k) as u16 }
 }

@@ -116,9 +116,7 @@ pub struct Path {
 impl Path {
     /// The root: the path without elements.
     pub const fn root() -> Self {
-        Self {
-            elements: Vec::new(),
-        }
+        Self { elements: Vec::new() }
     }
 
     /// Its elements from the root down.
@@ -162,11 +160,7 @@ impl Path {
             }
             bytes += element.bytes();
         }
-        if bytes > PATH_BYTES_MAX {
-            Err(DecodeError::PathTooLong)
-        } else {
-            Ok(())
-        }
+        if bytes > PATH_BYTES_MAX { Err(DecodeError::PathTooLong) } else { Ok(()) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -195,14 +189,8 @@ impl Ord for Path {
                 unequal => return unequal,
             }
         }
-        let here = self
-            .elements
-            .get(other.depth())
-            .map_or(0, |element| element.digit.get());
-        let there = other
-            .elements
-            .get(self.depth())
-            .map_or(0, |element| element.digit.get());
+        let here = self.elements.get(other.depth()).map_or(0, |element| element.digit.get());
+        let there = other.elements.get(self.depth()).map_or(0, |element| element.digit.get());
         here.cmp(&there)
     }
 }
@@ -215,11 +203,7 @@ mod tests {
     fn path(elements: &[(i64, u64, i64)]) -> Path {
         elements
             .iter()
-            .map(|&(digit, site, k)| Element {
-                digit: Digit::new(digit),
-                site: SiteId::new(site),
-                k,
-            })
+            .map(|&(digit, site, k)| Element { digit: Digit::new(digit), site: SiteId::new(site), k })
             .collect::<Vec<_>>()
             .into()
     }

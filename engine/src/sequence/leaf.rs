@@ -24,10 +24,7 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) const fn first(self) -> Atom {
-        Atom {
-            group: self.group,
-            k: self.first_k,
-        }
+        Atom { group: self.group, k: self.first_k }
     }
 
     pub(crate) const fn last(self) -> Atom {
@@ -35,19 +32,12 @@ impl Run {
     }
 
     pub(crate) const fn atom(self, offset: u32) -> Atom {
-        Atom {
-            group: self.group,
-            k: self.first_k + offset as i64,
-        }
+        Atom { group: self.group, k: self.first_k + offset as i64 }
     }
 
     /// The lowest counter among its dots: where it is indexed.
     pub(crate) const fn low(self) -> u64 {
-        if self.first_k > 0 {
-            self.first_k as u64
-        } else {
-            self.last().k.unsigned_abs()
-        }
+        if self.first_k > 0 { self.first_k as u64 } else { self.last().k.unsigned_abs() }
     }
 
     /// The highest counter among its dots.
@@ -103,11 +93,7 @@ impl Leaf {
                 let text = &self.text[start..start + run.measure.bytes as usize];
                 let cut = prefix(text, run.measure, unit, inside);
                 before += cut;
-                return Spot {
-                    run: index,
-                    scalars: cut.scalars,
-                    before,
-                };
+                return Spot { run: index, scalars: cut.scalars, before };
             }
             before += run.measure;
         }
@@ -120,11 +106,7 @@ impl Leaf {
         for run in &self.runs[..run] {
             before += run.measure;
         }
-        Spot {
-            run,
-            scalars: 0,
-            before,
-        }
+        Spot { run, scalars: 0, before }
     }
 
     /// The spot `scalars` into run `run`; at its end the start of the next.
@@ -140,22 +122,13 @@ impl Leaf {
             return spot;
         }
         let start = spot.before.bytes as usize;
-        spot.before += prefix(
-            &self.text[start..start + whole.bytes as usize],
-            whole,
-            Unit::Scalars,
-            scalars,
-        );
+        spot.before += prefix(&self.text[start..start + whole.bytes as usize], whole, Unit::Scalars, scalars);
         spot.scalars = scalars;
         spot
     }
 
     pub(crate) const fn end(&self) -> Spot {
-        Spot {
-            run: self.runs.len(),
-            scalars: 0,
-            before: self.measure,
-        }
+        Spot { run: self.runs.len(), scalars: 0, before: self.measure }
     }
 
     /// Text of `measure` characters from `spot` on.

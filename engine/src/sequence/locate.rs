@@ -31,13 +31,7 @@ impl Sequence {
         self.in_leaf(leaf, before, unit, offset)
     }
 
-    fn in_leaf(
-        &self,
-        leaf: LeafIndex,
-        before: Measure,
-        unit: Unit,
-        offset: u32,
-    ) -> (Place, Measure) {
+    fn in_leaf(&self, leaf: LeafIndex, before: Measure, unit: Unit, offset: u32) -> (Place, Measure) {
         let spot = self.tree.leaf(leaf).spot(unit, offset - before.get(unit));
         let mut at = before;
         at += spot.before;
@@ -50,14 +44,7 @@ impl Sequence {
         if place.spot.run < leaf.runs.len() || leaf.next == super::NONE {
             return place;
         }
-        Place {
-            leaf: leaf.next,
-            spot: Spot {
-                run: 0,
-                scalars: 0,
-                before: Measure::default(),
-            },
-        }
+        Place { leaf: leaf.next, spot: Spot { run: 0, scalars: 0, before: Measure::default() } }
     }
 
     /// The lengths of the text before `place`: O(log n).
@@ -77,9 +64,7 @@ impl Sequence {
             None => leaf.start_of(0),
             Some(run) => {
                 let length = leaf.runs[run].measure.scalars;
-                let inside =
-                    self.groups
-                        .count_before(leaf.runs[run].first(), length as usize, atom);
+                let inside = self.groups.count_before(leaf.runs[run].first(), length as usize, atom);
                 leaf.within(run, inside as u32)
             }
         };
@@ -88,8 +73,7 @@ impl Sequence {
 
     /// The character of a dot, if it is in the text: O(log n).
     pub(crate) fn place_of_dot(&self, dot: Dot) -> Option<Place> {
-        self.first_live(dot.site, dot.counter..dot.counter + 1)
-            .map(|(place, _)| place)
+        self.first_live(dot.site, dot.counter..dot.counter + 1).map(|(place, _)| place)
     }
 
     /// The place behind the character at `place`, if that is `atom`.
@@ -97,10 +81,7 @@ impl Sequence {
         let leaf = self.tree.leaf(place.leaf);
         let run = leaf.runs.get(place.spot.run)?;
         let found = run.atom(place.spot.scalars) == atom;
-        found.then(|| Place {
-            leaf: place.leaf,
-            spot: leaf.within(place.spot.run, place.spot.scalars + 1),
-        })
+        found.then(|| Place { leaf: place.leaf, spot: leaf.within(place.spot.run, place.spot.scalars + 1) })
     }
 
     /// Where the character of `path`, which is not in the text, belongs. Its groups need not exist. O(d log n) paths
@@ -128,37 +109,25 @@ impl Sequence {
         if !shared || (own.digit, own.site) != (other.digit, other.site) {
             return run.measure.scalars;
         }
-        let below = path
-            .elements()
-            .get(depth)
-            .map_or(0, |element| element.digit.get());
+        let below = path.elements().get(depth).map_or(0, |element| element.digit.get());
         let before = other.k - run.first_k + i64::from(below > 0);
         before.clamp(0, i64::from(run.measure.scalars)) as u32
     }
 
     /// The living dots within `counters` that hold together in one run and include the lowest one; where the text of
     /// them begins and how much it is. O(log n).
-    pub(crate) fn first_live(
-        &self,
-        site: SiteId,
-        counters: Range<u64>,
-    ) -> Option<(Place, Measure)> {
-        let containing = self
-            .index
-            .range(..=Dot::new(site, counters.start))
-            .next_back();
-        let containing = containing
-            .filter(|(dot, _)| dot.site == site)
-            .and_then(|(dot, leaf)| {
-                let run = self.indexed_run(*dot, *leaf);
-                (self.tree.leaf(*leaf).runs[run].high() >= counters.start).then_some((*leaf, run))
-            });
+    pub(crate) fn first_live(&self, site: SiteId, counters: Range<u64>) -> Option<(Place, Measure)> {
+        if counters.is_empty() {
+            return None;
+        }
+        let containing = self.index.range(..=Dot::new(site, counters.start)).next_back();
+        let containing = containing.filter(|(dot, _)| dot.site == site).and_then(|(dot, leaf)| {
+            let run = self.indexed_run(*dot, *leaf);
+            (self.tree.leaf(*leaf).runs[run].high() >= counters.start).then_some((*leaf, run))
+        });
         let (leaf, run) = containing.or_else(|| {
             let dots = Dot::new(site, counters.start)..Dot::new(site, counters.end);
-            self.index
-                .range(dots)
-                .next()
-                .map(|(dot, leaf)| (*leaf, self.indexed_run(*dot, *leaf)))
+            self.index.range(dots).next().map(|(dot, leaf)| (*leaf, self.indexed_run(*dot, *leaf)))
         })?;
         let index = leaf;
         let leaf = self.tree.leaf(index);
@@ -173,28 +142,18 @@ impl Sequence {
         let (start, end) = (leaf.within(run, from as u32), leaf.within(run, to as u32));
         let mut measure = end.before;
         measure -= start.before;
-        Some((
-            Place {
-                leaf: index,
-                spot: start,
-            },
-            measure,
-        ))
+        Some((Place { leaf: index, spot: start }, measure))
     }
 
     fn indexed_run(&self, dot: Dot, leaf: LeafIndex) -> usize {
         let runs = &self.tree.leaf(leaf).runs;
-        runs.iter()
-            .position(|run| self.key(*run) == dot)
-            .expect("the index names a run of the leaf")
+        runs.iter().position(|run| self.key(*run) == dot).expect("the index names a run of the leaf")
     }
 
     /// The run at `place` and the rest of it from there; `None` at the end of the text.
     pub(crate) fn rest_of_run(&self, place: Place) -> Option<(Run, Measure)> {
         let leaf = self.tree.leaf(place.leaf);
-        leaf.runs
-            .get(place.spot.run)
-            .map(|run| (*run, leaf.rest_of_run(place.spot)))
+        leaf.runs.get(place.spot.run).map(|run| (*run, leaf.rest_of_run(place.spot)))
     }
 
     /// The text of `measure` characters of one leaf from `place` on.
@@ -203,13 +162,7 @@ impl Sequence {
     }
 
     /// The part of `measure` characters from `place` on that has at most `offset` units.
-    pub(crate) fn prefix_at(
-        &self,
-        place: Place,
-        measure: Measure,
-        unit: Unit,
-        offset: u32,
-    ) -> Measure {
+    pub(crate) fn prefix_at(&self, place: Place, measure: Measure, unit: Unit, offset: u32) -> Measure {
         if offset >= measure.get(unit) {
             return measure;
         }

@@ -25,11 +25,7 @@ impl Measure {
         let continued = bytes.iter().filter(|&&byte| byte & 0xc0 == 0x80).count();
         let astral = bytes.iter().filter(|&&byte| byte >= 0xf0).count();
         let scalars = bytes.len() - continued;
-        Self {
-            scalars: scalars as u32,
-            utf16: (scalars + astral) as u32,
-            bytes: bytes.len() as u32,
-        }
+        Self { scalars: scalars as u32, utf16: (scalars + astral) as u32, bytes: bytes.len() as u32 }
     }
 
     pub(crate) const fn get(self, unit: Unit) -> u32 {
@@ -60,20 +56,12 @@ impl SubAssign for Measure {
 /// Measure of the longest prefix of `text` with at most `offset` units: cut before a character the offset splits.
 pub(crate) fn prefix(text: &str, whole: Measure, unit: Unit, offset: u32) -> Measure {
     if whole.scalars == whole.bytes {
-        return Measure {
-            scalars: offset,
-            utf16: offset,
-            bytes: offset,
-        };
+        return Measure { scalars: offset, utf16: offset, bytes: offset };
     }
     let mut measure = Measure::default();
     for character in text.chars() {
         let mut next = measure;
-        next += Measure {
-            scalars: 1,
-            utf16: character.len_utf16() as u32,
-            bytes: character.len_utf8() as u32,
-        };
+        next += Measure { scalars: 1, utf16: character.len_utf16() as u32, bytes: character.len_utf8() as u32 };
         if next.get(unit) > offset {
             break;
         }
@@ -90,29 +78,9 @@ mod tests {
     fn prefixes_never_split_a_character() {
         let text = "aé🇨🇭z";
         let whole = Measure::of(text);
-        assert_eq!(
-            whole,
-            Measure {
-                scalars: 5,
-                utf16: 7,
-                bytes: 12
-            }
-        );
-        for (utf16, bytes) in [
-            (0, 0),
-            (1, 1),
-            (2, 3),
-            (3, 3),
-            (4, 7),
-            (5, 7),
-            (6, 11),
-            (7, 12),
-        ] {
-            assert_eq!(
-                prefix(text, whole, Unit::Utf16, utf16).bytes,
-                bytes,
-                "{utf16}"
-            );
+        assert_eq!(whole, Measure { scalars: 5, utf16: 7, bytes: 12 });
+        for (utf16, bytes) in [(0, 0), (1, 1), (2, 3), (3, 3), (4, 7), (5, 7), (6, 11), (7, 12)] {
+            assert_eq!(prefix(text, whole, Unit::Utf16, utf16).bytes, bytes, "{utf16}");
         }
     }
 }

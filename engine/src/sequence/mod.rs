@@ -73,21 +73,12 @@ impl Sequence {
         } else if leaf.previous == NONE {
             None
         } else {
-            self.tree
-                .leaf(leaf.previous)
-                .runs
-                .last()
-                .map(|run| run.last())
+            self.tree.leaf(leaf.previous).runs.last().map(|run| run.last())
         };
         let right = match leaf.runs.get(run) {
             Some(run) => Some(run.atom(scalars)),
             None if leaf.next == NONE => None,
-            None => self
-                .tree
-                .leaf(leaf.next)
-                .runs
-                .first()
-                .map(|run| run.first()),
+            None => self.tree.leaf(leaf.next).runs.first().map(|run| run.first()),
         };
         Gap { left, right }
     }
@@ -115,11 +106,7 @@ impl Sequence {
         leaf.text.insert_str(spot.before.bytes as usize, text);
         let mut after = spot.before;
         after += measure;
-        let new = Run {
-            first_k: first.k,
-            group: first.group,
-            measure,
-        };
+        let new = Run { first_k: first.k, group: first.group, measure };
         let Spot { run, scalars, .. } = spot;
         if scalars > 0 {
             let whole = leaf.runs[run];
@@ -133,28 +120,14 @@ impl Sequence {
             self.reindex(whole, &[head, tail], at);
             self.groups.retain(whole.group);
             self.add_run(new, at);
-            return Place {
-                leaf: at,
-                spot: Spot {
-                    run: run + 2,
-                    scalars: 0,
-                    before: after,
-                },
-            };
+            return Place { leaf: at, spot: Spot { run: run + 2, scalars: 0, before: after } };
         }
         if run > 0 && leaf.runs[run - 1].precedes(first) {
             let whole = leaf.runs[run - 1];
             leaf.runs[run - 1].measure += measure;
             let longer = leaf.runs[run - 1];
             self.reindex(whole, &[longer], at);
-            return Place {
-                leaf: at,
-                spot: Spot {
-                    run,
-                    scalars: 0,
-                    before: after,
-                },
-            };
+            return Place { leaf: at, spot: Spot { run, scalars: 0, before: after } };
         }
         if let Some(&whole) = leaf.runs.get(run)
             && new.precedes(whole.first())
@@ -163,25 +136,11 @@ impl Sequence {
             longer.measure += whole.measure;
             leaf.runs[run] = longer;
             self.reindex(whole, &[longer], at);
-            return Place {
-                leaf: at,
-                spot: Spot {
-                    run,
-                    scalars: measure.scalars,
-                    before: after,
-                },
-            };
+            return Place { leaf: at, spot: Spot { run, scalars: measure.scalars, before: after } };
         }
         leaf.runs.insert(run, new);
         self.add_run(new, at);
-        Place {
-            leaf: at,
-            spot: Spot {
-                run: run + 1,
-                scalars: 0,
-                before: after,
-            },
-        }
+        Place { leaf: at, spot: Spot { run: run + 1, scalars: 0, before: after } }
     }
 
     /// Makes sure that two more runs and `bytes` more bytes fit at `place`; returns where the place went.
@@ -193,14 +152,7 @@ impl Sequence {
         if place.spot.run == leaf.runs.len() {
             // Text that grows at the end of a leaf goes to a new one: what is full stays full.
             let leaf = self.tree.insert_after(place.leaf, Leaf::new());
-            return Place {
-                leaf,
-                spot: Spot {
-                    run: 0,
-                    scalars: 0,
-                    before: Measure::default(),
-                },
-            };
+            return Place { leaf, spot: Spot { run: 0, scalars: 0, before: Measure::default() } };
         }
         let cut = if leaf.runs.len() + 2 > LEAF_RUNS_MAX {
             leaf.start_of(leaf.runs.len() / 2)
@@ -211,25 +163,10 @@ impl Sequence {
         let moved = if place.spot.before.bytes > cut.before.bytes {
             let mut before = place.spot.before;
             before -= cut.before;
-            let scalars = place.spot.scalars
-                - if place.spot.run == cut.run {
-                    cut.scalars
-                } else {
-                    0
-                };
-            Place {
-                leaf: right,
-                spot: Spot {
-                    run: place.spot.run - cut.run,
-                    scalars,
-                    before,
-                },
-            }
+            let scalars = place.spot.scalars - if place.spot.run == cut.run { cut.scalars } else { 0 };
+            Place { leaf: right, spot: Spot { run: place.spot.run - cut.run, scalars, before } }
         } else if place.spot == cut {
-            Place {
-                leaf: place.leaf,
-                spot: self.tree.leaf(place.leaf).end(),
-            }
+            Place { leaf: place.leaf, spot: self.tree.leaf(place.leaf).end() }
         } else {
             place
         };
@@ -280,9 +217,7 @@ impl Sequence {
         head_measure -= start;
         let (head, rest) = split_run(whole, spot.scalars, head_measure);
         let (removed, tail) = split_run(rest, most.scalars, most);
-        let kept = [head, tail]
-            .into_iter()
-            .filter(|run| run.measure.scalars > 0);
+        let kept = [head, tail].into_iter().filter(|run| run.measure.scalars > 0);
         let count = kept.clone().count();
         leaf.runs.splice(spot.run..=spot.run, kept.clone());
         self.tree.shrink(at, most);
@@ -298,11 +233,7 @@ impl Sequence {
         }
         self.keep_caret_in(at);
         self.tidy(at);
-        Removed {
-            first: removed.first(),
-            range,
-            measure: most,
-        }
+        Removed { first: removed.first(), range, measure: most }
     }
 
     /// Frees an empty leaf, joins a small one with the next.
@@ -378,11 +309,7 @@ impl Sequence {
 
     /// The dots of a run.
     pub(crate) fn range(&self, run: Run) -> DotRange {
-        DotRange {
-            site: self.groups.site(run.group),
-            first: run.low(),
-            last: run.high(),
-        }
+        DotRange { site: self.groups.site(run.group), first: run.low(), last: run.high() }
     }
 
     /// A change of `leaf` leaves the caret right only if it is the caret's leaf.
@@ -394,18 +321,13 @@ impl Sequence {
 
     /// A sequence of these runs in order, with empty caches: O(n log n) for the index. Groups come with references
     /// from their descendants only.
-    pub(crate) fn from_runs<'a>(
-        groups: Groups,
-        runs: impl Iterator<Item = (Atom, &'a str)>,
-    ) -> Self {
+    pub(crate) fn from_runs<'a>(groups: Groups, runs: impl Iterator<Item = (Atom, &'a str)>) -> Self {
         let mut leaves: Vec<Leaf> = Vec::new();
         let mut leaf = Leaf::new();
         for (first, text) in runs {
             let (mut first, mut rest) = (first, text);
             while !rest.is_empty() {
-                if leaf.runs.len() >= LEAF_RUNS_MAX * 3 / 4
-                    || leaf.text.len() >= LEAF_BYTES_MAX * 3 / 4
-                {
+                if leaf.runs.len() >= LEAF_RUNS_MAX * 3 / 4 || leaf.text.len() >= LEAF_BYTES_MAX * 3 / 4 {
                     leaves.push(core::mem::replace(&mut leaf, Leaf::new()));
                 }
                 let room = LEAF_BYTES_MAX * 3 / 4 + 4 - leaf.text.len();
@@ -413,11 +335,7 @@ impl Sequence {
                 let measure = Measure::of(piece);
                 leaf.text.push_str(piece);
                 leaf.measure += measure;
-                leaf.runs.push(Run {
-                    first_k: first.k,
-                    group: first.group,
-                    measure,
-                });
+                leaf.runs.push(Run { first_k: first.k, group: first.group, measure });
                 first.k += i64::from(measure.scalars);
                 rest = tail;
             }
@@ -425,19 +343,10 @@ impl Sequence {
         if !leaf.runs.is_empty() {
             leaves.push(leaf);
         }
-        let mut sequence = Self {
-            groups,
-            tree: Tree::from_leaves(leaves),
-            index: BTreeMap::new(),
-            caret: None,
-        };
+        let mut sequence = Self { groups, tree: Tree::from_leaves(leaves), index: BTreeMap::new(), caret: None };
         let mut keys = Vec::new();
         for (index, leaf) in sequence.tree.leaves() {
-            keys.extend(
-                leaf.runs
-                    .iter()
-                    .map(|run| (sequence.key(*run), run.group, index)),
-            );
+            keys.extend(leaf.runs.iter().map(|run| (sequence.key(*run), run.group, index)));
         }
         for &(_, group, _) in &keys {
             sequence.groups.retain(group);
@@ -482,20 +391,10 @@ impl Sequence {
             for run in &leaf.runs {
                 *references.entry(run.group).or_default() += 1;
                 indexed += 1;
-                assert_eq!(
-                    self.index.get(&self.key(*run)),
-                    Some(&index),
-                    "a run is indexed by its lowest dot"
-                );
-                assert!(
-                    run.first_k > 0 || run.last().k < 0,
-                    "a run's k have one sign"
-                );
+                assert_eq!(self.index.get(&self.key(*run)), Some(&index), "a run is indexed by its lowest dot");
+                assert!(run.first_k > 0 || run.last().k < 0, "a run's k have one sign");
                 if let Some(previous) = previous {
-                    assert!(
-                        self.groups.compare(previous.last(), run.first()).is_lt(),
-                        "identifiers ascend"
-                    );
+                    assert!(self.groups.compare(previous.last(), run.first()).is_lt(), "identifiers ascend");
                 }
                 previous = Some(*run);
             }
@@ -504,22 +403,13 @@ impl Sequence {
         self.groups.assert_invariants(&references);
         let mut end = None;
         for (&dot, &leaf) in &self.index {
-            let run = self
-                .tree
-                .leaf(leaf)
-                .runs
-                .iter()
-                .find(|run| self.key(**run) == dot)
-                .expect("an indexed run is there");
+            let run =
+                self.tree.leaf(leaf).runs.iter().find(|run| self.key(**run) == dot).expect("an indexed run is there");
             assert!(end.is_none_or(|end| end < dot), "no dot stands twice");
             end = Some(Dot::new(dot.site, run.high()));
         }
         if let Some(caret) = self.caret {
-            assert_eq!(
-                caret.before,
-                self.tree.before(caret.leaf),
-                "the caret knows where it is"
-            );
+            assert_eq!(caret.before, self.tree.before(caret.leaf), "the caret knows where it is");
         }
     }
 }
@@ -528,35 +418,18 @@ impl Sequence {
 fn split_run(whole: Run, scalars: u32, head: Measure) -> (Run, Run) {
     let mut tail = whole.measure;
     tail -= head;
-    let tail = Run {
-        first_k: whole.first_k + i64::from(scalars),
-        group: whole.group,
-        measure: tail,
-    };
-    (
-        Run {
-            measure: head,
-            ..whole
-        },
-        tail,
-    )
+    let tail = Run { first_k: whole.first_k + i64::from(scalars), group: whole.group, measure: tail };
+    (Run { measure: head, ..whole }, tail)
 }
 
 /// How much of `text` goes into a leaf at once.
 fn piece_length(text: &str) -> usize {
-    if text.len() <= LEAF_BYTES_MAX / 2 {
-        text.len()
-    } else {
-        floor_char_boundary(text, LEAF_BYTES_MAX / 2)
-    }
+    if text.len() <= LEAF_BYTES_MAX / 2 { text.len() } else { floor_char_boundary(text, LEAF_BYTES_MAX / 2) }
 }
 
 fn floor_char_boundary(text: &str, most: usize) -> usize {
     if most >= text.len() {
         return text.len();
     }
-    (0..=most)
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
+    (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }

@@ -51,10 +51,7 @@ impl Tree {
         if leaves.is_empty() {
             return Self::default();
         }
-        let mut tree = Self {
-            leaves,
-            ..Self::default()
-        };
+        let mut tree = Self { leaves, ..Self::default() };
         let count = tree.leaves.len() as u32;
         let mut nodes: Vec<Child> = Vec::with_capacity(tree.leaves.len());
         for (index, leaf) in tree.leaves.iter_mut().enumerate() {
@@ -62,10 +59,7 @@ impl Tree {
             leaf.previous = index.checked_sub(1).unwrap_or(NONE);
             leaf.next = if index + 1 < count { index + 1 } else { NONE };
             tree.measure += leaf.measure;
-            nodes.push(Child {
-                node: index,
-                measure: leaf.measure,
-            });
+            nodes.push(Child { node: index, measure: leaf.measure });
         }
         while nodes.len() > 1 {
             let mut above = Vec::with_capacity(nodes.len() / CHILDREN_MAX + 1);
@@ -81,14 +75,8 @@ impl Tree {
                 for child in &children {
                     tree.set_parent(child.node, tree.height == 0, index);
                 }
-                tree.inners.push(Inner {
-                    parent: NONE,
-                    children,
-                });
-                above.push(Child {
-                    node: index,
-                    measure,
-                });
+                tree.inners.push(Inner { parent: NONE, children });
+                above.push(Child { node: index, measure });
             }
             nodes = above;
             tree.height += 1;
@@ -116,10 +104,7 @@ impl Tree {
     }
 
     /// The leaves from `leaf` on.
-    pub(crate) fn leaves_from(
-        &self,
-        leaf: LeafIndex,
-    ) -> impl Iterator<Item = (LeafIndex, &Leaf)> + '_ {
+    pub(crate) fn leaves_from(&self, leaf: LeafIndex) -> impl Iterator<Item = (LeafIndex, &Leaf)> + '_ {
         let mut next = leaf;
         core::iter::from_fn(move || {
             let index = next;
@@ -143,9 +128,7 @@ impl Tree {
         for _ in 0..self.height {
             let children = &self.inners[node as usize].children;
             let mut at = 0;
-            while at + 1 < children.len()
-                && before.get(unit) + children[at].measure.get(unit) < offset
-            {
+            while at + 1 < children.len() && before.get(unit) + children[at].measure.get(unit) < offset {
                 before += children[at].measure;
                 at += 1;
             }
@@ -161,10 +144,7 @@ impl Tree {
             let children = &self.inners[node as usize].children;
             let starts_before = |child: &Child| {
                 let leaf = self.first_leaf_below(child.node, height);
-                self.leaf(leaf)
-                    .runs
-                    .first()
-                    .is_some_and(|run| precedes(*run))
+                self.leaf(leaf).runs.first().is_some_and(|run| precedes(*run))
             };
             let at = children[1..].partition_point(starts_before);
             node = children[at].node;
@@ -231,18 +211,8 @@ impl Tree {
         if next != NONE {
             self.leaves[next as usize].previous = index;
         }
-        let left = Child {
-            node: leaf,
-            measure: self.leaf(leaf).measure,
-        };
-        self.insert_child(
-            left,
-            Child {
-                node: index,
-                measure,
-            },
-            0,
-        );
+        let left = Child { node: leaf, measure: self.leaf(leaf).measure };
+        self.insert_child(left, Child { node: index, measure }, 0);
         index
     }
 
@@ -250,10 +220,7 @@ impl Tree {
     fn insert_child(&mut self, left: Child, right: Child, height: usize) {
         let parent = self.parent(left.node, height);
         if parent == NONE {
-            let root = self.add_inner(Inner {
-                parent: NONE,
-                children: vec![left, right],
-            });
+            let root = self.add_inner(Inner { parent: NONE, children: vec![left, right] });
             self.set_parent(left.node, height == 0, root);
             self.set_parent(right.node, height == 0, root);
             self.root = root;
@@ -262,11 +229,7 @@ impl Tree {
         }
         self.set_parent(right.node, height == 0, parent);
         let inner = &mut self.inners[parent as usize];
-        let at = inner
-            .children
-            .iter()
-            .position(|child| child.node == left.node)
-            .expect("a node is its parent's child");
+        let at = inner.children.iter().position(|child| child.node == left.node).expect("a node is its parent's child");
         inner.children[at].measure = left.measure;
         inner.children.insert(at + 1, right);
         if inner.children.len() <= CHILDREN_MAX {
@@ -275,26 +238,13 @@ impl Tree {
         let tail = inner.children.split_off(CHILDREN_MAX / 2);
         let (head_measure, tail_measure) = (sum(&inner.children), sum(&tail));
         let above = inner.parent;
-        let index = self.add_inner(Inner {
-            parent: above,
-            children: tail,
-        });
+        let index = self.add_inner(Inner { parent: above, children: tail });
         for at in 0..self.inners[index as usize].children.len() {
             let node = self.inners[index as usize].children[at].node;
             self.set_parent(node, height == 0, index);
         }
-        let head = Child {
-            node: parent,
-            measure: head_measure,
-        };
-        self.insert_child(
-            head,
-            Child {
-                node: index,
-                measure: tail_measure,
-            },
-            height + 1,
-        );
+        let head = Child { node: parent, measure: head_measure };
+        self.insert_child(head, Child { node: index, measure: tail_measure }, height + 1);
     }
 
     /// The leaf after `leaf` under the same parent, if both together are small.
@@ -343,10 +293,7 @@ impl Tree {
     /// Merges an inner node with the one after it (or before, at the end) if one node can hold both.
     fn merge_inner(&mut self, node: u32, parent: u32, height: usize) {
         let siblings = &self.inners[parent as usize].children;
-        let at = siblings
-            .iter()
-            .position(|child| child.node == node)
-            .expect("a node is its parent's child");
+        let at = siblings.iter().position(|child| child.node == node).expect("a node is its parent's child");
         let left = if at + 1 < siblings.len() {
             at
         } else if at > 0 {
@@ -355,8 +302,7 @@ impl Tree {
             return;
         };
         let (into, from) = (siblings[left].node, siblings[left + 1].node);
-        let together =
-            self.inners[into as usize].children.len() + self.inners[from as usize].children.len();
+        let together = self.inners[into as usize].children.len() + self.inners[from as usize].children.len();
         if together > CHILDREN_MAX / 2 {
             return;
         }
@@ -395,11 +341,7 @@ impl Tree {
     }
 
     fn parent(&self, node: u32, height: usize) -> u32 {
-        if height == 0 {
-            self.leaves[node as usize].parent
-        } else {
-            self.inners[node as usize].parent
-        }
+        if height == 0 { self.leaves[node as usize].parent } else { self.inners[node as usize].parent }
     }
 
     fn set_parent(&mut self, node: u32, is_leaf: bool, parent: u32) {
@@ -411,16 +353,9 @@ impl Tree {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let leaves: usize = self
-            .leaves
-            .iter()
-            .map(|leaf| leaf.text.capacity() + leaf.runs.capacity() * size_of::<Run>())
-            .sum();
-        let inners: usize = self
-            .inners
-            .iter()
-            .map(|inner| inner.children.capacity() * size_of::<Child>())
-            .sum();
+        let leaves: usize =
+            self.leaves.iter().map(|leaf| leaf.text.capacity() + leaf.runs.capacity() * size_of::<Run>()).sum();
+        let inners: usize = self.inners.iter().map(|inner| inner.children.capacity() * size_of::<Child>()).sum();
         leaves
             + inners
             + self.leaves.capacity() * size_of::<Leaf>()
@@ -435,11 +370,7 @@ impl Tree {
         assert_eq!(measure, self.measure, "the whole measure is the sum");
         let linked: Vec<_> = self.leaves().map(|(index, _)| index).collect();
         assert_eq!(linked, in_order, "links follow the tree");
-        assert_eq!(
-            in_order.len() + self.leaves_free.len(),
-            self.leaves.len(),
-            "no leaf is lost"
-        );
+        assert_eq!(in_order.len() + self.leaves_free.len(), self.leaves.len(), "no leaf is lost");
         let mut previous = NONE;
         for (index, leaf) in self.leaves() {
             assert_eq!(leaf.previous, previous, "links go both ways");
@@ -447,18 +378,8 @@ impl Tree {
         }
     }
 
-    fn assert_node(
-        &self,
-        node: u32,
-        height: usize,
-        parent: u32,
-        in_order: &mut Vec<LeafIndex>,
-    ) -> Measure {
-        assert_eq!(
-            self.parent(node, height),
-            parent,
-            "a child knows its parent"
-        );
+    fn assert_node(&self, node: u32, height: usize, parent: u32, in_order: &mut Vec<LeafIndex>) -> Measure {
+        assert_eq!(self.parent(node, height), parent, "a child knows its parent");
         if height > 0 {
             let inner = &self.inners[node as usize];
             assert!(
@@ -479,27 +400,13 @@ impl Tree {
         for run in &leaf.runs {
             assert!(run.measure.scalars > 0, "runs have characters");
             let end = at + run.measure.bytes as usize;
-            assert_eq!(
-                Measure::of(&leaf.text[at..end]),
-                run.measure,
-                "a run's lengths are its text's"
-            );
+            assert_eq!(Measure::of(&leaf.text[at..end]), run.measure, "a run's lengths are its text's");
             at = end;
         }
         assert_eq!(at, leaf.text.len(), "a leaf's text belongs to its runs");
-        assert_eq!(
-            Measure::of(&leaf.text),
-            leaf.measure,
-            "a leaf's lengths are its text's"
-        );
-        assert!(
-            leaf.runs.len() <= LEAF_RUNS_MAX && leaf.text.len() <= LEAF_BYTES_MAX,
-            "leaves keep their limits"
-        );
-        assert!(
-            self.height == 0 || !leaf.runs.is_empty(),
-            "only a lone leaf is empty"
-        );
+        assert_eq!(Measure::of(&leaf.text), leaf.measure, "a leaf's lengths are its text's");
+        assert!(leaf.runs.len() <= LEAF_RUNS_MAX && leaf.text.len() <= LEAF_BYTES_MAX, "leaves keep their limits");
+        assert!(self.height == 0 || !leaf.runs.is_empty(), "only a lone leaf is empty");
         leaf.measure
     }
 }

@@ -1,0 +1,295 @@
+//! Random histories of several replicas against the naive model: edits, undo, delivery in any order and number, joined
+//! and cut deltas, deltas that are never delivered, snapshots and loads, state merges, and a site that writes whatever
+//! the format allows.
+
+mod model;
+
+use model::{Dice, Replica, check_equal};
+use selvedge_engine::{Bias, Delta, Digit, Direction, DotRange, Element, Op, Path, SiteId, VersionVector};
+
+const HISTORIES: u64 = 10_000;
+const STEPS: usize = 36;
+
+struct World {
+    dice: Dice,
+    replicas: Vec<Replica>,
+    /// What was sealed, and whether it is ever delivered.
+    sent: Vec<(Delta, bool)>,
+    sites: u32,
+    wild: Vec<(SiteId, u64)>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let count = 2 + dice.below(3);
+        let mut world = Self { dice, replicas: Vec::new(), sent: Vec::new(), sites: 0, wild: Vec::new() };
+        for _ in 0..count {
+            let site = world.new_site();
+            world.replicas.push(Replica::new(site));
+        }
+        if world.dice.chance(40) {
+            let site = world.new_site();
+            world.wild.push((site, 1));
+        }
+        world
+    }
+
+    fn new_site(&mut self) -> SiteId {
+        self.sites += 1;
+        if self.dice.chance(30) { SiteId::random(self.dice.roll()) } else { SiteId::leased(0, self.sites) }
+    }
+
+    fn run(&mut self) {
+        for _ in 0..STEPS {
+            self.step();
+        }
+        for index in 0..self.replicas.len() {
+            self.seal(index);
+        }
+        check_equal(&self.replicas);
+        self.settle();
+        check_equal(&self.replicas);
+        self.converge();
+    }
+
+    fn step(&mut self) {
+        let index = self.dice.below(self.replicas.len());
+        match self.dice.below(100) {
+            0..40 => self.edit(index),
+            40..46 => self.undo(index),
+            46..50 => {
+                let (key, value) = (["title", "lang"][self.dice.below(2)], [self.dice.below(9) as u8]);
+                let value = if self.dice.chance(80) { Some(&value[..]) } else { None };
+                self.replicas[index].document.set_meta(key, value).unwrap();
+            }
+            50..60 => self.seal(index),
+            60..82 => self.deliver(index),
+            82..86 => {
+                self.seal(index);
+                let site = self.new_site();
+                self.replicas[index].reload(site);
+            }
+            86..93 => self.merge(index),
+            93..96 => self.anchor(index),
+            _ => self.write_wildly(),
+        }
+    }
+
+    fn edit(&mut self, index: usize) {
+        let length = self.replicas[index].editor.len();
+        let at = self.dice.below(length + 1);
+        let delete = if self.dice.chance(45) { self.dice.below((length - at).min(6) + 1) } else { 0 };
+        let mut insert: Vec<u16> =
+            if self.dice.chance(70) { self.dice.text(5).encode_utf16().collect() } else { Vec::new() };
+        if self.dice.chance(5) {
+            insert.push(0xd83d);
+        }
+        if self.dice.chance(30) {
+            self.replicas[index].undo.stop_capturing();
+        }
+        self.replicas[index].edit(at, delete, &insert);
+    }
+
+    fn undo(&mut self, index: usize) {
+        let redo = self.dice.chance(40);
+        let replica = &mut self.replicas[index];
+        let patches =
+            if redo { replica.undo.redo(&mut replica.document) } else { replica.undo.undo(&mut replica.document) };
+        replica.patch(&patches.unwrap());
+        replica.check_editor();
+    }
+
+    fn seal(&mut self, index: usize) {
+        for delta in self.replicas[index].seal() {
+            let delivered = !self.dice.chance(4);
+            self.sent.push((delta, delivered));
+        }
+    }
+
+    fn deliver(&mut self, index: usize) {
+        if self.sent.is_empty() {
+            return;
+        }
+        let (delta, delivered) = self.dice.pick(&self.sent).clone();
+        // One that is lost reached somebody all the same, now and then.
+        if !delivered && !self.dice.chance(20) {
+            return;
+        }
+        let delta = self.joined_or_cut(delta);
+        if self.replicas[index].document.site() != Some(delta.site) {
+            self.replicas[index].apply(&delta);
+        }
+    }
+
+    fn joined_or_cut(&mut self, delta: Delta) -> Delta {
+        let mut delta = delta;
+        if self.dice.chance(30) {
+            let next = delta.last() + 1;
+            let following = self
+                .sent
+                .iter()
+                .find(|(other, delivered)| *delivered && other.site == delta.site && other.first == next);
+            if let Some((following, _)) = following {
+                delta.ops.extend(following.ops.iter().cloned());
+            }
+        }
+        if self.dice.chance(20) {
+            let counter = delta.first + self.dice.below(delta.ops.len() * 2) as u64;
+            delta = delta.after(counter.min(delta.last() - 1)).unwrap();
+        }
+        delta
+    }
+
+    fn merge(&mut self, index: usize) {
+        let other = self.dice.below(self.replicas.len());
+        if other == index {
+            return;
+        }
+        self.seal(index);
+        self.seal(other);
+        let from = self.replicas[other].clone();
+        let have = self.replicas[index].document.vector().clone();
+        let since = match self.dice.below(3) {
+            0 => VersionVector::new(),
+            1 => have,
+            _ => have.iter().map(|(site, counter)| (site, self.dice.below(counter as usize + 1) as u64)).collect(),
+        };
+        // Nobody else has what this replica's own site wrote last unless it was sealed; it was.
+        self.replicas[index].merge(&from, &since);
+    }
+
+    fn anchor(&mut self, index: usize) {
+        self.seal(index);
+        let length = self.replicas[index].document.len_scalars();
+        if length == 0 {
+            return;
+        }
+        let at = self.dice.below(length);
+        let utf16 = self.replicas[index].document.scalar_to_utf16(at);
+        let path = self.replicas[index].path(at).unwrap();
+        for (position, bias) in
+            [(utf16, Bias::After), (self.replicas[index].document.scalar_to_utf16(at + 1), Bias::Before)]
+        {
+            let anchor = self.replicas[index].document.anchor_at(position, bias);
+            let anchor = selvedge_engine::Anchor::decode(&anchor.encode()).unwrap();
+            for replica in &self.replicas {
+                if !replica.document.has_unsealed() {
+                    replica.check_anchor(&anchor, &path);
+                }
+            }
+        }
+    }
+
+    /// A delta no allocation made, but every decoder accepts.
+    fn write_wildly(&mut self) {
+        if self.wild.is_empty() {
+            return;
+        }
+        let (site, first) = self.wild[0];
+        let mut ops = Vec::new();
+        for _ in 0..1 + self.dice.below(3) {
+            let op = match self.dice.below(10) {
+                0..6 => Op::Insert {
+                    parent: self.wild_path(),
+                    digit: self.wild_digit(),
+                    direction: if self.dice.chance(50) { Direction::After } else { Direction::Before },
+                    text: self.dice.text(4),
+                },
+                6..9 => {
+                    let site = self.some_site();
+                    let first = 1 + self.dice.below(30) as u64;
+                    Op::Delete { ranges: vec![DotRange { site, first, last: first + self.dice.below(4) as u64 }] }
+                }
+                _ => Op::Void { length: 1 + self.dice.below(4) as u64 },
+            };
+            ops.push(op);
+        }
+        let delta = Delta { site, first, ops };
+        self.wild[0].1 = delta.last() + 1;
+        assert_eq!(Delta::decode(&delta.encode()).unwrap(), delta);
+        self.sent.push((delta, true));
+    }
+
+    fn some_site(&mut self) -> SiteId {
+        let replica = self.dice.below(self.replicas.len());
+        if self.dice.chance(60) { self.replicas[replica].document.site().unwrap() } else { self.wild[0].0 }
+    }
+
+    fn wild_digit(&mut self) -> Digit {
+        let digit = 1 + self.dice.below(3) as i64;
+        Digit::new(if self.dice.chance(50) { digit } else { -digit })
+    }
+
+    fn wild_path(&mut self) -> Path {
+        // Often below something that exists, or did.
+        let replica = self.dice.below(self.replicas.len());
+        let length = self.replicas[replica].model.chars.len();
+        if length > 0 && self.dice.chance(60) {
+            let at = self.dice.below(length);
+            return self.replicas[replica].path(at).unwrap();
+        }
+        let mut path = Path::root();
+        for _ in 0..self.dice.below(4) {
+            let k = 1 + self.dice.below(12) as i64;
+            let k = if self.dice.chance(70) { k } else { -k };
+            path.push(Element { digit: self.wild_digit(), site: self.some_site(), k });
+        }
+        path
+    }
+
+    /// Delivers all that is ever delivered.
+    fn settle(&mut self) {
+        let mut sent = self.sent.clone();
+        sent.sort_by_key(|(delta, _)| (delta.site, delta.first));
+        for (delta, delivered) in &sent {
+            for replica in &mut self.replicas {
+                if *delivered && replica.document.site() != Some(delta.site) {
+                    replica.apply(delta);
+                }
+            }
+        }
+    }
+
+    /// In the end everyone merges with everyone.
+    fn converge(&mut self) {
+        for round in 0..2 {
+            for to in 0..self.replicas.len() {
+                for from in 0..self.replicas.len() {
+                    if from != to {
+                        let other = self.replicas[from].clone();
+                        let since = self.replicas[to].document.vector().clone();
+                        let since = if round == 0 { VersionVector::new() } else { since };
+                        self.replicas[to].merge(&other, &since);
+                    }
+                }
+            }
+        }
+        let vector = self.replicas[0].document.vector().clone();
+        assert!(self.replicas.iter().all(|replica| *replica.document.vector() == vector), "all know the same");
+        check_equal(&self.replicas);
+    }
+}
+
+fn check(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let outcome = std::panic::catch_unwind(|| World::new(seed).run());
+        if outcome.is_err() {
+            panic!("history {seed} failed: run it alone with SELVEDGE_HISTORY={seed}");
+        }
+    }
+}
+
+#[test]
+fn random_histories_agree_with_the_naive_model() {
+    if let Ok(seed) = std::env::var("SELVEDGE_HISTORY") {
+        let seed = seed.parse().expect("SELVEDGE_HISTORY is a number");
+        return World::new(seed).run();
+    }
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64).min(8);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || check(HISTORIES * thread / threads..HISTORIES * (thread + 1) / threads));
+        }
+    });
+}

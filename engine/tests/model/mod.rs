@@ -1,0 +1,292 @@
+//! The naive model: a sorted list of (identifier, character), a set of seen counters, and nothing clever. What the
+//! engine does, it must do too.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selvedge_engine::{
+    Anchor, Bias, Delta, Direction, Document, Dot, Element, Op, Outcome, Path, SiteId, StateDiff, TextPatch,
+    VersionVector,
+};
+
+/// SplitMix64: enough randomness for tests, from a seed that a failure prints.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.roll() % end.max(1) as u64) as usize
+    }
+
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
+    }
+
+    /// Text of up to `most` pieces, some of them outside the BMP or joined.
+    pub fn text(&mut self, most: usize) -> String {
+        let pieces = ["a", "b", "c", "d", "e", " ", "é", "ß", "水", "😀", "🇨🇭", "👩‍👩‍👧", "\u{301}", "\n"];
+        (0..1 + self.below(most)).map(|_| *self.pick(&pieces)).collect()
+    }
+}
+
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Model {
+    pub chars: BTreeMap<Path, char>,
+    pub vector: BTreeMap<SiteId, u64>,
+    pub pending: BTreeSet<Dot>,
+    pub meta: BTreeMap<String, (u64, SiteId, Option<Vec<u8>>)>,
+}
+
+impl Model {
+    pub fn have(&self, site: SiteId) -> u64 {
+        self.vector.get(&site).copied().unwrap_or(0)
+    }
+
+    pub fn text(&self) -> String {
+        self.chars.values().collect()
+    }
+
+    fn dot(path: &Path) -> Dot {
+        path.last().unwrap().dot()
+    }
+
+    fn see(&mut self, site: SiteId, counter: u64) {
+        self.vector.insert(site, counter);
+        self.pending.remove(&Dot::new(site, counter));
+    }
+
+    pub fn delete(&mut self, dot: Dot) {
+        if dot.counter <= self.have(dot.site) {
+            self.chars.retain(|path, _| Self::dot(path) != dot);
+        } else {
+            self.pending.insert(dot);
+        }
+    }
+
+    /// Applies what is new; false for a gap.
+    pub fn apply(&mut self, delta: &Delta) -> bool {
+        if delta.first > self.have(delta.site) + 1 {
+            return false;
+        }
+        let mut next = delta.first;
+        for op in &delta.ops {
+            let first = next;
+            next += op.counters();
+            let last = next - 1;
+            for counter in first..=last.min(first + 10_000) {
+                if counter > self.have(delta.site) {
+                    self.apply_counter(delta.site, op, first, last, counter);
+                }
+            }
+        }
+        true
+    }
+
+    fn apply_counter(&mut self, site: SiteId, op: &Op, first: u64, last: u64, counter: u64) {
+        match op {
+            Op::Insert { parent, digit, direction, text } => {
+                let (k, index) = match direction {
+                    Direction::After => (counter as i64, counter - first),
+                    Direction::Before => (-(counter as i64), last - counter),
+                };
+                if !self.pending.contains(&Dot::new(site, counter)) {
+                    let mut path = parent.clone();
+                    path.push(Element { digit: *digit, site, k });
+                    let before = self.chars.insert(path, text.chars().nth(index as usize).unwrap());
+                    assert_eq!(before, None, "identifiers are distinct");
+                }
+            }
+            Op::Delete { ranges } => {
+                for range in ranges {
+                    for counter in range.first..=range.last {
+                        self.delete(Dot::new(range.site, counter));
+                    }
+                }
+            }
+            Op::Meta { key, value, lamport } => self.merge_meta(key, (*lamport, site, value.clone())),
+            Op::Void { .. } => {}
+        }
+        self.see(site, counter);
+    }
+
+    fn merge_meta(&mut self, key: &str, entry: (u64, SiteId, Option<Vec<u8>>)) {
+        let present = self.meta.entry(key.to_owned()).or_insert_with(|| entry.clone());
+        if *present < entry {
+            *present = entry;
+        }
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        let theirs: BTreeSet<Dot> = other.chars.keys().map(Self::dot).collect();
+        self.chars.retain(|path, _| {
+            let dot = Self::dot(path);
+            theirs.contains(&dot) || dot.counter > other.have(dot.site)
+        });
+        for (path, character) in &other.chars {
+            let dot = Self::dot(path);
+            if dot.counter > self.have(dot.site) && !self.pending.contains(&dot) {
+                self.chars.insert(path.clone(), *character);
+            }
+        }
+        for (&site, &counter) in &other.vector {
+            let have = self.vector.entry(site).or_default();
+            *have = (*have).max(counter);
+        }
+        for dot in std::mem::take(&mut self.pending).into_iter().chain(other.pending.iter().copied()) {
+            self.delete(dot);
+        }
+        for (key, entry) in &other.meta {
+            self.merge_meta(key, entry.clone());
+        }
+    }
+
+    /// The UTF-16 position of an anchor's path.
+    pub fn resolve(&self, path: &Path, bias: Bias) -> usize {
+        let before = self.chars.iter().filter(|(other, _)| *other < path || (bias == Bias::Before && *other == path));
+        before.map(|(_, character)| character.len_utf16()).sum()
+    }
+}
+
+/// A replica three times over: the engine, the model, and an editor that only sees patches.
+#[derive(Clone)]
+pub struct Replica {
+    pub document: Document,
+    pub model: Model,
+    pub editor: Vec<u16>,
+    pub undo: selvedge_engine::undo::UndoStack,
+}
+
+impl Replica {
+    pub fn new(site: SiteId) -> Self {
+        let mut document = Document::new();
+        document.begin_writing(site, 1).unwrap();
+        Self { document, model: Model::default(), editor: Vec::new(), undo: Default::default() }
+    }
+
+    pub fn patch(&mut self, patches: &[TextPatch]) {
+        for patch in patches {
+            let units: Vec<u16> = patch.insert.encode_utf16().collect();
+            self.editor.splice(patch.at..patch.at + patch.delete, units);
+        }
+    }
+
+    pub fn edit(&mut self, at: usize, delete: usize, insert: &[u16]) {
+        let echo = self.undo.replace_utf16(&mut self.document, at, delete, insert).unwrap();
+        self.editor.splice(at..at + delete, insert.iter().copied());
+        self.patch(&echo);
+        self.check_editor();
+    }
+
+    pub fn check_editor(&self) {
+        assert_eq!(String::from_utf16(&self.editor).unwrap(), self.document.text(), "the editor shows the document");
+        self.document.assert_invariants();
+    }
+
+    /// Seals; what was sealed, by way of its bytes, is also what the model learns.
+    pub fn seal(&mut self) -> Vec<Delta> {
+        let deltas = self.document.seal();
+        for delta in &deltas {
+            let bytes = delta.encode();
+            assert!(bytes.len() <= selvedge_engine::DELTA_BYTES_MAX);
+            let decoded = Delta::decode(&bytes).unwrap();
+            assert_eq!(&decoded, delta);
+            assert!(self.model.apply(&decoded), "sealed deltas have no gaps");
+        }
+        self.check_model();
+        deltas
+    }
+
+    pub fn apply(&mut self, delta: &Delta) -> bool {
+        let have = self.model.have(delta.site);
+        let before = self.document.clone();
+        match self.document.apply(delta) {
+            Ok(applied) => {
+                assert!(self.model.apply(delta));
+                let expected = match (delta.last() <= have, delta.first <= have) {
+                    (true, _) => Outcome::Known,
+                    (_, true) => Outcome::Partly,
+                    _ => Outcome::New,
+                };
+                assert_eq!(applied.outcome, expected);
+                self.patch(&applied.patches);
+                self.check_editor();
+                true
+            }
+            Err(selvedge_engine::ApplyError::Gap { .. }) => {
+                assert!(!self.model.apply(delta), "the model has no gap");
+                assert_eq!(self.document.vector(), before.vector());
+                assert_eq!(self.document.text(), before.text());
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Merges another replica's state, as a diff for vector `since`.
+    pub fn merge(&mut self, other: &Self, since: &VersionVector) {
+        let diff = other.document.state_diff(since);
+        let decoded = StateDiff::decode(&diff.encode()).unwrap();
+        assert_eq!(decoded, diff);
+        let patches = self.document.apply_state(&decoded).unwrap();
+        self.patch(&patches);
+        self.model.merge(&other.model);
+        self.check_editor();
+        self.check_model();
+    }
+
+    /// A new load of the same document, writing as `site`.
+    pub fn reload(&mut self, site: SiteId) {
+        let snapshot = self.document.snapshot();
+        self.document = Document::load(&snapshot).unwrap();
+        assert_eq!(self.document.snapshot(), snapshot);
+        self.document.begin_writing(site, self.document.vector().get(site) + 1).unwrap();
+        self.undo.clear();
+        self.check_editor();
+        self.check_model();
+    }
+
+    pub fn check_model(&self) {
+        assert_eq!(self.document.text(), self.model.text(), "the document says what the model says");
+        let vector: Vec<_> = self.model.vector.iter().map(|(site, counter)| (*site, *counter)).collect();
+        assert_eq!(self.document.vector().iter().collect::<Vec<_>>(), vector);
+        let meta: Vec<_> = self
+            .model
+            .meta
+            .iter()
+            .filter_map(|(key, entry)| entry.2.as_deref().map(|value| (key.as_str(), value)))
+            .collect();
+        assert_eq!(self.document.meta().collect::<Vec<_>>(), meta);
+    }
+
+    pub fn check_anchor(&self, anchor: &Anchor, path: &Path) {
+        assert_eq!(self.document.resolve(anchor), self.model.resolve(path, anchor.bias()), "anchor");
+    }
+
+    /// The path of the `index`-th character.
+    pub fn path(&self, index: usize) -> Option<Path> {
+        self.model.chars.keys().nth(index).cloned()
+    }
+}
+
+/// Replicas that know the same are the same.
+pub fn check_equal(replicas: &[Replica]) {
+    for (index, a) in replicas.iter().enumerate() {
+        for b in &replicas[index + 1..] {
+            if a.document.vector() == b.document.vector() {
+                assert_eq!(a.document.text(), b.document.text());
+                assert_eq!(a.document.snapshot(), b.document.snapshot(), "equal vectors, equal state");
+                assert_eq!(a.model, b.model);
+            }
+        }
+    }
+}
