@@ -48,9 +48,18 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{}`", line(command)))?;
     if !output.status.success() {
         let both = [output.stdout, output.stderr].concat();
-        bail!("`{}` failed ({}):\n{}", line(command), output.status, String::from_utf8_lossy(&both).trim_end());
+        bail!("`{}` failed ({}):\n{}", line(command), output.status, tail(&String::from_utf8_lossy(&both)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The last lines of an output: the rest of a long one would hide what went wrong.
+fn tail(text: &str) -> String {
+    const LINES_MAX: usize = 60;
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let left = lines.len().saturating_sub(LINES_MAX);
+    let note = if left > 0 { format!("({left} lines before these)\n") } else { String::new() };
+    note + &lines[left..].join("\n")
 }
 
 /// Runs a cargo build whose messages are JSON (`--message-format=json-render-diagnostics`) and returns those messages;

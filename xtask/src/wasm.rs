@@ -93,7 +93,10 @@ pub(crate) fn package(root: &Path, force: bool) -> anyhow::Result<()> {
     let begin = Instant::now();
     say("package", "optimising the module and compiling the TypeScript");
     stamp.forget();
-    process::run(process::program("node").arg("scripts/build.mjs").current_dir(root.join(PACKAGE)))?;
+    let told = process::output(process::program("node").arg("scripts/build.mjs").current_dir(root.join(PACKAGE)))?;
+    for line in told.lines() {
+        say("package", line);
+    }
     stamp.keep()?;
     say("package", &format!("npm package in {OUTPUT}, {}", human(begin.elapsed())));
     Ok(())

@@ -14,9 +14,9 @@ pub(super) fn package(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<
     let mut sum = Tally::default();
     for project in [wasm::PACKAGE, demo::WEB] {
         npm::install(&workshop.root, project)?;
-        if npm::has_script(&workshop.root, project, "typecheck") {
-            let mut command = npm::script(&workshop.root, project, "typecheck");
-            sum.add(workshop.check(&format!("{project}: npm run typecheck"), suite, &mut command)?);
+        if npm::has_script(&workshop.root, project, "check") {
+            let mut command = npm::script(&workshop.root, project, "check");
+            sum.add(workshop.check(&format!("{project}: npm run check"), suite, &mut command)?);
         }
         if npm::has_script(&workshop.root, project, "test") {
             let mut command = npm::script(&workshop.root, project, "test");
