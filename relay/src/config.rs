@@ -1,0 +1,432 @@
+//! The settings of the relay: flags, environment, `selvedge.toml` and defaults, in this order of precedence.
+//!
+//! Every setting is declared once, in the module it configures, and flattened here. The file's keys are the flags'
+//! names without the dashes in front. A mistake is answered by the flag, the value and the fix.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::listen::ListenConfig;
+use crate::room::RoomConfig;
+use crate::session::Limits;
+
+/// The file that is read when `--config` names none.
+pub const CONFIG_FILE: &str = "selvedge.toml";
+
+/// `selvedge-relay`: the edge server of Selvedge.
+#[derive(Debug, Parser)]
+#[command(name = "selvedge-relay", version, about = "The edge server of Selvedge: people edit text together, through it.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve documents until told to stop. Without any flag: this machine alone, data in ./selvedge-data.
+    Serve(Box<Config>),
+    /// Copy the data of a running or stopped relay into FILE, hot.
+    Backup(BackupArgs),
+    /// Show the settings.
+    Config(ConfigArgs),
+}
+
+/// `backup FILE`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file to write; it must not exist.
+    pub file: PathBuf,
+    /// The data folder of the relay.
+    #[arg(long, env = "SELVEDGE_DATA", default_value = "./selvedge-data")]
+    pub data: PathBuf,
+}
+
+/// `config print`, `config check`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do with the settings.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What can be done with settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting with its value and where the value came from.
+    Print(Box<Config>),
+    /// Say whether `serve` would accept the settings; exit status 2 if not.
+    Check(Box<Config>),
+}
+
+/// Everything `serve` can be told.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct Config {
+    /// Folder of everything this relay keeps; one relay at a time may use it.
+    #[arg(long, env = "SELVEDGE_DATA", default_value = "./selvedge-data")]
+    pub data: PathBuf,
+    /// The data folder was put back from a backup: take a new log id and accept from writers what the backup lacks.
+    #[arg(long, env = "SELVEDGE_RESTORED")]
+    pub restored: bool,
+    /// Name of the region, shown to clients.
+    #[arg(long, env = "SELVEDGE_REGION", default_value = "local")]
+    pub region: String,
+    /// File with settings [default: selvedge.toml if it exists].
+    #[arg(long, env = "SELVEDGE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How long, in milliseconds, a drain may take after SIGTERM.
+    #[arg(long, env = "SELVEDGE_DRAIN_MS", default_value_t = 20_000)]
+    pub drain_ms: u64,
+    /// How log lines look: text or json.
+    #[arg(long, env = "SELVEDGE_LOG_FORMAT", default_value = "text", value_enum)]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `selvedge_relay=debug,info`.
+    #[arg(long, env = "SELVEDGE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Where and for whom to listen.
+    #[command(flatten)]
+    pub listen: ListenConfig,
+    /// Limits of a connection.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Limits and rhythms of a document.
+    #[command(flatten)]
+    pub room: RoomConfig,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data: PathBuf::from("./selvedge-data"),
+            restored: false,
+            region: "local".to_owned(),
+            config: None,
+            drain_ms: 20_000,
+            log_format: LogFormat::Text,
+            log_level: "info".to_owned(),
+            listen: ListenConfig::default(),
+            limits: Limits::default(),
+            room: RoomConfig::default(),
+        }
+    }
+}
+
+/// A mistake in the settings, in terms of flag, value and fix.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Flags or environment that clap refused, or its help text.
+    #[error("{0}")]
+    Flags(#[from] clap::Error),
+    /// The file cannot be read.
+    #[error("--config {}: {source}\n  fix: name a readable file, or leave the flag out", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("--config {}: {message}\n  fix: write `key = value` lines, keys named like the flags of `serve`", path.display())]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said, with the line.
+        message: String,
+    },
+    /// The file has a key that is no flag.
+    #[error("{}: `{key}` is no setting\n  fix: {hint}", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// A value of the file has a type no flag has.
+    #[error("{}: `{key}` is a {found}\n  fix: write a text, a number, true, false or a list of texts", path.display())]
+    WrongType {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// The type found.
+        found: &'static str,
+    },
+    /// A value that is understood and cannot be.
+    #[error("--{flag} {value}: {problem}\n  fix: {fix}")]
+    Impossible {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// Why it cannot be.
+        problem: String,
+        /// What to do.
+        fix: String,
+    },
+}
+
+/// One setting as `config print` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Flag and file key.
+    pub name: String,
+    /// Its value, as text; several are joined by commas.
+    pub value: String,
+    /// `flag`, `environment`, `file` or `default`.
+    pub origin: &'static str,
+}
+
+/// Reads the command line, the environment and the file it names (or `selvedge.toml` in the working directory).
+///
+/// # Errors
+/// [`ConfigError`]; one that carries clap's own help or version text is printed and exits by [`clap::Error::exit`].
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Cli, Vec<Setting>), ConfigError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = Cli::command().try_get_matches_from(&arguments)?;
+    let Some(given) = serve_matches(&matches) else {
+        return Ok((Cli::from_arg_matches(&matches)?, Vec::new()));
+    };
+    let file = match given.get_one::<PathBuf>("config") {
+        Some(path) => Some(path.clone()),
+        None => Some(PathBuf::from(CONFIG_FILE)).filter(|path| path.exists()),
+    };
+    let from_file = match &file {
+        Some(path) => read_file(path)?,
+        None => BTreeMap::new(),
+    };
+    let mut arguments = arguments;
+    let mut taken = Vec::new();
+    for (key, values) in &from_file {
+        let identifier = key.replace('-', "_");
+        if given.value_source(&identifier).is_some_and(|source| source != ValueSource::DefaultValue) {
+            continue;
+        }
+        taken.push(identifier);
+        arguments.extend(values.iter().map(|value| match value {
+            Some(value) => OsString::from(format!("--{key}={value}")),
+            None => OsString::from(format!("--{key}")),
+        }));
+    }
+    let matches = Cli::command().try_get_matches_from(&arguments)?;
+    let settings = serve_matches(&matches).map_or_else(Vec::new, |matches| describe(matches, &taken));
+    let cli = Cli::from_arg_matches(&matches)?;
+    if let Command::Serve(config) | Command::Config(ConfigArgs { command: ConfigCommand::Check(config) }) = &cli.command {
+        config.check()?;
+    }
+    Ok((cli, settings))
+}
+
+impl Config {
+    /// Refuses combinations that cannot be served.
+    ///
+    /// # Errors
+    /// [`ConfigError::Impossible`] names the flag, the value and the fix.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        for (flag, address) in [("listen", self.listen.listen), ("admin", self.listen.admin)] {
+            check_loopback(flag, address)?;
+        }
+        if self.listen.listen == self.listen.admin && self.listen.listen.port() != 0 {
+            return Err(impossible("admin", self.listen.admin, "is the address of --listen too", "give them different ports"));
+        }
+        if let Some(web) = &self.listen.web
+            && !web.join("index.html").is_file()
+        {
+            let fix = "name the folder of a built page, or leave the flag out; `cargo xtask demo` builds one";
+            return Err(impossible("web", web.display(), "has no index.html", fix));
+        }
+        let limits = [
+            ("frame-bytes-max", self.limits.frame_bytes_max, 1024, 64 * 1024),
+            ("message-bytes-max", self.limits.message_bytes_max, 1024, 16 * 1024 * 1024),
+            ("outbound-bytes-max", self.limits.outbound_bytes_max, 64 * 1024, 64 * 1024 * 1024),
+            ("documents-max", self.limits.documents_max, 1, 65_535),
+            ("hello-ms", self.limits.hello_ms, 1, 600_000),
+            ("append-bytes-max", self.room.append_bytes_max, 32 * 1024, 64 * 1024 * 1024),
+            ("head-check-ms", self.room.head_check_ms, 10, 600_000),
+            ("unconfirmed-bytes-max", self.room.unconfirmed_bytes_max, 64 * 1024, 1 << 30),
+        ];
+        for (flag, value, least, most) in limits {
+            if !(least..=most).contains(&value) {
+                let fix = format!("give a number from {least} to {most}");
+                return Err(impossible(flag, value, "is out of range", &fix));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_loopback(flag: &'static str, address: SocketAddr) -> Result<(), ConfigError> {
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+    };
+    if loopback {
+        return Ok(());
+    }
+    let problem = "is reachable from other machines, and without authentication anybody could read and write everything";
+    let fix = format!("listen on 127.0.0.1:{} and let a proxy that authenticates stand in front", address.port());
+    Err(impossible(flag, address, problem, &fix))
+}
+
+fn impossible(flag: &'static str, value: impl ToString, problem: &str, fix: &str) -> ConfigError {
+    ConfigError::Impossible { flag, value: value.to_string(), problem: problem.to_owned(), fix: fix.to_owned() }
+}
+
+fn serve_matches(matches: &ArgMatches) -> Option<&ArgMatches> {
+    match matches.subcommand()? {
+        ("serve", matches) => Some(matches),
+        ("config", matches) => matches.subcommand().map(|(_, matches)| matches),
+        _ => None,
+    }
+}
+
+/// Key -> values as flags take them; `None` is a flag without a value.
+type FileValues = BTreeMap<String, Vec<Option<String>>>;
+
+fn read_file(path: &Path) -> Result<FileValues, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| ConfigError::NotToml { path: path.to_owned(), message: error.to_string() })?;
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").expect("the subcommand is declared above");
+    let known: Vec<String> = serve.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
+    let mut values = FileValues::new();
+    for (key, value) in table {
+        let key = key.replace('_', "-");
+        if key == "config" || !known.contains(&key) {
+            return Err(ConfigError::UnknownKey { path: path.to_owned(), hint: hint(&key, &known), key });
+        }
+        let found = flag_values(&value).ok_or_else(|| ConfigError::WrongType {
+            path: path.to_owned(),
+            key: key.clone(),
+            found: value.type_str(),
+        })?;
+        values.insert(key, found);
+    }
+    Ok(values)
+}
+
+fn flag_values(value: &toml::Value) -> Option<Vec<Option<String>>> {
+    Some(match value {
+        toml::Value::Boolean(true) => vec![None],
+        toml::Value::Boolean(false) => Vec::new(),
+        toml::Value::String(text) => vec![Some(text.clone())],
+        toml::Value::Integer(number) => vec![Some(number.to_string())],
+        toml::Value::Array(items) => {
+            items.iter().map(|item| item.as_str().map(|text| Some(text.to_owned()))).collect::<Option<_>>()?
+        }
+        _ => return None,
+    })
+}
+
+fn hint(key: &str, known: &[String]) -> String {
+    let alike = known.iter().max_by_key(|name| {
+        name.chars().zip(key.chars()).take_while(|(left, right)| left == right).count()
+    });
+    match alike.filter(|name| name.starts_with(key.split('-').next().unwrap_or(key))) {
+        Some(name) => format!("did you mean `{name}`? `selvedge-relay config print` lists every setting"),
+        None => "`selvedge-relay config print` lists every setting".to_owned(),
+    }
+}
+
+fn describe(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
+    let command = Cli::command();
+    let serve = command.find_subcommand("serve").expect("the subcommand is declared above");
+    let described = serve.get_arguments().filter_map(|argument| {
+        let name = argument.get_long().filter(|name| !matches!(*name, "help" | "version"))?;
+        let identifier = argument.get_id().as_str();
+        let origin = match matches.value_source(identifier) {
+            _ if from_file.iter().any(|key| key == identifier) => "file",
+            Some(ValueSource::CommandLine) => "flag",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ => "default",
+        };
+        let value = match matches.try_get_raw(identifier) {
+            Ok(Some(values)) => {
+                values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(",")
+            }
+            _ => String::new(),
+        };
+        Some(Setting { name: name.to_owned(), value, origin })
+    });
+    described.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &[&str]) -> Result<(Cli, Vec<Setting>), ConfigError> {
+        parse(["selvedge-relay"].iter().chain(words).map(OsString::from))
+    }
+
+    fn served(words: &[&str]) -> Config {
+        match parse_words(words).unwrap().0.command {
+            Command::Serve(config) => *config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_flags_are_the_defaults() {
+        assert_eq!(served(&["serve"]), Config::default());
+    }
+
+    #[test]
+    fn the_file_yields_to_flags_and_beats_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("relay.toml");
+        std::fs::write(&file, "hello-ms = 7000\nframes_burst = 9\nregion = \"a\"\nallow-origin = [\"https://x.example\"]\nrestored = true\n").unwrap();
+        let path = file.to_str().unwrap();
+        let (cli, settings) = parse_words(&["serve", "--config", path, "--hello-ms", "8000"]).unwrap();
+        let Command::Serve(config) = cli.command else { panic!("not serve") };
+        assert_eq!((config.limits.hello_ms, config.limits.frames_burst, config.region.as_str()), (8000, 9, "a"));
+        assert_eq!(config.listen.allow_origin, ["https://x.example"]);
+        assert!(config.restored);
+        let origin = |name: &str| settings.iter().find(|setting| setting.name == name).unwrap().origin;
+        assert_eq!((origin("hello-ms"), origin("region"), origin("tick-ms")), ("flag", "file", "default"));
+    }
+
+    fn refused(words: &[&str], parts: &[&str]) {
+        let message = parse_words(words).unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{part:?} is missing in: {message}");
+        }
+    }
+
+    #[test]
+    fn mistakes_name_flag_value_and_fix() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        refused(&["serve", "--listen", "0.0.0.0:4400"], &["--listen", "0.0.0.0:4400", "fix:", "127.0.0.1:4400"]);
+        refused(&["serve", "--listen", "nonsense"], &["--listen", "nonsense"]);
+        refused(&["serve", "--web", "/nowhere"], &["--web", "/nowhere", "fix:"]);
+        refused(&["serve", "--frame-bytes-max", "1"], &["--frame-bytes-max", "1", "fix:", "1024"]);
+        refused(&["serve", "--listen", "127.0.0.1:5", "--admin", "127.0.0.1:5"], &["--admin", "127.0.0.1:5", "fix:"]);
+        refused(&["serve", "--config", "/nowhere.toml"], &["/nowhere.toml", "fix:"]);
+        refused(&["serve", "--config", &file("a", "frames-brust = 2")], &["frames-brust", "frames-burst"]);
+        refused(&["serve", "--config", &file("b", "= 2")], &["fix:"]);
+        refused(&["serve", "--config", &file("c", "hello-ms = 1.5")], &["hello-ms", "float", "fix:"]);
+    }
+}
