@@ -17,6 +17,8 @@ settings! {
         unconfirmed_bytes_max: u64 = 8 * 1024 * 1024, "SELVEDGE_UNCONFIRMED_BYTES_MAX";
         /// Bytes handed to the log in one append.
         append_bytes_max: u64 = 512 * 1024, "SELVEDGE_APPEND_BYTES_MAX";
+        /// Bytes of an announced outbox that a session may have under way, granted as credit.
+        outbox_credit_bytes: u64 = 512 * 1024, "SELVEDGE_OUTBOX_CREDIT_BYTES";
         /// Bytes of deltas a room keeps that wait beyond a hole.
         held_bytes_max: u64 = 1024 * 1024, "SELVEDGE_HELD_BYTES_MAX";
         /// Bytes of recent deltas a room keeps for sessions that are being brought up to date.
@@ -31,15 +33,9 @@ settings! {
         resync_ms_max: u64 = 30_000, "SELVEDGE_RESYNC_MS_MAX";
         /// How often, in milliseconds, a room with sessions compares its position with the log's head.
         head_check_ms: u64 = 2_000, "SELVEDGE_HEAD_CHECK_MS";
-        /// How often, in milliseconds, the downstream codec is begun anew.
-        codec_epoch_ms: u64 = 30_000, "SELVEDGE_CODEC_EPOCH_MS";
         /// How long, in milliseconds, a room without sessions stays in memory.
         idle_unload_ms: u64 = 60_000, "SELVEDGE_IDLE_UNLOAD_MS";
         /// First wait before a failed append is repeated, in milliseconds; it doubles up to 5 s.
         append_retry_ms: u64 = 50, "SELVEDGE_APPEND_RETRY_MS";
-        /// Records behind the last snapshot from which a new one is made.
-        snapshot_records: u64 = 2_000, "SELVEDGE_SNAPSHOT_RECORDS";
-        /// Bytes behind the last snapshot from which a new one is made.
-        snapshot_bytes: u64 = 1024 * 1024, "SELVEDGE_SNAPSHOT_BYTES";
     }
 }

@@ -29,8 +29,6 @@ settings! {
         bytes_burst: u64 = 1024 * 1024, "SELVEDGE_BYTES_BURST";
         /// How far, in milliseconds, a connection may run ahead of its rates and only be delayed; beyond it is closed.
         rate_delay_ms_max: u64 = 10_000, "SELVEDGE_RATE_DELAY_MS_MAX";
-        /// Bytes of an announced outbox that a client may have under way per document, granted as credit.
-        outbox_credit_bytes: u64 = 512 * 1024, "SELVEDGE_OUTBOX_CREDIT_BYTES";
         /// Presence updates a connection may send in a second; more are dropped.
         presence_per_second: u64 = 10, "SELVEDGE_PRESENCE_PER_SECOND";
         /// Longest presence of one session, in bytes; longer ones are dropped.

@@ -1,0 +1,276 @@
+//! The relay assembled: opened in order, drained and closed in reverse.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::middleware::from_fn;
+use axum::routing::get;
+use axum::{Router, middleware};
+use selvedge_protocol::message::Drain;
+use selvedge_protocol::{Channel, CloseCode, Endpoint, Instant, Transport};
+use selvedge_region::embedded::{EmbeddedOptions, EmbeddedRegion};
+use selvedge_region::fold::{PersistConfig, PersistTask};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::auth::Auth;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::listen::address::{Place, Waiting};
+use crate::listen::{web, websocket};
+use crate::metrics::Metrics;
+use crate::rest;
+use crate::room::actor::Ground;
+use crate::room::registry::Registry;
+use crate::session::Fault;
+use crate::sessions::Sessions;
+
+/// Of the time for a drain, what clients get to leave by themselves.
+const LEAVE_SHARE: u64 = 2;
+/// How long answers to requests under way may take once nothing else is going on.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// Why the relay did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error("--data {folder}: {source}")]
+    Data {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: selvedge_region::Error,
+    },
+    /// An address cannot be listened on.
+    #[error("--{flag} {address}: {source}\n  fix: stop what listens there, or give another address")]
+    Listen {
+        /// The flag.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The settings cannot be served.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+}
+
+/// Everything that requests and connections share.
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) auth: Auth,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    waiting: Arc<Waiting>,
+    draining: AtomicBool,
+}
+
+impl App {
+    /// Whether a new connection may say hello: its place among those that have not, or why not.
+    pub(crate) fn admit(&self, address: IpAddr, origin_allowed: bool) -> Result<Place, Fault> {
+        if !origin_allowed {
+            return Err(Fault::new(CloseCode::FORBIDDEN, "Pages of this origin may not connect."));
+        }
+        if self.is_draining() || self.sessions.len() as u64 >= self.config.listen.connections_max {
+            return Err(Fault::new(CloseCode::DRAINING, CloseCode::DRAINING.sentence()));
+        }
+        let place = self.waiting.enter(address);
+        place.ok_or_else(|| Fault {
+            retry_after_ms: self.config.limits.hello_ms,
+            ..Fault::new(CloseCode::RATE_LIMITED, "Too many connections from this address have not said hello.")
+        })
+    }
+
+    /// A session number nobody else has: random, below 2^53, never 0.
+    pub(crate) fn next_session(&self) -> u64 {
+        (rand::random::<u64>() >> 11).max(1)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether new sessions should come here.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.is_draining()
+    }
+}
+
+/// A relay that runs.
+pub struct Running {
+    /// Where documents are served.
+    pub address: SocketAddr,
+    /// Where metrics and health are served.
+    pub admin: SocketAddr,
+    app: Arc<App>,
+    embedded: EmbeddedRegion,
+    persist: PersistTask,
+    stop: watch::Sender<bool>,
+    servers: Vec<JoinHandle<()>>,
+}
+
+/// Opens the region, listens, and serves until [`Running::drain`].
+///
+/// # Errors
+/// [`StartError`] names the flag, the value and the fix.
+pub async fn run(config: Config) -> Result<Running, StartError> {
+    config.check()?;
+    let listen = bind("listen", config.listen.listen).await?;
+    let admin = bind("admin", config.listen.admin).await?;
+    let address = local(&listen, config.listen.listen);
+    let admin_address = local(&admin, config.listen.admin);
+    let options = EmbeddedOptions { restored: config.restored, ..EmbeddedOptions::new(config.data.clone()) };
+    let opened = EmbeddedRegion::open(options).await;
+    let embedded =
+        opened.map_err(|source| StartError::Data { folder: config.data.display().to_string(), source })?;
+    let region = embedded.region().clone();
+    let persist = PersistTask::spawn(region.clone(), PersistConfig::default());
+    let clock = Clock::start();
+    let metrics = Arc::new(Metrics::new());
+    let ground = Arc::new(Ground {
+        region,
+        config: config.room.clone(),
+        restored: config.restored,
+        open_creates: true,
+        clock,
+        metrics: Arc::clone(&metrics),
+    });
+    let app = Arc::new(App {
+        auth: Auth::Open,
+        clock,
+        metrics,
+        registry: Registry::new(ground, rand::random()),
+        sessions: Arc::default(),
+        endpoints: endpoints(&config, address),
+        waiting: Waiting::new(&config.listen),
+        draining: AtomicBool::new(false),
+        config,
+    });
+    let (stop, stopped) = watch::channel(false);
+    let servers = vec![
+        tokio::spawn(serve(listen, documents(&app), stopped.clone())),
+        tokio::spawn(serve(admin, administration(&app), stopped)),
+    ];
+    tracing::info!(%address, admin = %admin_address, "ready");
+    Ok(Running { address, admin: admin_address, app, embedded, persist, stop, servers })
+}
+
+impl Running {
+    /// The URL for people.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> usize {
+        self.app.sessions.len()
+    }
+
+    /// Rooms in memory now.
+    pub fn rooms(&self) -> usize {
+        self.app.registry.len()
+    }
+
+    /// Tasks of rooms that have not ended.
+    pub fn room_tasks(&self) -> usize {
+        self.app.registry.tasks()
+    }
+
+    /// Sends clients away, finishes what is under way, and closes everything. Answers whether all of it was done in time.
+    pub async fn drain(self) -> bool {
+        let Running { app, embedded, persist, stop, servers, .. } = self;
+        let patience = Duration::from_millis(app.config.drain_ms);
+        let deadline = tokio::time::Instant::now() + patience;
+        app.draining.store(true, Ordering::Release);
+        tracing::info!(sessions = app.sessions.len(), "draining");
+        let leave_ms = app.config.drain_ms / LEAVE_SHARE;
+        send_away(&app, leave_ms);
+        let _ = tokio::time::timeout(Duration::from_millis(leave_ms), app.sessions.none_left()).await;
+        for outbound in app.sessions.all() {
+            outbound.close(Fault::new(CloseCode::DRAINING, CloseCode::DRAINING.sentence()));
+        }
+        let left = tokio::time::timeout_at(deadline, app.sessions.none_left()).await;
+        stop.send_replace(true);
+        let rest = deadline.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));
+        let stopped = app.registry.stop(rest).await;
+        for mut server in servers {
+            if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
+                server.abort();
+            }
+        }
+        persist.stop().await;
+        embedded.close().await;
+        tracing::info!("closed");
+        left.is_ok() && stopped
+    }
+}
+
+/// Tells every client where to go, at a moment of its own within the time given.
+fn send_away(app: &App, leave_ms: u64) {
+    let after_ms = u32::try_from(leave_ms / 2).unwrap_or(u32::MAX);
+    let elsewhere: Vec<Endpoint> = app.endpoints.iter().skip(1).cloned().collect();
+    let now: Instant = app.clock.now();
+    for outbound in app.sessions.all() {
+        outbound.push(Channel::CONNECTION, Drain { endpoints: elsewhere.clone(), after_ms }.into(), now);
+    }
+}
+
+fn documents(app: &Arc<App>) -> Router {
+    let router = Router::new()
+        .route("/v1/connect", get(websocket::connect))
+        .merge(rest::operations())
+        .merge(rest::documents(&app.config.listen))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), rest::count))
+        .with_state(Arc::clone(app));
+    let router = match &app.config.listen.web {
+        Some(folder) => router.merge(web::pages(folder)),
+        None => router.fallback(web::nothing_here),
+    };
+    router.layer(from_fn(web::secure))
+}
+
+fn administration(app: &Arc<App>) -> Router {
+    rest::operations().with_state(Arc::clone(app)).layer(from_fn(web::secure))
+}
+
+async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { flag, address, source })
+}
+
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the listener failed");
+    }
+}
+
+fn endpoints(config: &Config, address: SocketAddr) -> Vec<Endpoint> {
+    let own = format!("ws://{address}/v1/connect");
+    let urls = if config.listen.advertise.is_empty() { vec![own] } else { config.listen.advertise.clone() };
+    let endpoint = |url| Endpoint { url, region: config.region.clone(), transport: Transport::WebSocket };
+    urls.into_iter().map(endpoint).collect()
+}
+
+/// Copies the data of a relay, running or not, into a new file.
+///
+/// # Errors
+/// As the region's backup.
+pub async fn backup(data: &Path, file: &Path) -> Result<(), selvedge_region::Error> {
+    selvedge_region::embedded::backup(data, file).await
+}

@@ -1,0 +1,9 @@
+//! Where connections come in: addresses, WebSocket, pages.
+
+pub(crate) mod address;
+mod config;
+pub(crate) mod web;
+pub(crate) mod websocket;
+
+pub use address::Network;
+pub use config::ListenConfig;

@@ -1,0 +1,167 @@
+//! What the relay counts. One struct; each entry says when it moves.
+
+use std::fmt;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use selvedge_protocol::CloseCode;
+
+use crate::room::RoomCounts;
+
+/// A refusal's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CodeLabel {
+    /// The close code, or the HTTP status.
+    pub code: u32,
+}
+
+/// Everything the relay counts, under `selvedge_relay_*`.
+pub struct Metrics {
+    registry: Registry,
+    /// Connections that are open now.
+    pub connections: Gauge,
+    /// Connections accepted so far.
+    pub connections_total: Counter,
+    /// Rooms in memory now.
+    pub rooms: Gauge,
+    /// Refusals, by code: each moves exactly one of these by one.
+    pub refusals: Family<CodeLabel, Counter>,
+    /// REST requests answered with an error, by status.
+    pub rest_errors: Family<CodeLabel, Counter>,
+    /// REST requests answered.
+    pub rest_requests: Counter,
+    /// Bytes received on WebSockets.
+    pub received_bytes: Counter,
+    /// Bytes written to WebSockets.
+    pub sent_bytes: Counter,
+    /// Records the log has confirmed.
+    pub records: Counter,
+    /// Appends that failed and are repeated.
+    pub append_failures: Counter,
+    /// Operations that came in.
+    pub ops: Counter,
+    /// Frames encoded once for all sessions of a document.
+    pub frames: Counter,
+    /// Those frames times the sessions they went to.
+    pub deliveries: Counter,
+    /// Pushes that began beyond what the room has.
+    pub gaps: Counter,
+    /// Pushes refused for good, the document staying open.
+    pub pushes_refused: Counter,
+    /// Pushes dropped for want of room and asked for again.
+    pub pushes_deferred: Counter,
+    /// Pushes of what was known already.
+    pub pushes_repeated: Counter,
+    /// Sessions whose queue ran over and that are brought up to date later.
+    pub resyncs: Counter,
+    /// State diffs sent.
+    pub transfers: Counter,
+    /// Presence dropped for its rate or size.
+    pub presence_dropped: Counter,
+    /// How long an append takes to be durable.
+    pub append_seconds: Histogram,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("selvedge_relay"),
+            connections: Gauge::default(),
+            connections_total: Counter::default(),
+            rooms: Gauge::default(),
+            refusals: Family::default(),
+            rest_errors: Family::default(),
+            rest_requests: Counter::default(),
+            received_bytes: Counter::default(),
+            sent_bytes: Counter::default(),
+            records: Counter::default(),
+            append_failures: Counter::default(),
+            ops: Counter::default(),
+            frames: Counter::default(),
+            deliveries: Counter::default(),
+            gaps: Counter::default(),
+            pushes_refused: Counter::default(),
+            pushes_deferred: Counter::default(),
+            pushes_repeated: Counter::default(),
+            resyncs: Counter::default(),
+            transfers: Counter::default(),
+            presence_dropped: Counter::default(),
+            append_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
+        };
+        metrics.register();
+        metrics
+    }
+
+    /// One refusal with this code.
+    pub fn refuse(&self, code: CloseCode) {
+        self.refusals.get_or_create(&CodeLabel { code: u32::from(code.0) }).inc();
+    }
+
+    /// Takes a room's counts.
+    pub fn count_room(&self, counts: &RoomCounts) {
+        if *counts == RoomCounts::default() {
+            return;
+        }
+        self.records.inc_by(counts.confirmed);
+        self.append_failures.inc_by(counts.append_failures);
+        self.ops.inc_by(counts.ops);
+        self.frames.inc_by(counts.frames);
+        self.deliveries.inc_by(counts.deliveries);
+        self.gaps.inc_by(counts.gaps);
+        self.pushes_refused.inc_by(counts.refused);
+        self.pushes_deferred.inc_by(counts.deferred);
+        self.pushes_repeated.inc_by(counts.repeated);
+        self.resyncs.inc_by(counts.resyncs);
+        self.transfers.inc_by(counts.transfers);
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("connections", "Connections open now", self.connections.clone());
+        registry.register("connections_opened", "Connections accepted", self.connections_total.clone());
+        registry.register("rooms", "Documents in memory now", self.rooms.clone());
+        registry.register("refusals", "Connections and documents refused, by close code", self.refusals.clone());
+        registry.register("rest_errors", "REST requests answered with an error, by status", self.rest_errors.clone());
+        registry.register("rest_requests", "REST requests answered", self.rest_requests.clone());
+        registry.register("received_bytes", "Bytes received on WebSockets", self.received_bytes.clone());
+        registry.register("sent_bytes", "Bytes written to WebSockets", self.sent_bytes.clone());
+        registry.register("records", "Records confirmed by the log", self.records.clone());
+        registry.register("append_failures", "Appends that failed and are repeated", self.append_failures.clone());
+        registry.register("ops", "Operations taken in", self.ops.clone());
+        registry.register("fanout_frames", "Frames encoded once for all sessions", self.frames.clone());
+        registry.register("fanout_deliveries", "Frames handed to sessions", self.deliveries.clone());
+        registry.register("push_gaps", "Pushes that began beyond what was there", self.gaps.clone());
+        registry.register("pushes_refused", "Pushes refused for good", self.pushes_refused.clone());
+        registry.register("pushes_deferred", "Pushes dropped and asked for again", self.pushes_deferred.clone());
+        registry.register("pushes_repeated", "Pushes of what was known", self.pushes_repeated.clone());
+        registry.register("resyncs", "Sessions whose queue ran over", self.resyncs.clone());
+        registry.register("transfers", "State diffs sent", self.transfers.clone());
+        registry.register("presence_dropped", "Presence dropped", self.presence_dropped.clone());
+        registry.register("append_seconds", "Time until an append is durable", self.append_seconds.clone());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

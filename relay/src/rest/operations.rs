@@ -1,0 +1,51 @@
+//! Health, readiness, metrics, and what clients probe.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use crate::app::App;
+
+/// Routes that the admin address has too.
+pub(crate) fn operations() -> Router<Arc<App>> {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/v1/relays", get(relays))
+        .route("/v1/probe", get(probe))
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.is_ready() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], app.metrics.render()).into_response()
+}
+
+async fn relays(State(app): State<Arc<App>>) -> Response {
+    let connections = app.sessions.len();
+    let load = connections as f64 / app.config.listen.connections_max.max(1) as f64;
+    let relays: Vec<_> = app
+        .endpoints
+        .iter()
+        .map(|endpoint| json!({ "url": endpoint.url, "region": endpoint.region, "transport": "websocket" }))
+        .collect();
+    let own = json!({ "connections": connections, "load": load, "ready": app.is_ready() });
+    ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "relays": relays, "self": own }))).into_response()
+}
+
+async fn probe(State(app): State<Arc<App>>) -> Response {
+    let status = if app.is_ready() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CACHE_CONTROL, "no-store")]).into_response()
+}

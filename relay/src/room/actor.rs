@@ -1,0 +1,487 @@
+//! The task that owns a room: executes its effects on the region, and hands it what comes back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use selvedge_engine::{Delta, Document, SiteKind, StateDiff, VersionVector};
+use selvedge_protocol::message::{Closed, SiteLease};
+use selvedge_protocol::{AckLevel, Channel, CloseCode, DocumentId, Position, Rights, ServerMessage};
+use selvedge_region::fold::materialise;
+use selvedge_region::{
+    BusMessage, DocumentKey, EntryContent, Error, Heard, LogRecord, NewDocument, Region, Subscription,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::event::{Failure, Loaded, Materialised, Outgoing, PushedDelta, TailEntry, TailPage};
+use super::registry::Registry;
+use super::{Join, Room, RoomConfig, RoomEffect, RoomEvent, RoomSetup, SessionKey};
+use crate::clock::{Clock, wall_ms};
+use crate::metrics::Metrics;
+use crate::session::Fault;
+use crate::session::outbound::Outbound;
+
+/// Events that wait for a room at most; a session that finds it full waits, and with it its own socket alone.
+const MAILBOX: usize = 256;
+/// Events taken at once before what follows from them is done.
+const EVENTS_AT_ONCE: usize = 64;
+/// Records in one page of the log.
+const PAGE_RECORDS: usize = 1_000;
+/// Messages that may wait for a server-side author.
+const AUTHOR_MESSAGES: usize = 4_096;
+
+/// What every room of this process stands on.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) region: Region,
+    pub(crate) config: RoomConfig,
+    pub(crate) restored: bool,
+    /// Whether a document that is not there is made by whoever opens it.
+    pub(crate) open_creates: bool,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The way to a room. While one is held the room stays in memory.
+#[derive(Clone, Debug)]
+pub struct RoomHandle {
+    mailbox: mpsc::Sender<Letter>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Letter {
+    Event(RoomEvent),
+    Join(Box<Join>, Sink),
+}
+
+/// Where a session's messages go.
+#[derive(Clone, Debug)]
+pub(crate) enum Sink {
+    /// A connection.
+    Socket(Arc<Outbound>),
+    /// A server-side author.
+    Author(mpsc::Sender<ServerMessage>),
+}
+
+impl RoomHandle {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Letter>) {
+        let (mailbox, letters) = mpsc::channel(MAILBOX);
+        (RoomHandle { mailbox }, letters)
+    }
+
+    /// Hands the room an event; waits while its mailbox is full. `false`: the room is gone.
+    pub(crate) async fn tell(&self, event: RoomEvent) -> bool {
+        self.mailbox.send(Letter::Event(event)).await.is_ok()
+    }
+
+    /// Subscribes a session whose messages go to `sink`.
+    pub(crate) async fn join(&self, join: Join, sink: Sink) -> bool {
+        self.mailbox.send(Letter::Join(Box::new(join), sink)).await.is_ok()
+    }
+
+    /// Subscribes a server-side author.
+    pub(crate) async fn join_author(&self, join: Join) -> mpsc::Receiver<ServerMessage> {
+        let (sink, messages) = mpsc::channel(AUTHOR_MESSAGES);
+        self.join(join, Sink::Author(sink)).await;
+        messages
+    }
+}
+
+/// A room with its shell.
+pub(crate) struct Actor {
+    document: DocumentId,
+    room: Room,
+    ground: Arc<Ground>,
+    registry: Arc<Registry>,
+    letters: mpsc::Receiver<Letter>,
+    me: RoomHandleWeak,
+    sinks: HashMap<SessionKey, Sink>,
+    subscription: Option<Box<dyn Subscription>>,
+    tasks: JoinSet<RoomEvent>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// A handle that does not keep the room in memory.
+type RoomHandleWeak = mpsc::WeakSender<Letter>;
+
+impl Actor {
+    pub(crate) fn new(
+        document: DocumentId,
+        ground: Arc<Ground>,
+        registry: Arc<Registry>,
+        handle: &RoomHandle,
+        letters: mpsc::Receiver<Letter>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let setup = RoomSetup {
+            config: ground.config.clone(),
+            document: document.clone(),
+            highest: AckLevel::Region,
+            restored: ground.restored,
+        };
+        Actor {
+            room: Room::new(setup, ground.clock.now()),
+            document,
+            ground,
+            registry,
+            letters,
+            me: handle.mailbox.downgrade(),
+            sinks: HashMap::new(),
+            subscription: None,
+            tasks: JoinSet::new(),
+            shutdown,
+        }
+    }
+
+    /// Runs until the room has been idle for long, or the process shuts down and nothing is under way any more.
+    pub(crate) async fn run(mut self) {
+        self.ground.metrics.rooms.inc();
+        tracing::debug!(document = %self.document, "room opened");
+        match self.ground.region.bus.subscribe(&self.document).await {
+            Ok(subscription) => self.subscription = Some(subscription),
+            Err(error) => tracing::warn!(document = %self.document, %error, "no bus; the log is read instead"),
+        }
+        while self.turn().await {}
+        self.ground.metrics.rooms.dec();
+        tracing::debug!(document = %self.document, "room closed");
+    }
+
+    async fn turn(&mut self) -> bool {
+        let clock = self.ground.clock;
+        let deadline = self.room.deadline();
+        let stopping = *self.shutdown.borrow();
+        if stopping && self.room.is_idle() && self.tasks.is_empty() && self.letters.is_empty() {
+            self.registry.forget(&self.document);
+            return false;
+        }
+        tokio::select! {
+            Some(done) = self.tasks.join_next() => match done {
+                Ok(event) => self.room.handle(event, clock.now()),
+                Err(error) => tracing::error!(document = %self.document, %error, "a task of the room ended badly"),
+            },
+            letter = self.letters.recv() => match letter {
+                Some(letter) => self.letters_from(letter),
+                None => return false,
+            },
+            heard = heard(&mut self.subscription) => self.heard(heard),
+            () = clock.until(deadline) => self.room.tick(clock.now()),
+            _ = self.shutdown.changed(), if !stopping => {}
+        }
+        let counts = self.room.take_counts();
+        self.ground.metrics.count_room(&counts);
+        while let Some(effect) = self.room.poll_effect() {
+            if matches!(effect, RoomEffect::Unload) {
+                if self.tasks.is_empty() && self.registry.forget_idle(&self.document, &self.letters) {
+                    return false;
+                }
+            } else {
+                self.execute(effect);
+            }
+        }
+        true
+    }
+
+    fn letters_from(&mut self, first: Letter) {
+        let now = self.ground.clock.now();
+        let mut next = Some(first);
+        for _ in 0..EVENTS_AT_ONCE {
+            match next {
+                Some(Letter::Event(event)) => {
+                    if let RoomEvent::Leave { key } = &event {
+                        self.sinks.remove(key);
+                    }
+                    self.room.handle(event, now);
+                }
+                Some(Letter::Join(join, sink)) => {
+                    self.sinks.insert(join.key, sink);
+                    self.room.handle(RoomEvent::Join(join), now);
+                }
+                None => return,
+            }
+            next = self.letters.try_recv().ok();
+        }
+        if let Some(Letter::Event(event)) = next {
+            self.room.handle(event, now);
+        } else if let Some(Letter::Join(join, sink)) = next {
+            self.sinks.insert(join.key, sink);
+            self.room.handle(RoomEvent::Join(join), now);
+        }
+    }
+
+    fn heard(&mut self, heard: Result<Heard, Error>) {
+        let now = self.ground.clock.now();
+        let event = match heard {
+            Ok(Heard::Message(message)) => match &*message {
+                BusMessage::Logged { position, record } => RoomEvent::Heard {
+                    position: *position,
+                    generation: record.generation,
+                    delta: record.delta.clone(),
+                },
+                BusMessage::Presence { session, data, user, .. } => {
+                    RoomEvent::HeardPresence { session: *session, data: data.clone(), user: user.clone() }
+                }
+                BusMessage::Deleted { generation } => RoomEvent::Deleted { generation: *generation },
+                _ => return,
+            },
+            Ok(Heard::Lagged(_)) => RoomEvent::BusLagged,
+            Err(error) => {
+                tracing::warn!(document = %self.document, %error, "the bus is gone; the log is read instead");
+                self.subscription = None;
+                return;
+            }
+        };
+        self.room.handle(event, now);
+    }
+
+    fn execute(&mut self, effect: RoomEffect) {
+        let ground = Arc::clone(&self.ground);
+        let document = self.document.clone();
+        let key = DocumentKey::new(document.clone(), self.room.generation().unwrap_or(0));
+        match effect {
+            RoomEffect::Load { creator } => self.blocking(async move {
+                RoomEvent::Loaded(load(&ground, document, creator).await.map(Box::new))
+            }),
+            RoomEffect::Append { append, records } => {
+                self.tasks.spawn(async move {
+                    let began = tokio::time::Instant::now();
+                    let appended = ground.region.log.append(records).await;
+                    ground.metrics.append_seconds.observe(began.elapsed().as_secs_f64());
+                    let outcome = appended.map_err(|error| {
+                        tracing::warn!(%document, %error, "an append failed and is repeated");
+                        Failure::Retry
+                    });
+                    RoomEvent::Appended { append, outcome }
+                });
+            }
+            RoomEffect::Publish { records } => self.publish(records),
+            RoomEffect::PublishPresence { session, data, user } => {
+                let message = BusMessage::Presence { relay: self.registry.relay(), session, data, user };
+                self.tell_bus(message);
+            }
+            RoomEffect::Bind { site, principal } => {
+                self.tasks.spawn(async move {
+                    let outcome = bind(&ground, &key, site, &principal).await;
+                    RoomEvent::Bound { site, outcome }
+                });
+            }
+            RoomEffect::Lease { key: session, principal, logged } => {
+                self.tasks.spawn(async move {
+                    let leased = ground.region.control.lease_site(&key, &principal, &logged).await;
+                    let lease = match leased {
+                        Ok(lease) => Some(SiteLease { site: lease.site, next_counter: lease.next_counter }),
+                        Err(error) => {
+                            tracing::warn!(%document, %error, "no site could be leased");
+                            None
+                        }
+                    };
+                    RoomEvent::Leased { key: session, lease }
+                });
+            }
+            RoomEffect::Release { site, principal, counter } => {
+                let control = Arc::clone(&ground.region.control);
+                self.registry.spawn(async move {
+                    if let Err(error) = control.release_site(&key, site, &principal, counter).await {
+                        tracing::debug!(%document, %error, "a site was not given back");
+                    }
+                });
+            }
+            RoomEffect::ReadTail { request, from } => {
+                self.tasks.spawn(async move {
+                    let outcome = read_tail(&ground, &key, from).await;
+                    RoomEvent::Tail { request, outcome }
+                });
+            }
+            RoomEffect::Materialise { request, since } => self.blocking(async move {
+                let outcome = diffs(&ground, &key, &since).await;
+                RoomEvent::Materialised { request, outcome }
+            }),
+            RoomEffect::Absorb { key: session, bytes } => self.blocking(async move {
+                let outcome = absorb(&ground, &key, &bytes).await;
+                RoomEvent::Absorbed { key: session, outcome }
+            }),
+            RoomEffect::Send { key, message } => self.send(key, message),
+            RoomEffect::Watch { key } => self.watch(key),
+            RoomEffect::Close { key, closed } => self.close(key, closed),
+            RoomEffect::CloseSession { key, code } => {
+                if let Some(Sink::Socket(outbound)) = self.sinks.remove(&key) {
+                    outbound.close(Fault::new(code, code.sentence()));
+                }
+            }
+            RoomEffect::Unload => {}
+        }
+    }
+
+    /// Folding takes the processor for milliseconds: it runs where that holds nobody up.
+    fn blocking(&mut self, work: impl Future<Output = RoomEvent> + Send + 'static) {
+        let runtime = tokio::runtime::Handle::current();
+        self.tasks.spawn_blocking(move || runtime.block_on(work));
+    }
+
+    fn send(&mut self, key: SessionKey, message: Outgoing) {
+        let now = self.ground.clock.now();
+        match self.sinks.get(&key) {
+            Some(Sink::Socket(outbound)) => {
+                if outbound.push(key.channel, message, now) {
+                    self.room.handle(RoomEvent::Congested { key }, now);
+                }
+            }
+            Some(Sink::Author(author)) => {
+                if let Outgoing::Message(message) = message
+                    && author.try_send(*message).is_err()
+                {
+                    self.sinks.remove(&key);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn watch(&mut self, key: SessionKey) {
+        match (self.sinks.get(&key), self.me.upgrade()) {
+            (Some(Sink::Socket(outbound)), Some(mailbox)) => outbound.watch(RoomHandle { mailbox }, key),
+            _ => self.room.handle(RoomEvent::Drained { key }, self.ground.clock.now()),
+        }
+    }
+
+    fn close(&mut self, key: SessionKey, closed: Closed) {
+        self.ground.metrics.refuse(CloseCode(closed.code));
+        match self.sinks.remove(&key) {
+            Some(Sink::Socket(outbound)) => outbound.push_closed(key.channel, closed.into(), self.ground.clock.now()),
+            // An author that reads nothing any more has gone.
+            Some(Sink::Author(author)) => drop(author.try_send(closed.into())),
+            None => {}
+        }
+    }
+
+    fn publish(&self, records: Vec<(Position, LogRecord)>) {
+        let (bus, document) = (Arc::clone(&self.ground.region.bus), self.document.clone());
+        self.registry.spawn(async move {
+            for (position, record) in records {
+                let message = Arc::new(BusMessage::Logged { position, record });
+                if let Err(error) = bus.publish(&document, message).await {
+                    tracing::debug!(%document, %error, "the bus did not take a record");
+                }
+            }
+        });
+    }
+
+    fn tell_bus(&self, message: BusMessage) {
+        let (bus, document) = (Arc::clone(&self.ground.region.bus), self.document.clone());
+        self.registry.spawn(async move {
+            if let Err(error) = bus.publish(&document, Arc::new(message)).await {
+                tracing::debug!(%document, %error, "the bus did not take a message");
+            }
+        });
+    }
+}
+
+async fn heard(subscription: &mut Option<Box<dyn Subscription>>) -> Result<Heard, Error> {
+    match subscription {
+        Some(subscription) => subscription.heard().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Finds or makes the document, and folds it.
+async fn load(ground: &Ground, document: DocumentId, creator: String) -> Result<Loaded, Failure> {
+    let control = &ground.region.control;
+    let info = match control.document(&document).await.map_err(|error| failure(&document, &error))? {
+        Some(info) => info,
+        None if ground.open_creates => {
+            let new = NewDocument { document: document.clone(), creator, now_ms: wall_ms() };
+            match control.create(new).await {
+                Ok(info) => info,
+                Err(Error::Exists { .. }) => {
+                    let found = control.document(&document).await.map_err(|error| failure(&document, &error))?;
+                    found.ok_or(Failure::Retry)?
+                }
+                Err(error) => return Err(failure(&document, &error)),
+            }
+        }
+        None => return Err(Failure::Missing),
+    };
+    if info.deleted_ms.is_some() {
+        return Err(Failure::Deleted);
+    }
+    let key = DocumentKey::new(document, info.generation);
+    let fold = materialise(&ground.region, &key).await.map_err(|error| failure(&key.document, &error))?;
+    let start = Position {
+        log: selvedge_protocol::LogId(ground.region.log.log_id().get()),
+        partition: ground.region.log.partition(&key.document),
+        offset: 0,
+    };
+    Ok(Loaded {
+        generation: info.generation,
+        vector: fold.vector().clone(),
+        position: fold.position().unwrap_or(start),
+        text_bytes: fold.document().len_bytes() as u64,
+    })
+}
+
+fn failure(document: &DocumentId, error: &Error) -> Failure {
+    tracing::warn!(%document, %error, "a part of the region failed");
+    match error {
+        Error::Gone { .. } | Error::BeyondEnd { .. } => Failure::Gone,
+        Error::NotFound { .. } => Failure::Missing,
+        Error::SiteTaken { .. } => Failure::Foreign,
+        Error::Invalid(_) => Failure::Invalid,
+        _ => Failure::Retry,
+    }
+}
+
+/// Binds a site. A leased one is bound by its lease already; only after a restore may one be unknown.
+async fn bind(
+    ground: &Ground,
+    key: &DocumentKey,
+    site: selvedge_engine::SiteId,
+    principal: &str,
+) -> Result<(), Failure> {
+    let control = &ground.region.control;
+    if matches!(site.kind(), SiteKind::Leased { .. }) && !ground.restored {
+        let owner = control.site_owner(key, site).await.map_err(|error| failure(&key.document, &error))?;
+        return if owner.as_deref() == Some(principal) { Ok(()) } else { Err(Failure::Foreign) };
+    }
+    control.bind_site(key, site, principal).await.map_err(|error| failure(&key.document, &error))
+}
+
+async fn read_tail(ground: &Ground, key: &DocumentKey, from: Position) -> Result<TailPage, Failure> {
+    let page = ground.region.log.tail(&key.document, Some(from), PAGE_RECORDS).await;
+    let page = page.map_err(|error| failure(&key.document, &error))?;
+    let entries = page.entries.into_iter().filter_map(|entry| match entry.content {
+        EntryContent::Record(record) if record.generation == key.generation => {
+            Some(TailEntry { position: entry.position, delta: record.delta })
+        }
+        _ => None,
+    });
+    Ok(TailPage { entries: entries.collect(), next: page.next, at_end: page.at_end })
+}
+
+async fn diffs(ground: &Ground, key: &DocumentKey, since: &[VersionVector]) -> Result<Materialised, Failure> {
+    let fold = materialise(&ground.region, key).await.map_err(|error| failure(&key.document, &error))?;
+    let document = fold.document();
+    let mut made: Vec<(&VersionVector, Arc<[u8]>)> = Vec::new();
+    let diffs = since.iter().map(|since| match made.iter().find(|(known, _)| *known == since) {
+        Some((_, diff)) => Arc::clone(diff),
+        None => {
+            let diff: Arc<[u8]> = document.state_diff(since).encode().into();
+            made.push((since, Arc::clone(&diff)));
+            diff
+        }
+    });
+    let diffs = diffs.collect();
+    Ok(Materialised { vector: fold.vector().clone(), text_bytes: document.len_bytes() as u64, diffs })
+}
+
+/// Turns an uploaded state into deltas: what the merged document has beyond the log, counter by counter.
+async fn absorb(ground: &Ground, key: &DocumentKey, bytes: &[u8]) -> Result<Vec<PushedDelta>, Failure> {
+    let fold = materialise(&ground.region, key).await.map_err(|error| failure(&key.document, &error))?;
+    let before = fold.vector().clone();
+    let mut document: Document = fold.into_document();
+    let diff = StateDiff::decode(bytes).map_err(|_| Failure::Invalid)?;
+    document.apply_state(&diff).map_err(|_| Failure::Invalid)?;
+    let deltas: Vec<Delta> = document.deltas_since(&before);
+    Ok(deltas
+        .into_iter()
+        .map(|delta| PushedDelta { bytes: delta.encode(), delta: Arc::new(delta), announced: false })
+        .collect())
+}
