@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Network;
+
 /// Addresses, pages and origins.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct ListenConfig {

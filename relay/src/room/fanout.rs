@@ -1,5 +1,7 @@
 //! From the log to every session: once encoded, coalesced per tick. And presence, which no log holds.
 
+use std::sync::Arc;
+
 use selvedge_engine::Delta;
 use selvedge_protocol::message::Presence;
 use selvedge_protocol::{Instant, ServerMessage};
@@ -35,7 +37,7 @@ impl Room {
             return;
         }
         self.flushed_at = Some(now);
-        let deltas: Vec<Delta> = batch.iter().map(|entry| (*entry.delta).clone()).collect();
+        let deltas: Vec<Arc<Delta>> = batch.into_iter().map(|entry| entry.delta).collect();
         for message in self.encoder.encode(&deltas, position, now) {
             let shared = Shared::new(&ServerMessage::Deltas(message));
             self.counts.frames += 1;

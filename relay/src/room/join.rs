@@ -280,7 +280,7 @@ impl Room {
     }
 
     fn send_missing(&mut self, key: SessionKey, missing: &[Entry]) {
-        let deltas: Vec<_> = missing.iter().map(|entry| (*entry.delta).clone()).collect();
+        let deltas: Vec<_> = missing.iter().map(|entry| Arc::clone(&entry.delta)).collect();
         for message in standalone(&deltas, None) {
             self.send(key, message);
         }

@@ -36,7 +36,7 @@ pub use event::{
     TailPage,
 };
 use ledger::{Entry, Ledger};
-use member::{Member, Plan, State};
+use member::{Member, State};
 use queue::Queue;
 
 /// From this many sessions on the hot tick holds.

@@ -39,7 +39,7 @@ impl Bucket {
 
     /// When the debt is paid.
     fn paid_at(&self) -> Option<Instant> {
-        (self.level < 0).then(|| self.at.after((-self.level).div_ceil(self.per_second).unsigned_abs()))
+        (self.level < 0).then(|| self.at.after(self.level.unsigned_abs().div_ceil(self.per_second.unsigned_abs())))
     }
 
     fn refill(&mut self, now: Instant) {
