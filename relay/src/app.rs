@@ -130,8 +130,7 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
     let admin_address = local(&admin, config.listen.admin);
     let options = EmbeddedOptions { restored: config.restored, ..EmbeddedOptions::new(config.data.clone()) };
     let opened = EmbeddedRegion::open(options).await;
-    let embedded =
-        opened.map_err(|source| StartError::Data { folder: config.data.display().to_string(), source })?;
+    let embedded = opened.map_err(|source| StartError::Data { folder: config.data.display().to_string(), source })?;
     let region = embedded.region().clone();
     let persist = PersistTask::spawn(region.clone(), PersistConfig::default());
     let clock = Clock::start();

@@ -31,7 +31,10 @@ impl Auth {
         };
         let printable = principal.bytes().all(|byte| byte.is_ascii_graphic());
         if principal.len() > PRINCIPAL_BYTES_MAX || !printable {
-            return Err(Fault::new(CloseCode::TOKEN, "The device's name is too long or has other characters than printable ones."));
+            return Err(Fault::new(
+                CloseCode::TOKEN,
+                "The device's name is too long or has other characters than printable ones.",
+            ));
         }
         Ok(Identity { principal: principal.to_owned(), user: None, tenant: DEFAULT_TENANT.to_owned() })
     }

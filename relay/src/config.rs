@@ -20,7 +20,11 @@ pub const CONFIG_FILE: &str = "selvedge.toml";
 
 /// `selvedge-relay`: the edge server of Selvedge.
 #[derive(Debug, Parser)]
-#[command(name = "selvedge-relay", version, about = "The edge server of Selvedge: people edit text together, through it.")]
+#[command(
+    name = "selvedge-relay",
+    version,
+    about = "The edge server of Selvedge: people edit text together, through it."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -228,7 +232,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Cli, Vec<
     let matches = Cli::command().try_get_matches_from(&arguments)?;
     let settings = serve_matches(&matches).map_or_else(Vec::new, |matches| describe(matches, &taken));
     let cli = Cli::from_arg_matches(&matches)?;
-    if let Command::Serve(config) | Command::Config(ConfigArgs { command: ConfigCommand::Check(config) }) = &cli.command {
+    if let Command::Serve(config) | Command::Config(ConfigArgs { command: ConfigCommand::Check(config) }) = &cli.command
+    {
         config.check()?;
     }
     Ok((cli, settings))
@@ -244,7 +249,12 @@ impl Config {
             check_loopback(flag, address)?;
         }
         if self.listen.listen == self.listen.admin && self.listen.listen.port() != 0 {
-            return Err(impossible("admin", self.listen.admin, "is the address of --listen too", "give them different ports"));
+            return Err(impossible(
+                "admin",
+                self.listen.admin,
+                "is the address of --listen too",
+                "give them different ports",
+            ));
         }
         if let Some(web) = &self.listen.web
             && !web.join("index.html").is_file()
@@ -280,7 +290,8 @@ fn check_loopback(flag: &'static str, address: SocketAddr) -> Result<(), ConfigE
     if loopback {
         return Ok(());
     }
-    let problem = "is reachable from other machines, and without authentication anybody could read and write everything";
+    let problem =
+        "is reachable from other machines, and without authentication anybody could read and write everything";
     let fix = format!("listen on 127.0.0.1:{} and let a proxy that authenticates stand in front", address.port());
     Err(impossible(flag, address, problem, &fix))
 }
@@ -301,9 +312,11 @@ fn serve_matches(matches: &ArgMatches) -> Option<&ArgMatches> {
 type FileValues = BTreeMap<String, Vec<Option<String>>>;
 
 fn read_file(path: &Path) -> Result<FileValues, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    let table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| ConfigError::NotToml { path: path.to_owned(), message: error.to_string() })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| ConfigError::NotToml { path: path.to_owned(), message: error.to_string() })?;
     let command = Cli::command();
     let serve = command.find_subcommand("serve").expect("the subcommand is declared above");
     let known: Vec<String> = serve.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect();
@@ -337,9 +350,8 @@ fn flag_values(value: &toml::Value) -> Option<Vec<Option<String>>> {
 }
 
 fn hint(key: &str, known: &[String]) -> String {
-    let alike = known.iter().max_by_key(|name| {
-        name.chars().zip(key.chars()).take_while(|(left, right)| left == right).count()
-    });
+    let alike =
+        known.iter().max_by_key(|name| name.chars().zip(key.chars()).take_while(|(left, right)| left == right).count());
     match alike.filter(|name| name.starts_with(key.split('-').next().unwrap_or(key))) {
         Some(name) => format!("did you mean `{name}`? `selvedge-relay config print` lists every setting"),
         None => "`selvedge-relay config print` lists every setting".to_owned(),
@@ -359,9 +371,7 @@ fn describe(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
             _ => "default",
         };
         let value = match matches.try_get_raw(identifier) {
-            Ok(Some(values)) => {
-                values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(",")
-            }
+            Ok(Some(values)) => values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","),
             _ => String::new(),
         };
         Some(Setting { name: name.to_owned(), value, origin })

@@ -19,7 +19,8 @@ fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = runtime.context("the runtime did not start").and_then(|runtime| runtime.block_on(command(cli, settings)));
+    let outcome =
+        runtime.context("the runtime did not start").and_then(|runtime| runtime.block_on(command(cli, settings)));
     match outcome {
         Ok(code) => code,
         Err(error) => {
@@ -96,7 +97,10 @@ fn signals() -> anyhow::Result<Signals> {
 
 fn start_logging(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.log_level).with_context(|| {
-        format!("--log-level {}: not a level or filter\n  fix: give error, warn, info, debug or trace", config.log_level)
+        format!(
+            "--log-level {}: not a level or filter\n  fix: give error, warn, info, debug or trace",
+            config.log_level
+        )
     })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {

@@ -15,56 +15,56 @@ use crate::room::RoomCounts;
 
 /// A refusal's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CodeLabel {
+pub(crate) struct CodeLabel {
     /// The close code, or the HTTP status.
-    pub code: u32,
+    pub(crate) code: u32,
 }
 
 /// Everything the relay counts, under `selvedge_relay_*`.
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     /// Connections that are open now.
-    pub connections: Gauge,
+    pub(crate) connections: Gauge,
     /// Connections accepted so far.
-    pub connections_total: Counter,
+    pub(crate) connections_total: Counter,
     /// Rooms in memory now.
-    pub rooms: Gauge,
+    pub(crate) rooms: Gauge,
     /// Refusals, by code: each moves exactly one of these by one.
-    pub refusals: Family<CodeLabel, Counter>,
+    pub(crate) refusals: Family<CodeLabel, Counter>,
     /// REST requests answered with an error, by status.
-    pub rest_errors: Family<CodeLabel, Counter>,
+    pub(crate) rest_errors: Family<CodeLabel, Counter>,
     /// REST requests answered.
-    pub rest_requests: Counter,
+    pub(crate) rest_requests: Counter,
     /// Bytes received on WebSockets.
-    pub received_bytes: Counter,
+    pub(crate) received_bytes: Counter,
     /// Bytes written to WebSockets.
-    pub sent_bytes: Counter,
+    pub(crate) sent_bytes: Counter,
     /// Records the log has confirmed.
-    pub records: Counter,
+    pub(crate) records: Counter,
     /// Appends that failed and are repeated.
-    pub append_failures: Counter,
+    pub(crate) append_failures: Counter,
     /// Operations that came in.
-    pub ops: Counter,
+    pub(crate) ops: Counter,
     /// Frames encoded once for all sessions of a document.
-    pub frames: Counter,
+    pub(crate) frames: Counter,
     /// Those frames times the sessions they went to.
-    pub deliveries: Counter,
+    pub(crate) deliveries: Counter,
     /// Pushes that began beyond what the room has.
-    pub gaps: Counter,
+    pub(crate) gaps: Counter,
     /// Pushes refused for good, the document staying open.
-    pub pushes_refused: Counter,
+    pub(crate) pushes_refused: Counter,
     /// Pushes dropped for want of room and asked for again.
-    pub pushes_deferred: Counter,
+    pub(crate) pushes_deferred: Counter,
     /// Pushes of what was known already.
-    pub pushes_repeated: Counter,
+    pub(crate) pushes_repeated: Counter,
     /// Sessions whose queue ran over and that are brought up to date later.
-    pub resyncs: Counter,
+    pub(crate) resyncs: Counter,
     /// State diffs sent.
-    pub transfers: Counter,
+    pub(crate) transfers: Counter,
     /// Presence dropped for its rate or size.
-    pub presence_dropped: Counter,
+    pub(crate) presence_dropped: Counter,
     /// How long an append takes to be durable.
-    pub append_seconds: Histogram,
+    pub(crate) append_seconds: Histogram,
 }
 
 impl fmt::Debug for Metrics {
@@ -75,7 +75,7 @@ impl fmt::Debug for Metrics {
 
 impl Metrics {
     /// All at zero.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut metrics = Metrics {
             registry: Registry::with_prefix("selvedge_relay"),
             connections: Gauge::default(),
@@ -105,12 +105,12 @@ impl Metrics {
     }
 
     /// One refusal with this code.
-    pub fn refuse(&self, code: CloseCode) {
+    pub(crate) fn refuse(&self, code: CloseCode) {
         self.refusals.get_or_create(&CodeLabel { code: u32::from(code.0) }).inc();
     }
 
     /// Takes a room's counts.
-    pub fn count_room(&self, counts: &RoomCounts) {
+    pub(crate) fn count_room(&self, counts: &RoomCounts) {
         if *counts == RoomCounts::default() {
             return;
         }
@@ -128,7 +128,7 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text

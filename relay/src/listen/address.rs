@@ -21,7 +21,8 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, unmapped(address)) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
-                prefix(u128::from(u32::from(network)) << 96, self.bits) == prefix(u128::from(u32::from(address)) << 96, self.bits)
+                prefix(u128::from(u32::from(network)) << 96, self.bits)
+                    == prefix(u128::from(u32::from(address)) << 96, self.bits)
             }
             (IpAddr::V6(network), IpAddr::V6(address)) => {
                 prefix(u128::from(network), self.bits) == prefix(u128::from(address), self.bits)

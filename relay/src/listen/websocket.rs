@@ -285,7 +285,12 @@ impl Reader {
         }
     }
 
-    async fn open(&mut self, channel: Channel, document: selvedge_protocol::DocumentId, open: selvedge_protocol::message::Open) {
+    async fn open(
+        &mut self,
+        channel: Channel,
+        document: selvedge_protocol::DocumentId,
+        open: selvedge_protocol::message::Open,
+    ) {
         let Some(identity) = self.session.identity().cloned() else { return };
         if self.app.is_draining() {
             let closed = Closed {

@@ -212,11 +212,9 @@ impl Actor {
         let now = self.ground.clock.now();
         let event = match heard {
             Ok(Heard::Message(message)) => match &*message {
-                BusMessage::Logged { position, record } => RoomEvent::Heard {
-                    position: *position,
-                    generation: record.generation,
-                    delta: record.delta.clone(),
-                },
+                BusMessage::Logged { position, record } => {
+                    RoomEvent::Heard { position: *position, generation: record.generation, delta: record.delta.clone() }
+                }
                 BusMessage::Presence { session, data, user, .. } => {
                     RoomEvent::HeardPresence { session: *session, data: data.clone(), user: user.clone() }
                 }
@@ -238,9 +236,9 @@ impl Actor {
         let document = self.document.clone();
         let key = DocumentKey::new(document.clone(), self.room.generation().unwrap_or(0));
         match effect {
-            RoomEffect::Load { creator } => self.blocking(async move {
-                RoomEvent::Loaded(load(&ground, document, creator).await.map(Box::new))
-            }),
+            RoomEffect::Load { creator } => {
+                self.blocking(async move { RoomEvent::Loaded(load(&ground, document, creator).await.map(Box::new)) })
+            }
             RoomEffect::Append { append, records } => {
                 self.tasks.spawn(async move {
                     let began = tokio::time::Instant::now();
@@ -405,11 +403,8 @@ async fn load(ground: &Ground, document: DocumentId, creator: String) -> Result<
     }
     let key = DocumentKey::new(document, info.generation);
     let fold = materialise(&ground.region, &key).await.map_err(|error| failure(&key.document, &error))?;
-    let start = Position {
-        log: ground.region.log.log_id(),
-        partition: ground.region.log.partition(&key.document),
-        offset: 0,
-    };
+    let start =
+        Position { log: ground.region.log.log_id(), partition: ground.region.log.partition(&key.document), offset: 0 };
     Ok(Loaded {
         generation: info.generation,
         vector: fold.vector().clone(),

@@ -15,7 +15,8 @@ impl Room {
         if self.batch.is_empty() {
             return;
         }
-        let tick = if self.members.len() > HOT_SESSIONS { self.setup.config.tick_hot_ms } else { self.setup.config.tick_ms };
+        let tick =
+            if self.members.len() > HOT_SESSIONS { self.setup.config.tick_hot_ms } else { self.setup.config.tick_ms };
         if let Some(next) = self.flushed_at.map(|at| at.after(tick))
             && now < next
         {
@@ -26,9 +27,10 @@ impl Room {
         let sent = &self.sent;
         let mut batch = std::mem::take(&mut self.batch);
         batch.retain(|entry| entry.last > sent.get(entry.site()));
-        let needed = self.members.values().any(|member| {
-            member.is_live() && batch.iter().any(|entry| entry.last > member.own.get(entry.site()))
-        });
+        let needed = self
+            .members
+            .values()
+            .any(|member| member.is_live() && batch.iter().any(|entry| entry.last > member.own.get(entry.site())));
         for entry in &batch {
             self.sent.advance(entry.site(), entry.last);
         }
@@ -107,7 +109,8 @@ impl Room {
 
     /// Shows a session that has just come everybody who shows something.
     pub(super) fn show_others(&mut self, key: SessionKey) {
-        let here = self.members.iter().filter(|(other, member)| other.session != key.session && member.presence.is_some());
+        let here =
+            self.members.iter().filter(|(other, member)| other.session != key.session && member.presence.is_some());
         let sessions: Vec<u64> = here.map(|(other, _)| other.session).chain(self.elsewhere.keys().copied()).collect();
         for session in sessions {
             let presence = self.presence_of(session);

@@ -111,7 +111,8 @@ impl Room {
         let Some(Member { state: State::Joining(joining), .. }) = self.members.get_mut(&key) else { return };
         let ledger = &ready.ledger;
         let (open, covered) = (&joining.open, ledger.covered());
-        let here = open.position.filter(|position| (position.log, position.partition) == (covered.log, covered.partition));
+        let here =
+            open.position.filter(|position| (position.log, position.partition) == (covered.log, covered.partition));
         joining.plan = match here {
             Some(position) if position.offset > covered.offset && read => {
                 return self.refuse_document(CloseCode::DRAINING, BEYOND_END);
@@ -318,7 +319,8 @@ impl Room {
             let Some(Member { state: State::Waiting { has }, .. }) = self.members.get(&key) else { continue };
             let mut then_has = has.clone();
             then_has.join(&materialised.vector);
-            let known = encoded.iter().find(|(known, _)| Arc::ptr_eq(known, &diff)).map(|(_, chunks)| Arc::clone(chunks));
+            let known =
+                encoded.iter().find(|(known, _)| Arc::ptr_eq(known, &diff)).map(|(_, chunks)| Arc::clone(chunks));
             let chunks = match known {
                 Some(chunks) => chunks,
                 None => {

@@ -20,7 +20,8 @@ const SYSTEM_SITE: Refusal = Refusal { code: CloseCode::FORBIDDEN, message: "Onl
 const OTHER_CONTENT: Refusal =
     Refusal { code: CloseCode::CONFLICT, message: "These operations are in the log with another content." };
 const TOO_MANY_SITES: Refusal = Refusal { code: CloseCode::TOO_LARGE, message: "Too many have written this document." };
-const TOO_LONG: Refusal = Refusal { code: CloseCode::TOO_LARGE, message: "The document has reached its greatest size." };
+const TOO_LONG: Refusal =
+    Refusal { code: CloseCode::TOO_LARGE, message: "The document has reached its greatest size." };
 const NO_RECORD: Refusal = Refusal { code: CloseCode::MALFORMED, message: "The operations cannot be kept." };
 
 /// What becomes of a pushed delta.
@@ -223,7 +224,9 @@ impl Room {
         for (pending, position) in self.queue.confirmed(append).into_iter().zip(positions) {
             self.counts.confirmed += 1;
             let bytes = pending.record.delta.len();
-            if pending.announced && let Some(member) = self.members.get_mut(&pending.from) {
+            if pending.announced
+                && let Some(member) = self.members.get_mut(&pending.from)
+            {
                 member.credit_due += bytes as u64;
             }
             if !sites.contains(&pending.delta.site) {
@@ -256,7 +259,8 @@ impl Room {
         }
         let due_at = self.setup.config.outbox_credit_bytes / 4;
         let idle = self.queue.is_idle();
-        let due = self.members.iter_mut().filter(|(_, member)| member.credit_due > due_at || (idle && member.credit_due > 0));
+        let due =
+            self.members.iter_mut().filter(|(_, member)| member.credit_due > due_at || (idle && member.credit_due > 0));
         let credits = due.map(|(&key, member)| {
             let bytes = std::mem::take(&mut member.credit_due);
             member.outbox_left += bytes;
@@ -294,7 +298,9 @@ impl Room {
 
     /// Announced bytes that turn out to be here already cost nothing.
     fn give_credit(&mut self, key: SessionKey, pushed: &PushedDelta) {
-        if pushed.announced && let Some(member) = self.members.get_mut(&key) {
+        if pushed.announced
+            && let Some(member) = self.members.get_mut(&key)
+        {
             member.outbox_left = member.outbox_left.saturating_sub(pushed.bytes.len() as u64);
             member.credit_due += pushed.bytes.len() as u64;
             if self.queue.is_idle() || member.credit_due > self.setup.config.outbox_credit_bytes / 4 {

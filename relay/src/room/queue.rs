@@ -167,7 +167,8 @@ impl Queue {
             bytes += pending.bytes();
             first || bytes <= self.append_bytes_max
         };
-        let records: Vec<LogRecord> = self.queue.iter().take_while(fits).map(|pending| pending.record.clone()).collect();
+        let records: Vec<LogRecord> =
+            self.queue.iter().take_while(fits).map(|pending| pending.record.clone()).collect();
         self.appends += 1;
         self.in_flight = Some((self.appends, records.len()));
         Some((self.appends, records))
@@ -207,9 +208,10 @@ impl Queue {
         if self.bytes > self.bytes_max / 2 {
             return Vec::new();
         }
-        let starved = self.sites.iter_mut().filter_map(|(&site, state)| {
-            state.starved.take().map(|session| (site, session, state.accepted))
-        });
+        let starved = self
+            .sites
+            .iter_mut()
+            .filter_map(|(&site, state)| state.starved.take().map(|session| (site, session, state.accepted)));
         starved.collect()
     }
 

@@ -151,9 +151,17 @@ pub enum SessionEvent {
 #[derive(Debug)]
 enum Phase {
     /// The first message has not come.
-    Hello { until: Instant },
+    Hello {
+        until: Instant,
+    },
     /// Somebody finds out who this is; messages that came meanwhile wait.
-    Authenticating { until: Instant, features: Features, version: u8, waiting: Vec<Vec<u8>>, waiting_bytes: usize },
+    Authenticating {
+        until: Instant,
+        features: Features,
+        version: u8,
+        waiting: Vec<Vec<u8>>,
+        waiting_bytes: usize,
+    },
     Open(Identity),
     Closed,
 }
@@ -217,7 +225,8 @@ impl Session {
 
     /// It is known who this is.
     pub fn authenticated(&mut self, identity: Identity, now: Instant) {
-        let Phase::Authenticating { version, features, waiting, .. } = std::mem::replace(&mut self.phase, Phase::Closed)
+        let Phase::Authenticating { version, features, waiting, .. } =
+            std::mem::replace(&mut self.phase, Phase::Closed)
         else {
             return;
         };
@@ -354,12 +363,12 @@ impl Session {
         match (&self.phase, message) {
             (Phase::Closed, _) => Ok(()),
             (Phase::Hello { until }, ClientMessage::Hello(hello)) if frame.channel == Channel::CONNECTION => {
-                let version = negotiate(&hello.versions)
-                    .ok_or_else(|| Fault::new(CloseCode::UPGRADE, "None of the client's protocol versions is known here."))?;
+                let version = negotiate(&hello.versions).ok_or_else(|| {
+                    Fault::new(CloseCode::UPGRADE, "None of the client's protocol versions is known here.")
+                })?;
                 let features = Features::OFFERED.common(Features(hello.features));
                 let until = *until;
-                self.phase =
-                    Phase::Authenticating { until, features, version, waiting: Vec::new(), waiting_bytes: 0 };
+                self.phase = Phase::Authenticating { until, features, version, waiting: Vec::new(), waiting_bytes: 0 };
                 self.events.push_back(SessionEvent::Authenticate { token: hello.token, client: hello.client });
                 Ok(())
             }
@@ -380,7 +389,9 @@ impl Session {
             ClientMessage::Token(token) => {
                 self.events.push_back(SessionEvent::Token { channel: Channel::CONNECTION, token: token.token });
             }
-            _ => return Err(Fault::new(CloseCode::MALFORMED, "A document's message came on the connection's channel.")),
+            _ => {
+                return Err(Fault::new(CloseCode::MALFORMED, "A document's message came on the connection's channel."));
+            }
         }
         Ok(())
     }
@@ -390,7 +401,11 @@ impl Session {
             return Err(Fault::new(CloseCode::MALFORMED, "The channel is in use."));
         }
         if self.channels.len() as u64 >= self.config.limits.documents_max {
-            self.close_channel(channel, CloseCode::RATE_LIMITED, "Too many documents are open on this connection.".into());
+            self.close_channel(
+                channel,
+                CloseCode::RATE_LIMITED,
+                "Too many documents are open on this connection.".into(),
+            );
             return Ok(());
         }
         match document {

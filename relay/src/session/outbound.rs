@@ -7,8 +7,8 @@ use selvedge_protocol::{Channel, CloseCode, Instant};
 use tokio::sync::Notify;
 
 use super::Fault;
-use crate::room::{Outgoing, SessionKey};
 use crate::room::actor::RoomHandle;
+use crate::room::{Outgoing, SessionKey};
 
 /// Bytes put into one WebSocket message at most, unless a single frame is larger.
 const MESSAGE_BYTES: usize = 64 * 1024;

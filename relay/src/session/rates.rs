@@ -92,7 +92,10 @@ impl Rates {
         let since = *self.indebted_since.get_or_insert(now);
         if now.since(since) > self.delay_ms_max || ready.since(now) > self.delay_ms_max {
             let reason = "More was sent than the rates allow, for too long.";
-            return Err(Fault { retry_after_ms: ready.since(now).max(1000), ..Fault::new(CloseCode::RATE_LIMITED, reason) });
+            return Err(Fault {
+                retry_after_ms: ready.since(now).max(1000),
+                ..Fault::new(CloseCode::RATE_LIMITED, reason)
+            });
         }
         Ok(())
     }
