@@ -5,6 +5,7 @@
 
 use crate::codec::delta::op_bytes_max;
 use crate::delta::Delta;
+use crate::dots::DotSet;
 use crate::id::{DotRange, SiteId};
 use crate::limits::{DELTA_BYTES_MAX, OP_TEXT_BYTES_MAX};
 use crate::op::{Direction, Op};
@@ -30,6 +31,8 @@ pub(super) struct Tail {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unsealed {
     entries: Vec<Entry>,
+    /// Characters in here that were deleted again.
+    cancelled: DotSet,
     /// Set only while its group certainly lives, since numbers of groups are used again.
     tail: Option<Tail>,
 }
@@ -59,8 +62,14 @@ impl Unsealed {
 
     /// Adds an operation; `tail` if it is an insert that may be extended.
     pub(super) fn push(&mut self, first: u64, op: Op, tail: Option<Tail>) {
-        self.entries.push(Entry { first, op });
         self.tail = tail;
+        if let Op::Void { length } = op
+            && let Some(Entry { op: Op::Void { length: before }, .. }) = self.entries.last_mut()
+        {
+            *before += length;
+            return;
+        }
+        self.entries.push(Entry { first, op });
     }
 
     /// What comes next does not extend what is there.
@@ -73,48 +82,58 @@ impl Unsealed {
         self.entries.first().map(|entry| entry.first)
     }
 
-    /// Turns the characters of `range`, which are all in here, into voids.
+    /// The characters of `range`, which are all in here, are gone: they are sealed as voids. O(log r), r = ranges.
     pub(super) fn cancel(&mut self, range: DotRange) {
         self.tail = None;
-        let from = self.entries.partition_point(|entry| entry.first <= range.first).saturating_sub(1);
-        let to = self.entries.partition_point(|entry| entry.first <= range.last);
-        let mut replaced = Vec::with_capacity(to - from + 2);
-        for Entry { first, op } in self.entries.drain(from..to) {
-            let last = first + op.counters() - 1;
-            let (start, end) = (range.first.max(first), range.last.min(last));
-            if start > first {
-                replaced.push(Entry { first, op: op.slice(0, start - first) });
-            }
-            replaced.push(Entry { first: start, op: Op::Void { length: end - start + 1 } });
-            if end < last {
-                replaced.push(Entry { first: end + 1, op: op.slice(end + 1 - first, last - end) });
-            }
-        }
-        self.entries.splice(from..from, replaced);
+        self.cancelled.insert(range);
     }
 
     /// Takes everything as deltas of at most [`DELTA_BYTES_MAX`] each.
     pub(super) fn seal(&mut self, site: SiteId) -> Vec<Delta> {
         self.tail = None;
-        let mut deltas: Vec<Delta> = Vec::new();
-        let mut room = 0;
+        let cancelled = core::mem::take(&mut self.cancelled);
+        let mut sealing = Sealing { site, deltas: Vec::new(), room: 0 };
         for Entry { first, op } in self.entries.drain(..) {
-            if let Op::Void { length } = op
-                && let Some(Op::Void { length: before }) = deltas.last_mut().and_then(|delta| delta.ops.last_mut())
-            {
-                *before += length;
+            if cancelled.is_empty() || !matches!(op, Op::Insert { .. }) {
+                sealing.push(first, op);
                 continue;
             }
-            let bytes = op_bytes_max(site, &op, first);
-            match deltas.last_mut() {
-                Some(delta) if bytes <= room => delta.ops.push(op),
-                _ => {
-                    room = DELTA_BYTES_MAX - HEADER_BYTES_MAX;
-                    deltas.push(Delta { site, first, ops: vec![op] });
-                }
+            let last = first + op.counters() - 1;
+            let parts = cancelled.divide(DotRange { site, first, last });
+            for (part, gone) in parts {
+                let length = part.last - part.first + 1;
+                let op = if gone { Op::Void { length } } else { op.slice(part.first - first, length) };
+                sealing.push(part.first, op);
             }
-            room -= bytes;
         }
-        deltas
+        sealing.deltas
+    }
+}
+
+/// Fills deltas.
+struct Sealing {
+    site: SiteId,
+    deltas: Vec<Delta>,
+    /// Bytes the last delta may still take.
+    room: usize,
+}
+
+impl Sealing {
+    fn push(&mut self, first: u64, op: Op) {
+        if let Op::Void { length } = op
+            && let Some(Op::Void { length: before }) = self.deltas.last_mut().and_then(|delta| delta.ops.last_mut())
+        {
+            *before += length;
+            return;
+        }
+        let bytes = op_bytes_max(self.site, &op, first);
+        match self.deltas.last_mut() {
+            Some(delta) if bytes <= self.room => delta.ops.push(op),
+            _ => {
+                self.room = DELTA_BYTES_MAX - HEADER_BYTES_MAX;
+                self.deltas.push(Delta { site: self.site, first, ops: vec![op] });
+            }
+        }
+        self.room -= bytes;
     }
 }

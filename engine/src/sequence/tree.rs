@@ -259,12 +259,13 @@ impl Tree {
     /// Takes a leaf out, unless it is the only one. Its text must be gone or given to the leaf before, whose sums
     /// [`grow`](Self::grow) afterwards.
     pub(crate) fn remove(&mut self, leaf: LeafIndex) -> Leaf {
-        let removed = self.leaf(leaf).measure;
-        self.shrink(leaf, removed);
+        let measure = self.leaf(leaf).measure;
+        self.shrink(leaf, measure);
+        let mut taken = core::mem::replace(&mut self.leaves[leaf as usize], Leaf::new());
+        taken.measure = measure;
         if self.height == 0 {
-            return core::mem::replace(&mut self.leaves[leaf as usize], Leaf::new());
+            return taken;
         }
-        let taken = core::mem::replace(&mut self.leaves[leaf as usize], Leaf::new());
         if taken.previous != NONE {
             self.leaves[taken.previous as usize].next = taken.next;
         }
