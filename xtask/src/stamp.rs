@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 /// Folders that are made, not written: never an input.
-const MADE: [&str; 7] = ["node_modules", "target", "dist", "pkg", "generated", ".vite", ".git"];
+const MADE: [&str; 9] = ["node_modules", "target", "dist", "pkg", "generated", "build", "results", ".vite", ".git"];
 
 /// Whether the last part of a path names a folder that is made, not written.
 pub(crate) fn is_made(path: &Path) -> bool {

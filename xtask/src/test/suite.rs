@@ -98,7 +98,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "package",
         what: "the npm package: WebAssembly module, types, TypeScript tests",
-        needs: &Tool::FOR_PACKAGE,
+        needs: &[Tool::Rust, Tool::C, Tool::Wasm, Tool::Node, Tool::Npm],
         budget: seconds(60),
         limit: seconds(600),
         run: node::package,

@@ -51,6 +51,8 @@ impl Tally {
             let line = line.trim();
             counted |= tally.libtest(line) || tally.node(line) || tally.plain(line) || tally.json(line);
         }
+        // Node counts a group that is skipped as a whole for nothing.
+        tally.skipped = tally.skipped.max(tally.skips.len() as u64);
         counted.then_some(tally)
     }
 
@@ -170,6 +172,12 @@ mod tests {
             (1, 1, 1),
             &["survives"],
             &["roams: no namespaces"],
+        );
+        check(
+            "ok 1 - relay # SKIP none is built\n# pass 0\n# fail 0\n# skipped 0\n",
+            (0, 0, 1),
+            &[],
+            &["relay: none is built"],
         );
         check("✔ converges (2ms)\nℹ tests 1\nℹ pass 1\nℹ fail 0\nℹ skipped 0\n", (1, 0, 0), &[], &[]);
     }
