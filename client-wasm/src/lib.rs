@@ -6,6 +6,7 @@
 
 mod client;
 mod convert;
+mod panic;
 mod restored;
 mod shell;
 
