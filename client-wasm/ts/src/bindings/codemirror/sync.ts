@@ -119,7 +119,7 @@ class SyncPlugin {
     const length = this.#pending?.newLength ?? this.#view.state.doc.length;
     const changes = changesOf(event.changes, length);
     this.#pending = this.#pending?.compose(changes) ?? changes;
-    // Local changes may come from inside an update of this editor, which takes no other; remote ones cannot.
+    // Local changes may come from inside an update of this editor, which takes no other; those from elsewhere cannot.
     if (event.by === "local" || event.by === "echo") this.#flushSoon();
     else this.#flush();
   }
@@ -145,17 +145,11 @@ class SyncPlugin {
     const changes = this.#pending;
     if (!changes || this.#gone) return;
     this.#pending = null;
-    try {
-      this.#view.dispatch({
-        changes,
-        annotations: [fromText.of(true), Transaction.remote.of(true), Transaction.addToHistory.of(false)],
-        filter: false,
-      });
-    } catch {
-      // Inside another update after all: once it is over.
-      this.#pending = changes;
-      this.#flushSoon();
-    }
+    this.#view.dispatch({
+      changes,
+      annotations: [fromText.of(true), Transaction.remote.of(true), Transaction.addToHistory.of(false)],
+      filter: false,
+    });
   }
 
   #setWritable(writable: boolean): void {
