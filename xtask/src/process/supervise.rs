@@ -195,9 +195,10 @@ fn read_lines(from: impl Read + Send + 'static, to: Sender<Vec<u8>>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, Supervised};
+    use super::{End, POLL, Supervised};
     use std::process::Command;
-    use std::time::Duration;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     fn shell(script: &str, limit_ms: u64) -> super::Finished {
         let limit = Duration::from_millis(limit_ms);
@@ -213,18 +214,26 @@ mod tests {
         lines.sort_unstable();
         assert_eq!(lines, ["one", "two"]);
 
-        let finished = shell("echo begun; sleep 30 & sleep 30", 300);
+        let finished = shell("echo begun; sleep 60 & sleep 60", 3_000);
         assert!(matches!(finished.end, End::TimedOut));
         assert_eq!(finished.output, "begun\n");
-        assert!(finished.took < Duration::from_secs(10));
+        assert!(finished.took < Duration::from_secs(30));
 
         // What it leaves running neither holds it up nor outlives it.
-        let finished = shell("sleep 30 & echo $!", 20_000);
+        let finished = shell("sleep 60 & echo $!", 50_000);
         assert!(finished.succeeded());
-        assert!(finished.took < Duration::from_secs(10));
+        assert!(finished.took < Duration::from_secs(30));
         let left = finished.output.trim();
-        let gone = Command::new("sh").args(["-c", &format!("kill -0 {left} 2>/dev/null")]).status().unwrap();
-        assert!(!gone.success() || zombie(left));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while lives(left) {
+            assert!(Instant::now() < deadline, "process {left} outlives its group");
+            thread::sleep(POLL);
+        }
+    }
+
+    fn lives(process: &str) -> bool {
+        let asked = Command::new("sh").args(["-c", &format!("kill -0 {process} 2>/dev/null")]).status().unwrap();
+        asked.success() && !zombie(process)
     }
 
     /// Killed, and not yet collected by whoever adopted it.
