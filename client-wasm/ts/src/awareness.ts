@@ -152,7 +152,7 @@ export class Awareness extends Emitter<AwarenessEvents> {
     const bytes = json === null ? undefined : encoder.encode(json);
     this.#sent = json;
     this.#lastSend = instant();
-    if (!this.#replica.destroyed) this.#replica.run((client, channel, now) => client.setPresence(channel, bytes, now));
+    if (!this.#replica.destroyed && !this.#replica.link.over) this.#replica.run((client, channel, now) => client.setPresence(channel, bytes, now));
     this.#toTabs();
     this.#keepRepeating(json !== null);
   }

@@ -80,7 +80,7 @@ export class Tabs {
 
   #hello(): void {
     const replica = this.#replica;
-    if (!replica || replica.destroyed) return;
+    if (!replica || replica.destroyed || replica.link.over) return;
     this.#greeted = performance.now();
     this.#send({ kind: "hello", tab: this.tab, vector: replica.ask((client, channel) => client.vector(channel)) });
   }
@@ -92,7 +92,7 @@ export class Tabs {
       if (message.kind === "delta") this.#early.push(message);
       return;
     }
-    if (replica.destroyed) return;
+    if (replica.destroyed || replica.link.over) return;
     try {
       this.#apply(replica, message);
     } catch {

@@ -124,8 +124,14 @@ export class Link {
     try {
       return call(this.#client, instant());
     } catch (cause) {
+      if (cause instanceof WebAssembly.RuntimeError) this.#broke(cause);
       throw facadeError(cause);
     }
+  }
+
+  /** Whether the link has ended, by closing or by a fault. */
+  get over(): boolean {
+    return this.#over;
   }
 
   /** Connects, and stays connected. */
@@ -156,7 +162,7 @@ export class Link {
 
   /** Patches the last edit, undo or redo owes its editor. */
   takePatches(): TextPatch[] {
-    this.#client.takePatches(this.#recorder);
+    this.ask((client) => client.takePatches(this.#recorder));
     return this.#recorder.takePatches();
   }
 
@@ -193,7 +199,7 @@ export class Link {
 
   #drain(): void {
     if (this.#over) return;
-    this.#client.drain(this.#recorder);
+    this.ask((client) => client.drain(this.#recorder));
     this.#queue.push(...this.#recorder.take());
   }
 
@@ -269,7 +275,7 @@ export class Link {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#over) return;
-    const deadline = this.#client.deadline();
+    const deadline = this.ask((client) => client.deadline());
     if (deadline === undefined) return;
     const wait = Math.min(Math.max(0, deadline - performance.now()), TIMER_MS_MAX);
     this.#timer = setTimeout(() => {
@@ -277,7 +283,20 @@ export class Link {
     }, wait);
   }
 
+  /** The module stopped inside a call: nothing it holds can be trusted. What the device has stored is there at the next load. */
+  #broke(cause: WebAssembly.RuntimeError): void {
+    this.#over = true;
+    this.#queue = [];
+    clearTimeout(this.#timer);
+    for (const { connection } of this.#connections.values()) connection.close();
+    this.#connections.clear();
+    this.#onEmpty();
+    const reason = `The module stopped (${cause.message}): reload the page.`;
+    for (const document of this.#documents.values()) guarded(() => document.handle({ kind: "closed", code: 4500, reason }));
+  }
+
   #end(): void {
+    if (this.#over) return;
     this.ask((client, now) => client.goOffline(now));
     this.#drain();
     this.#work(); // also when closed from inside a pump: what was to be sent goes out before the connections close

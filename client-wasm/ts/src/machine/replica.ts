@@ -116,7 +116,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   get destroyed(): boolean { return this.#destroyed; }
   /** Whether edits are taken at present. */
   get writable(): boolean {
-    return !this.#destroyed && this.ask((client, channel) => client.mayEdit(channel));
+    return !this.#destroyed && !this.link.over && this.ask((client, channel) => client.mayEdit(channel));
   }
 
   /** Asks the machine about this document. */
@@ -217,6 +217,10 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
         return this.emit("reset", { generation: effect.generation, previous: effect.previous, unsentOps: effect.unsentOps });
       case "closed":
         this.#closedWith = { code: effect.code, reason: effect.reason };
+        if (this.#status !== "closed") {
+          this.#status = "closed";
+          this.emit("status", "closed");
+        }
         return this.emit("closed", effect.code, effect.reason);
     }
   }
@@ -236,7 +240,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     if (this.#destroyed) return;
     this.#stopTabs?.();
     this.emit("leaving");
-    this.link.leave(this.#channel);
+    if (!this.link.over) this.link.leave(this.#channel);
     this.#destroyed = true;
     this.emit("destroyed");
   }
@@ -245,7 +249,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     if (!this.#destroyed) {
       this.closeNow();
       const deadline = performance.now() + CLOSE_MS_MAX;
-      const open = (): boolean => this.link.ask((client) => client.isOpen(this.#channel));
+      const open = (): boolean => !this.link.over && this.link.ask((client) => client.isOpen(this.#channel));
       while (open() && this.#saved.deviceError === null && performance.now() < deadline) {
         await (this.#storing ?? new Promise((resolve) => setTimeout(resolve, 5)));
       }
@@ -274,7 +278,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
       this.#setDeviceError(error);
     }
     this.#storing = null;
-    if (this.link.has(this.#channel)) this.link.run(report);
+    if (this.link.has(this.#channel) && !this.link.over) this.link.run(report);
   }
 
   /** Says that the device keeps less than it should. */

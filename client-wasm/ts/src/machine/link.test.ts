@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { SelvedgeError } from "../errors.js";
+import type { Client } from "../wasm/selvedge.js";
+import type { DocumentEffect } from "./effects.js";
+import { Link } from "./link.js";
+
+/** A machine of which only what a test needs is there. */
+function machine(methods: Partial<Client>): Client {
+  const rest: Partial<Client> = { drain: () => undefined, deadline: () => undefined, goOffline: () => undefined, free: () => undefined, open: () => 1 };
+  return { ...rest, ...methods } as Client;
+}
+
+describe("Link", () => {
+  it("executes effects in order, also those that come while it executes", () => {
+    const told: string[] = [];
+    let first = true;
+    const client = machine({
+      drain: (shell) => {
+        if (!first) return;
+        first = false;
+        shell.synced(1);
+        shell.rights(1, "read");
+      },
+    });
+    const link = new Link({ client, transports: [], token: null, onEmpty: () => undefined });
+    link.open("default/x", "anon:1", false, undefined, () => ({
+      handle: (effect: DocumentEffect) => {
+        told.push(effect.kind);
+        if (effect.kind === "synced") link.run(() => undefined);
+      },
+      sessionChanged: () => undefined,
+    }));
+    link.pump();
+    assert.deepEqual(told, ["synced", "rights"]);
+  });
+
+  it("says that an attempt failed for which there is no transport", () => {
+    const failed: number[] = [];
+    let first = true;
+    const client = machine({
+      drain: (shell) => {
+        if (first) shell.connect(7, "https://relay.example", "webtransport");
+        first = false;
+      },
+      connectFailed: (attempt) => failed.push(attempt),
+    });
+    new Link({ client, transports: [], token: null, onEmpty: () => undefined }).pump();
+    assert.deepEqual(failed, [7]);
+  });
+
+  it("asks the token function again each time, and hands on what it gives", async () => {
+    const given: (string | undefined)[] = [];
+    let times = 2;
+    const client = machine({
+      drain: (shell) => { if (times-- > 0) shell.tokenNeeded(undefined); },
+      provideToken: (_channel, token) => given.push(token),
+    });
+    let count = 0;
+    const link = new Link({ client, transports: [], token: () => Promise.resolve(`token ${++count}`), onEmpty: () => undefined });
+    link.pump();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.deepEqual(given, ["token 1", "token 2"]);
+  });
+
+  it("closes its documents when the module stops, and says so from then on", () => {
+    let ended = 0;
+    const told: DocumentEffect[] = [];
+    const client = machine({ tick: () => { throw new WebAssembly.RuntimeError("unreachable"); } });
+    const link = new Link({ client, transports: [], token: null, onEmpty: () => { ended++; } });
+    link.open("default/x", "anon:1", false, undefined, () => ({ handle: (effect) => told.push(effect), sessionChanged: () => undefined }));
+    assert.throws(() => link.run((machine, now) => machine.tick(now)), SelvedgeError);
+    assert.deepEqual(told.map(({ kind }) => kind), ["closed"]);
+    assert.throws(() => link.ask(() => 1), (error) => error instanceof SelvedgeError && error.code === "closed");
+    assert.equal(ended, 1);
+  });
+});
