@@ -59,6 +59,8 @@ pub struct ClientReader {
 struct Incoming {
     stream: StreamDecoder,
     staging: Staging,
+    /// Number of the push that comes next.
+    pushes: u64,
 }
 
 impl ClientReader {
@@ -156,6 +158,10 @@ impl ClientReader {
         };
         match message {
             ClientMessage::Push(push) => {
+                if push.seq != incoming.pushes {
+                    return Err(DecodeError::StreamGap);
+                }
+                incoming.pushes += 1;
                 let deltas = incoming.stream.decode(&push.deltas)?;
                 Ok(Some(ClientEvent::Push { channel, deltas, tag: push.tag, bytes }))
             }
@@ -218,13 +224,14 @@ mod tests {
         let delta = Delta { site: SiteId::random(1), first: 1, ops: vec![Op::Void { length: 2 }] };
         let mut deltas = Vec::new();
         StreamEncoder::new().push(&delta, &mut deltas);
-        let push: ClientMessage = Push { tag: None, deltas: deltas.into() }.into();
-        assert!(say(&mut reader, 3, &push).is_err(), "a channel nobody opened");
+        let push = |seq| ClientMessage::from(Push { seq, tag: None, deltas: deltas.clone().into() });
+        assert!(say(&mut reader, 3, &push(0)).is_err(), "a channel nobody opened");
         say(&mut reader, 3, &open()).unwrap();
-        let events = say(&mut reader, 3, &push).unwrap();
+        let events = say(&mut reader, 3, &push(0)).unwrap();
         assert!(matches!(&events[..], [ClientEvent::Push { deltas, .. }] if *deltas == vec![delta]));
+        assert_eq!(say(&mut reader, 3, &push(2)), Err(DecodeError::StreamGap), "one in between was lost");
         assert_eq!(say(&mut reader, 3, &Bye::default().into()).unwrap().len(), 1);
-        assert!(say(&mut reader, 3, &push).unwrap().is_empty(), "still under way when the channel closed");
+        assert!(say(&mut reader, 3, &push(0)).unwrap().is_empty(), "still under way when the channel closed");
         assert!(say(&mut reader, 3, &open()).is_err(), "numbers go upwards");
     }
 

@@ -41,6 +41,7 @@ pub(super) struct Session {
     /// The channel's number on the wire.
     pub(super) wire: Option<Channel>,
     upstream: StreamEncoder,
+    pushes: u64,
     room: RoomDecoder,
     staging: Staging,
     transfers: u64,
@@ -396,14 +397,20 @@ impl Replica {
                 let mut one = Vec::new();
                 self.session.upstream.push(&delta, &mut one);
                 if !buffer.is_empty() && buffer.len() + one.len() > FRAME_CONTENT_BYTES_MAX {
-                    cx.link.send(wire, Push { tag: None, deltas: std::mem::take(&mut buffer).into() });
+                    self.send_push(wire, std::mem::take(&mut buffer), cx);
                 }
                 buffer.append(&mut one);
             }
         }
         if !buffer.is_empty() {
-            cx.link.send(wire, Push { tag: None, deltas: buffer.into() });
+            self.send_push(wire, buffer, cx);
         }
+    }
+
+    fn send_push(&mut self, wire: Channel, deltas: Vec<u8>, cx: &mut Context<'_>) {
+        let seq = self.session.pushes;
+        self.session.pushes += 1;
+        cx.link.send(wire, Push { seq, tag: None, deltas: deltas.into() });
     }
 
     /// The next entry of a site that may be sent now; takes its credit.

@@ -15,6 +15,8 @@ const SENTENCE_BYTES_MAX: usize = 1024;
 /// Deltas of a client, in the upstream codec of its channel.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Push {
+    /// Number of the push on its channel, from 0: a lost one must not shift what follows.
+    pub seq: u64,
     /// The place of a broadcast tag: `Some` only where the feature was agreed, on frames pushed back.
     pub tag: Option<[u8; TAG_BYTES]>,
     /// Stream-coded deltas.

@@ -34,7 +34,7 @@ fn client_messages() -> Vec<ClientMessage> {
         }
         .into(),
         crate::transfer::chunks(1, ChunkContent::Vector, b"abc").unwrap().remove(0).into(),
-        Push { tag: None, deltas: vec![1, 2].into() }.into(),
+        Push { seq: 0, tag: None, deltas: vec![1, 2].into() }.into(),
         Presence { session: 0, data: Some(vec![1].into()), user: None }.into(),
         Bye { site: Some(site), counter: 12 }.into(),
         Bye::default().into(),

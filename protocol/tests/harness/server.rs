@@ -18,6 +18,7 @@ pub struct Connection {
     /// Messages waiting to be delivered, and a close behind them.
     pub out: Vec<Vec<u8>>,
     pub close: Option<(CloseCode, String)>,
+    deaf: bool,
 }
 
 #[derive(Default)]
@@ -123,14 +124,23 @@ impl Server {
         self.next_session += 1;
         let reader = ClientReader::new(&Limits::default());
         let principal = principal.into();
-        let connection =
-            Connection { reader, principal, session, channels: BTreeMap::new(), out: Vec::new(), close: None };
+        let connection = Connection {
+            reader,
+            principal,
+            session,
+            channels: BTreeMap::new(),
+            out: Vec::new(),
+            close: None,
+            deaf: false,
+        };
         self.connections.insert(id, connection);
     }
 
     pub fn receive(&mut self, id: (usize, u64, u64), bytes: &[u8], now: Instant) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if self.silent {
+        // A connection that lost bytes never carries any again: streams lose their end, not their middle.
+        connection.deaf |= self.silent;
+        if connection.deaf {
             return;
         }
         let events = connection.reader.read(bytes).unwrap_or_else(|error| panic!("a client sent what breaks: {error}"));
@@ -194,7 +204,8 @@ impl Server {
             Some(_) => SyncPlan::Tail,
             None => SyncPlan::SendVector,
         };
-        let subscription = Subscription { announced: open.outbox.clone(), ..Subscription::default() };
+        let sites = open.outbox.iter().map(|range| range.site).collect();
+        let subscription = Subscription { announced: open.outbox.clone(), sites, ..Subscription::default() };
         self.connections.get_mut(&id).unwrap().channels.insert(channel, subscription);
         let (rights, generation, highest, credit) = (self.rights, self.generation, self.highest, self.credit);
         self.send(id, channel, OpenOk { lease, rights, generation, highest, sync, known, credit });
@@ -246,7 +257,7 @@ impl Server {
                 self.document.apply(&delta).unwrap();
                 self.log.push(delta.clone());
                 let position = Some(self.position());
-                let messages = self.room.encode(&[delta.clone()], position, now);
+                let messages = self.room.encode(std::slice::from_ref(&delta), position, now);
                 self.broadcast(&messages);
             }
             let region = self.document.vector().get(site);
@@ -355,9 +366,9 @@ impl Server {
     }
 
     pub fn send(&mut self, id: (usize, u64, u64), channel: Channel, message: impl Into<ServerMessage>) {
-        if let Some(connection) = self.connections.get_mut(&id)
-            && !self.silent
-        {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.deaf |= self.silent;
+        if !connection.deaf {
             connection.out.push(message.into().to_frame(channel).unwrap());
         }
     }

@@ -1,0 +1,85 @@
+//! The golden vectors are what this code writes, and what it reads.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod golden;
+
+use golden::{channel_of, client_messages, deltas, files, server_messages};
+use selvedge_engine::Delta;
+use selvedge_protocol::stream::{StreamDecoder, StreamEncoder};
+use selvedge_protocol::{ClientMessage, Frame, ServerMessage};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    from: String,
+    hex: String,
+    channel: Option<u32>,
+    kind: Option<u8>,
+    payload: Option<String>,
+    fields: Vec<(String, String)>,
+}
+
+fn read(name: &str) -> Vec<Vector> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
+    let vectors: Vec<Vector> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for vector in &vectors {
+        let fields: String = vector.fields.iter().map(|(hex, _)| hex.as_str()).collect();
+        assert_eq!(fields, vector.hex, "{}", vector.name);
+    }
+    vectors
+}
+
+#[test]
+fn the_files_are_what_this_code_writes() {
+    for (name, json) in files() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
+        let stored = std::fs::read_to_string(path).unwrap();
+        assert!(stored == json, "{name} differs: a change of the format is a new protocol version");
+    }
+}
+
+#[test]
+fn messages_are_read_as_they_were_written() {
+    let (client, server) = (client_messages(), server_messages());
+    for vector in read("messages.json") {
+        let bytes = hex::decode(&vector.hex).unwrap();
+        let (frame, taken) = Frame::parse(&bytes).unwrap();
+        assert_eq!(taken, bytes.len());
+        assert_eq!(Some(frame.channel.0), vector.channel);
+        assert_eq!(Some(frame.kind), vector.kind);
+        assert_eq!(frame.channel, channel_of(frame.kind));
+        assert_eq!(hex::encode(frame.payload), vector.payload.unwrap());
+        if vector.from == "client" {
+            let expected = &client.iter().find(|(name, _)| *name == vector.name).unwrap().1;
+            assert_eq!(ClientMessage::decode(&frame).unwrap().as_ref(), Some(expected));
+        } else {
+            let expected = &server.iter().find(|(name, _)| *name == vector.name).unwrap().1;
+            assert_eq!(ServerMessage::decode(&frame).unwrap().as_ref(), Some(expected));
+        }
+    }
+}
+
+#[test]
+fn streams_are_read_as_they_were_written() {
+    let mut decoder = StreamDecoder::new();
+    let mut encoder = StreamEncoder::new();
+    let mut expected = deltas().into_iter();
+    for vector in read("stream.json") {
+        let bytes = hex::decode(&vector.hex).unwrap();
+        match vector.from.as_str() {
+            "stream" => {
+                let delta = expected.next().unwrap();
+                assert_eq!(decoder.decode(&bytes).unwrap(), vec![delta.clone()], "{}", vector.name);
+                encoder.push(&delta, &mut Vec::new());
+            }
+            "durable" => {
+                let delta = Delta::decode(&bytes).unwrap();
+                assert_eq!(hex::encode(delta.encode()), vector.hex, "{}", vector.name);
+            }
+            _ => assert_eq!(hex::encode(encoder.state()), vector.hex),
+        }
+    }
+    assert!(expected.next().is_none());
+}
