@@ -1,4 +1,56 @@
 //! A text CRDT: LSEQ with runs, tombstone-free.
+//!
+//! Pure data in, pure data out: no I/O, no clock, no runtime, no random source of its own.
+//!
+//! ```
+//! use selvedge_engine::{Delta, Document, SiteId};
+//!
+//! let (mut here, mut there) = (Document::new(), Document::new());
+//! here.begin_writing(SiteId::leased(0, 1), 1)?;
+//! there.begin_writing(SiteId::leased(0, 2), 1)?;
+//!
+//! here.replace(0, 0, "warp and weft")?;
+//! let sent: Vec<Vec<u8>> = here.seal().iter().map(Delta::encode).collect();
+//! for bytes in &sent {
+//!     let applied = there.apply(&Delta::decode(bytes)?)?;
+//!     assert_eq!(applied.patches[0].insert, "warp and weft");
+//! }
+//! there.replace(4, 4, ",")?;
+//! for delta in there.seal() {
+//!     here.apply(&delta)?;
+//! }
+//! assert_eq!(here.text(), "warp, weft");
+//! assert_eq!(here.snapshot(), there.snapshot());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How it works
+//!
+//! Every character has a *position identifier*, a path of elements (digit, site, k); the text is the characters in the
+//! order of their identifiers, which any two replicas agree on. Every operation has a *dot* (site, counter); a version
+//! vector says which are known. Deletes name dots; what is deleted is gone, and its dot, covered by the vector, keeps it
+//! from coming back. Read on in the order of an edit: `document`, `position::allocate`, `sequence`, `op` and `delta`,
+//! `codec`.
+//!
+//! # Costs
+//!
+//! n = living runs, d = depth of identifiers, r = runs and ranges of a delta, s = sites, b = bytes of text.
+//!
+//! | operation | time |
+//! |---|---|
+//! | [`Document::replace`] while typing | O(1) and the sums above the leaf |
+//! | [`Document::replace`] anywhere | O(log n + d + b) |
+//! | [`Document::apply`] | O(r d log n + b) |
+//! | [`Document::apply_state`] | O(n log n + r d log n + b) |
+//! | [`Document::snapshot`], [`Document::load`] | O(n log n + s + b) |
+//! | conversions of positions, [`Document::author_at`] | O(log n) |
+//! | memory | O(n + s + b): never the history |
+//!
+//! # Papers
+//!
+//! Nédelec, Molli, Mostefaoui, Desmontils: *LSEQ: an adaptive structure for sequences in distributed collaborative
+//! editing*, DocEng 2013. Weiss, Urso, Molli: *Logoot*, ICDCS 2009. Almeida, Shoker, Baquero: *Delta state replicated
+//! data types*, 2018. Where the code departs from them, its module says so.
 #![forbid(unsafe_code)]
 
 mod anchor;

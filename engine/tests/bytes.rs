@@ -1,4 +1,5 @@
 //! Bytes from outside: one form per value, errors instead of panics.
+#![allow(clippy::unwrap_used, reason = "tests may")]
 
 mod model;
 

@@ -1,6 +1,7 @@
 //! Random histories of several replicas against the naive model: edits, undo, delivery in any order and number, joined
 //! and cut deltas, deltas that are never delivered, snapshots and loads, state merges, and a site that writes whatever
 //! the format allows.
+#![allow(clippy::unwrap_used, reason = "tests may")]
 
 mod model;
 

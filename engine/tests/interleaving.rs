@@ -1,4 +1,5 @@
 //! What one site writes at one place in one sitting stays whole, whatever another writes there at the same time.
+#![allow(clippy::unwrap_used, reason = "tests may")]
 
 mod model;
 

@@ -1,4 +1,5 @@
 //! Cases with a name: each is something that happens to real documents, or was once got wrong by somebody.
+#![allow(clippy::unwrap_used, reason = "tests may")]
 
 mod model;
 

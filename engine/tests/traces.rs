@@ -1,5 +1,6 @@
 //! Recorded editing sessions, replayed on one replica and by deltas on another. `SELVEDGE_TRACES` names a folder of
 //! traces (`*.json`, sequential, unpacked: `gunzip -k`); without it there is nothing to do.
+#![allow(clippy::unwrap_used, reason = "tests may")]
 
 mod trace;
 
