@@ -33,6 +33,7 @@ extern "C" {
         highest: &str,
         position: Option<Vec<u8>>,
         snapshot: Vec<u8>,
+        replace: bool,
     );
     #[wasm_bindgen(method)]
     fn store(this: &Shell, channel: f64, ticket: f64);
@@ -148,7 +149,7 @@ impl Shell {
         if let Some(state) = transaction.state {
             let position = state.position.map(position_bytes);
             let (generation, highest) = (number(state.generation), state.highest.name());
-            self.state_put(state.vector, generation, highest, position, state.snapshot);
+            self.state_put(state.vector, generation, highest, position, state.snapshot, state.replace);
         }
     }
 

@@ -183,7 +183,8 @@ proptest! {
         let loaded = Document::load(&snapshot).unwrap();
         loaded.assert_invariants();
         prop_assert_eq!(loaded.text(), document.text());
-        prop_assert_eq!(loaded.snapshot(), snapshot);
+        prop_assert_eq!(loaded.snapshot(), &snapshot[..]);
+        prop_assert_eq!(Document::load(&document.snapshot_plain()).unwrap().snapshot(), snapshot);
         let since = document.vector().iter().map(|(site, counter)| (site, Dice(partly ^ site.get()).roll() % (counter + 1)));
         let diff = document.state_diff(&since.collect());
         prop_assert_eq!(StateDiff::decode(&diff.encode()), Ok(diff));

@@ -23,7 +23,7 @@
 use std::collections::BTreeMap;
 
 use super::delta::{digit_code, digit_of};
-use super::text::{pack, unpack};
+use super::text::{leave, pack, unpack};
 use super::{Reader, Writer};
 use crate::dots::DotSet;
 use crate::error::DecodeError;
@@ -47,15 +47,24 @@ pub(crate) fn encode_diff(diff: &StateDiff) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.byte(DIFF);
     diff.since.write(&mut writer);
-    write_body(diff, &mut writer);
+    write_body(diff, &mut writer, pack);
     writer.finish()
 }
 
 pub(crate) fn encode_snapshot(diff: &StateDiff) -> Vec<u8> {
+    encode_snapshot_by(diff, pack)
+}
+
+/// A snapshot whose columns and text are left as they are.
+pub(crate) fn encode_snapshot_plain(diff: &StateDiff) -> Vec<u8> {
+    encode_snapshot_by(diff, leave)
+}
+
+fn encode_snapshot_by(diff: &StateDiff, pack: fn(&[u8], &mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.byte(SNAPSHOT);
     writer.varint(0);
-    write_body(diff, &mut writer);
+    write_body(diff, &mut writer, pack);
     let checksum = digest64(&[writer.as_bytes()]);
     writer.raw(&checksum.to_le_bytes());
     writer.finish()
@@ -85,7 +94,7 @@ pub(crate) fn decode_snapshot(bytes: &[u8]) -> Result<StateDiff, DecodeError> {
     read_body(VersionVector::new(), reader)
 }
 
-fn write_body(diff: &StateDiff, writer: &mut Writer) {
+fn write_body(diff: &StateDiff, writer: &mut Writer, pack: fn(&[u8], &mut Writer)) {
     diff.vector.write(writer);
     diff.live.write(writer);
     diff.pending.write(writer);

@@ -24,6 +24,11 @@ pub(crate) fn pack(bytes: &[u8], writer: &mut Writer) {
             return;
         }
     }
+    leave(bytes, writer);
+}
+
+/// Writes bytes for [`unpack`] without packing them.
+pub(crate) fn leave(bytes: &[u8], writer: &mut Writer) {
     writer.byte(PLAIN);
     writer.blob(bytes);
 }

@@ -155,7 +155,8 @@ impl Replica {
                 generation: self.generation,
                 highest: self.highest,
                 position: self.position,
-                snapshot: self.document.snapshot(),
+                // On the thread that draws: packing a large text would be seen.
+                snapshot: self.document.snapshot_plain(),
                 replace: self.store.replace,
             });
             transaction.delete_outbox = std::mem::take(&mut self.store.deletable).into_iter().collect();

@@ -70,6 +70,7 @@ export class Recorder implements Shell {
   #put: OutboxEntry[] = [];
   #delete: { site: string; first: number }[] = [];
   #state: StoredState | null = null;
+  #replace = false;
   readonly #levels: Record<SaveLevel, Pending> = { device: NONE_PENDING, region: NONE_PENDING, replicated: NONE_PENDING };
 
   /** The patches recorded without a list to close them: those an edit owes its editor. */
@@ -106,15 +107,17 @@ export class Recorder implements Shell {
     this.#delete.push({ site, first });
   }
 
-  statePut(vector: Uint8Array, generation: number, highest: string, position: Uint8Array | undefined, snapshot: Uint8Array): void {
+  statePut(vector: Uint8Array, generation: number, highest: string, position: Uint8Array | undefined, snapshot: Uint8Array, replace: boolean): void {
+    this.#replace = replace;
     this.#state = { vector, generation, highest: highest as SaveLevel, position: position ?? null, snapshot };
   }
 
   store(channel: number, ticket: number): void {
-    const transaction = { putOutbox: this.#put, deleteOutbox: this.#delete, state: this.#state };
+    const transaction = { putOutbox: this.#put, deleteOutbox: this.#delete, state: this.#state, replace: this.#replace };
     this.#put = [];
     this.#delete = [];
     this.#state = null;
+    this.#replace = false;
     this.#document(channel, { kind: "store", ticket, transaction });
   }
 

@@ -22,7 +22,7 @@ function state(vector: [bigint, bigint][], size = 10, fields: Partial<StoredStat
 }
 
 function write(fields: Partial<StoreTransaction>): StoreTransaction {
-  return { putOutbox: [], deleteOutbox: [], state: null, ...fields };
+  return { putOutbox: [], deleteOutbox: [], state: null, replace: false, ...fields };
 }
 
 /** Registers the suite. `device` gives an empty device each time. */
@@ -99,6 +99,14 @@ export function storeContract(name: string, device: () => Device): void {
       await store.transact(DOCUMENT, write({ state: state([[1n, 40n]], 10, { generation: 1 }) }));
       assert.equal((await store.transact(DOCUMENT, write({ state: state([], 10, { generation: 2 }) }))).kind, "written");
       assert.equal((await store.transact(DOCUMENT, write({ state: state([[1n, 50n]], 10, { generation: 1 }) }))).kind, "conflict");
+      await store.close();
+    });
+
+    it("writes a copy fetched anew over anything", async () => {
+      const store = device().open();
+      await store.transact(DOCUMENT, write({ state: state([[1n, 40n]], 10) }));
+      assert.equal((await store.transact(DOCUMENT, write({ state: state([[1n, 3n]], 20), replace: true }))).kind, "written");
+      assert.equal((await store.load(DOCUMENT)).state?.snapshot.length, 20);
       await store.close();
     });
 

@@ -72,12 +72,12 @@ export class IndexedDbStore implements Store {
     });
   }
 
-  async transact(document: string, { putOutbox, deleteOutbox, state }: StoreTransaction): Promise<TransactionOutcome> {
+  async transact(document: string, { putOutbox, deleteOutbox, state, replace }: StoreTransaction): Promise<TransactionOutcome> {
     const names = state ? ["documents", "state", "outbox"] : ["outbox"];
     return this.#run<TransactionOutcome>(names, "readwrite", async (stores) => {
       if (state) {
         const row = await done<DocumentRow | undefined>(stores("documents").get(document));
-        if (row && !mayReplace(withoutSnapshot(row), state)) {
+        if (row && !replace && !mayReplace(withoutSnapshot(row), state)) {
           const stored = await stateOf(row, document, stores("state"));
           if (stored) return { kind: "conflict", stored };
         }

@@ -21,9 +21,9 @@ export class MemoryStore implements Store {
     return { state: kept?.state ?? null, outbox: kept ? [...kept.outbox.values()].sort(bySiteAndCounter) : [] };
   }
 
-  async transact(document: string, { putOutbox, deleteOutbox, state }: StoreTransaction): Promise<TransactionOutcome> {
+  async transact(document: string, { putOutbox, deleteOutbox, state, replace }: StoreTransaction): Promise<TransactionOutcome> {
     const kept = this.#documents.get(document) ?? { state: null, outbox: new Map<string, OutboxEntry>() };
-    if (state && kept.state && !mayReplace(kept.state, state)) return { kind: "conflict", stored: kept.state };
+    if (state && kept.state && !replace && !mayReplace(kept.state, state)) return { kind: "conflict", stored: kept.state };
     if (state) kept.state = state;
     for (const entry of putOutbox) kept.outbox.set(`${entry.site}:${entry.first}`, entry);
     for (const { site, first } of deleteOutbox) kept.outbox.delete(`${site}:${first}`);

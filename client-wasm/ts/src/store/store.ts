@@ -33,6 +33,8 @@ export interface StoreTransaction {
   readonly putOutbox: readonly OutboxEntry[];
   readonly deleteOutbox: readonly { readonly site: string; readonly first: number }[];
   readonly state: StoredState | null;
+  /** The state is a copy fetched anew: it is written whatever the stored one covers. */
+  readonly replace: boolean;
 }
 
 /** What `load` found. */

@@ -21,7 +21,7 @@ export interface Shell {
 
   outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void;
   outboxDelete(site: string, first: number): void;
-  statePut(vector: Uint8Array, generation: number, highest: string, position: Uint8Array | undefined, snapshot: Uint8Array): void;
+  statePut(vector: Uint8Array, generation: number, highest: string, position: Uint8Array | undefined, snapshot: Uint8Array, replace: boolean): void;
   /** Closes the transaction begun by the three above. */
   store(channel: number, ticket: number): void;
 
