@@ -4,6 +4,7 @@
 //! (native and WebAssembly) hold nothing but a socket, a store and a clock. After every call a shell takes effects until
 //! there are none, and calls [`Client::tick`] at [`Client::deadline`].
 
+mod channel;
 mod config;
 mod effect;
 mod error;
@@ -11,8 +12,10 @@ mod link;
 mod outbox;
 mod ping;
 mod presence;
+mod push;
 mod rebuild;
 mod replica;
+mod restore;
 mod store;
 mod sync;
 
@@ -29,9 +32,9 @@ pub use error::Error;
 pub use link::{ATTEMPT_MS_MAX, RACE_MS};
 pub use ping::{DEAD_MS_MIN, SUSPECT_MS_MIN};
 pub use presence::{PRESENCE_MS_MIN, PRESENCES_MAX};
+pub use push::PUSH_WINDOW_BYTES;
 pub use replica::{Refusal, Replica, SEAL_MS_MAX};
 pub use store::STATE_MS;
-pub use sync::PUSH_WINDOW_BYTES;
 
 use crate::close::CloseCode;
 use crate::frame::Channel;
