@@ -33,7 +33,7 @@ pub enum EditError {
     #[error("seal what is written before the site changes")]
     Unsealed,
     /// The identifier would pass 64 levels or 512 bytes.
-    #[error("the identifier would be too deep")]
+    #[error("too much was typed between the same two characters; type elsewhere")]
     TooDeep,
     /// The site has used its 2^53 counters.
     #[error("the site has no counters left")]

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { positionFromJSON, SelvedgeError, type TextEvent } from "./index.js";
+import { decodeVector, encodeVector } from "./protocol/index.js";
 import { memoryRoom, Profile, until } from "./testing/rooms.js";
 
 describe("text", () => {
@@ -178,6 +179,16 @@ describe("replicas", () => {
     assert.equal(a.text.toString(), b.text.toString());
     assert.equal(a.text.length, "from a".length + "from b. ".length);
     assert.deepEqual(a.doc.encodeStateVector(), b.doc.encodeStateVector());
+  });
+
+  it("have vectors that TypeScript reads as well", async () => {
+    const { doc, text } = await memoryRoom();
+    assert.equal(decodeVector(doc.encodeStateVector()).size, 0);
+    text.insert(0, "abc");
+    const vector = decodeVector(doc.encodeStateVector());
+    assert.deepEqual([...vector], [[BigInt(`0x${doc.site ?? ""}`), 3n]]);
+    assert.deepEqual(encodeVector(vector), doc.encodeStateVector());
+    assert.ok(doc.covers(encodeVector(new Map())) && doc.covers(doc.encodeStateVector()));
   });
 
   it("refuse garbage and change nothing", async () => {

@@ -4,3 +4,4 @@ export { CLOSE_CODES, retries, type CloseCode } from "./close-codes.js";
 export { decodeFrames, FRAME_BYTES_MAX, type Frame } from "./frame.js";
 export { MalformedError, Reader } from "./reader.js";
 export { decodeVector, dominates, encodeVector, type VersionVector } from "./vector.js";
+export { decodeMessage, readInteger, type DecodedField, type DecodedMessage, type FieldValue } from "./messages.js";
