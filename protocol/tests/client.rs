@@ -300,3 +300,23 @@ fn a_full_device_says_so_and_goes_on() {
     world.run(10_000);
     world.settle();
 }
+
+#[test]
+fn the_same_gap_told_for_ever_neither_spins_nor_floods() {
+    let mut world = World::new(16);
+    let a = world.add("ann", Disk::default());
+    world.run(1_000);
+    world.append(a, "x");
+    let site = world.replica(a).site().unwrap();
+    world.server.refuse = Some(CloseCode::RATE_LIMITED);
+    world.append(a, "y");
+    world.run(500);
+    let before = world.nodes[a].seen.len();
+    for _ in 0..100 {
+        world.server.send_all(selvedge_protocol::message::Gap { site, have: 0 });
+        world.deliver();
+        world.run(50);
+    }
+    let sends = world.nodes[a].seen[before..].iter().filter(|effect| matches!(effect, Effect::Send { .. })).count();
+    assert!(sends <= 40, "{sends}");
+}

@@ -285,6 +285,13 @@ impl Outbox {
         queue.entries.front().is_some_and(|entry| entry.first <= have + 1)
     }
 
+    /// Ends the holds that are over, so that they are not waited for again.
+    pub(super) fn release_holds(&mut self, now: Instant) {
+        for queue in self.queues.values_mut().filter(|queue| queue.hold_until <= now) {
+            queue.hold_until = Instant(0);
+        }
+    }
+
     fn change(&mut self, key: OutboxKey, change: impl FnOnce(&mut Entry)) -> bool {
         let Some(queue) = self.queues.get_mut(&key.site) else { return false };
         let Ok(at) = queue.entries.binary_search_by_key(&key.first, |entry| entry.first) else { return false };

@@ -40,6 +40,7 @@ impl Replica {
 
     /// Sends what may be sent.
     pub(super) fn push_due(&mut self, cx: &mut Context<'_>) {
+        self.outbox.release_holds(cx.now);
         if !matches!(self.session.phase, Phase::Syncing | Phase::Live)
             || !self.rights.is_some_and(|rights| rights.may_write())
         {
