@@ -1,0 +1,140 @@
+//! One connection to a deployment, and the documents opened over it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use selvedge_protocol::client::{ClientConfig, Error as ClientError, LinkInfo, ReplicaConfig};
+use selvedge_protocol::{DEFAULT_TENANT, DocumentId, Endpoint};
+
+use crate::core::{Owner, Shared, Told};
+use crate::store::Store;
+use crate::url::websocket_url;
+use crate::{Doc, Error, driver};
+
+/// How to connect.
+#[derive(Debug, Clone, Default)]
+pub struct ClientOptions {
+    /// Token of the person or program; without one, an anonymous principal.
+    pub token: Option<String>,
+    /// Who writes, where `token` does not say it; default: `anon:` and 128 random bits, new for each handle. With a
+    /// [`crate::FileStore`], pass its principal.
+    pub principal: Option<String>,
+    /// Name of this program, for the server's logs; default: this crate and its version.
+    pub name: Option<String>,
+    /// Do not connect before [`Handle::go_online`].
+    pub offline: bool,
+}
+
+/// How to open a document.
+#[derive(Clone, Default)]
+pub struct OpenOptions {
+    /// Where the document and what is not yet saved are kept; none: only in memory, until this process ends.
+    pub store: Option<Arc<dyn Store>>,
+    /// Token for this document; default: the connection's.
+    pub token: Option<String>,
+}
+
+/// A connection that keeps itself up, and its documents. Clones are the same connection. When the last clone and the last
+/// document are dropped, it is cut; [`Doc::close`] is the polite way.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) owner: Arc<Owner>,
+    principal: String,
+}
+
+impl Handle {
+    /// Prepares a connection to the relay at that address, such as `http://127.0.0.1:4400`. It connects in the background and
+    /// again after every loss. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// `Url` when the address cannot be used.
+    pub fn connect(url: &str, options: ClientOptions) -> Result<Self, Error> {
+        let endpoint = Endpoint::websocket(websocket_url(url)?);
+        let principal = options.principal.unwrap_or_else(anonymous);
+        let name = concat!("selvedge-client/", env!("CARGO_PKG_VERSION"));
+        let config = ClientConfig {
+            endpoints: vec![endpoint],
+            // A deployment without sign-in takes the principal for a token.
+            token: Some(options.token.unwrap_or_else(|| principal.clone())),
+            seed: rand::random(),
+            client: options.name.unwrap_or_else(|| name.to_owned()),
+            online: !options.offline,
+        };
+        let shared = Arc::new(Shared::new(config));
+        let driver = Mutex::new(Some(tokio::spawn(driver::run(Arc::clone(&shared)))));
+        Ok(Self { owner: Arc::new(Owner { shared, driver }), principal })
+    }
+
+    /// Opens a document, `tenant/name` or a bare name of the tenant `default`: what the store holds is there at once.
+    ///
+    /// # Errors
+    /// `DocumentId`, `Client` (open already, too many), or what the store says.
+    pub async fn open(&self, document: &str, options: OpenOptions) -> Result<Doc, Error> {
+        let id = DocumentId::parse(document, DEFAULT_TENANT)
+            .map_err(|source| Error::DocumentId { value: document.to_owned(), source })?;
+        let OpenOptions { store, token } = options;
+        let restored = match store.clone() {
+            None => None,
+            Some(store) => {
+                let id = id.clone();
+                let loaded = tokio::task::spawn_blocking(move || store.load(&id)).await;
+                loaded.unwrap_or(Err(Error::NotOpen))?
+            }
+        };
+        let config = ReplicaConfig {
+            token,
+            store: store.is_some(),
+            restored,
+            ..ReplicaConfig::new(id.clone(), self.principal.clone(), rand::random())
+        };
+        let opened = self.shared().act(|state, now| {
+            let channel = state.client.open(config, now)?;
+            // Before the effects of opening are told.
+            state.documents.insert(channel, Told::new(store));
+            Ok::<_, ClientError>(channel)
+        });
+        Ok(Doc::new(Arc::clone(&self.owner), opened?, id))
+    }
+
+    /// Who writes through this handle.
+    #[must_use]
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// The connection in use; `None` while there is none.
+    #[must_use]
+    pub fn link(&self) -> Option<LinkInfo> {
+        self.shared().look(|state, _| state.link.clone())
+    }
+
+    /// Connects, and again after every loss.
+    pub fn go_online(&self) {
+        self.shared().act(|state, now| state.client.go_online(now));
+    }
+
+    /// Disconnects and stays so. Editing goes on.
+    pub fn go_offline(&self) {
+        self.shared().act(|state, now| state.client.go_offline(now));
+    }
+
+    /// Sends what is on its way out, closes the connection, and waits for that, at most two seconds. Documents that are
+    /// still open stay readable and are not sent any more: close them first.
+    pub async fn close(self) {
+        self.shared().stopped.send_replace(true);
+        let driver = self.owner.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(driver) = driver
+            && let Err(error) = driver.await
+        {
+            tracing::error!(%error, "the driver ended by a fault");
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.owner.shared
+    }
+}
+
+/// A principal for somebody who did not sign in.
+pub(crate) fn anonymous() -> String {
+    format!("anon:{:032x}", rand::random::<u128>())
+}
