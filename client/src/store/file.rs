@@ -289,6 +289,7 @@ mod tests {
         let store = FileStore::open(folder.path()).unwrap();
         for first in 1..200 {
             let mut transaction = sample(first * 10);
+            transaction.delete_outbox.clear();
             transaction.state.as_mut().unwrap().snapshot = vec![7; 20_000];
             store.apply(&document(), &transaction).unwrap();
         }
