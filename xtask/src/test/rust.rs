@@ -18,6 +18,9 @@ const SIM_SEEDS: &str = "500";
 /// The crate of the whole-system tests.
 const SYSTEM: &str = "selvedge-tests";
 
+/// Address space of one test program: one that runs away shall fail by itself, not take the machine with it.
+const MEMORY_KIB_MAX: u64 = 12 << 20;
+
 /// What cargo made of the workspace.
 pub(super) struct Built {
     programs: Vec<(String, PathBuf)>,
@@ -80,8 +83,12 @@ impl TestProgram {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.executable);
-        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -v {MEMORY_KIB_MAX}; exec \"$0\"")])
+            .arg(&self.executable)
+            .current_dir(&self.folder)
+            .env("CARGO_MANIFEST_DIR", &self.folder);
         command
     }
 }
