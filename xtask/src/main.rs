@@ -52,7 +52,7 @@ fn main() -> std::process::ExitCode {
         console::complain("there is no such command");
         return std::process::ExitCode::FAILURE;
     };
-    match (chore.run)(matches) {
+    match process::obey_signals().and_then(|()| (chore.run)(matches)) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             console::complain(&format!("{error:#}"));

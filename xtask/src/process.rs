@@ -1,16 +1,38 @@
-//! Running other programs: to their end, quietly, instead of this one, or supervised.
+//! Running other programs: to their end, quietly, or in place of this one. All are supervised; a deadline bounds them.
 
 mod supervise;
 
-pub(crate) use supervise::{Finished, Supervised, obey_signals};
+pub(crate) use supervise::{Finished, Show, Supervised, obey_signals};
 
 use std::ffi::OsStr;
+use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::paths;
+
+/// What a program may take where nothing else is said.
+const LIMIT: Duration = Duration::from_secs(3_600);
+
+/// When all that is run now must be over.
+static DEADLINE: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Gives all that is run from now on this much time together.
+pub(crate) fn set_limit(limit: Duration) {
+    if let Ok(mut deadline) = DEADLINE.lock() {
+        *deadline = Some(Instant::now() + limit);
+    }
+}
+
+/// The time that is left for what is run now.
+pub(crate) fn time_left() -> Duration {
+    let deadline = DEADLINE.lock().ok().and_then(|deadline| *deadline);
+    deadline.map_or(LIMIT, |deadline| deadline.saturating_duration_since(Instant::now()))
+}
 
 /// A cargo command on the project, with the build folder that [`paths::target`] names.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
@@ -21,6 +43,10 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 pub(crate) fn cargo_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
+    if std::io::stderr().is_terminal() {
+        // It writes into a pipe here, and would leave its colours away.
+        command.env("CARGO_TERM_COLOR", "always");
+    }
     if let Some(folder) = paths::target() {
         command.env("CARGO_TARGET_DIR", folder);
         // Nothing is compiled there twice from nearly the same sources: what that would need is left away.
@@ -34,23 +60,23 @@ pub(crate) fn program(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 
-/// Runs a program to its end with this program's own output, and fails unless it succeeds.
+/// Runs a program to its end with its output in view, and fails unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot start `{}`", line(command)))?;
-    if !status.success() {
-        bail!("`{}` failed ({status})", line(command));
-    }
-    Ok(())
+    finish(command, Show::Everything).map(drop)
 }
 
-/// Runs a program quietly and returns its standard output; what it wrote is shown only when it fails.
+/// Runs a program quietly and returns its output; on failure the end of it is in the error.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start `{}`", line(command)))?;
-    if !output.status.success() {
-        let both = [output.stdout, output.stderr].concat();
-        bail!("`{}` failed ({}):\n{}", line(command), output.status, tail(&String::from_utf8_lossy(&both)));
+    finish(command, Show::Nothing)
+}
+
+fn finish(command: &mut Command, show: Show) -> anyhow::Result<String> {
+    let finished = Supervised { limit: time_left(), show }.run(command)?;
+    if !finished.succeeded() {
+        let told = if show == Show::Nothing { format!(":\n{}", tail(&finished.output)) } else { String::new() };
+        bail!("`{}` failed ({}){told}", line(command), finished.describe());
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(finished.output)
 }
 
 /// The last lines of an output: the rest of a long one would hide what went wrong.
@@ -63,20 +89,10 @@ fn tail(text: &str) -> String {
 }
 
 /// Runs a cargo build whose messages are JSON (`--message-format=json-render-diagnostics`) and returns those messages;
-/// what the compiler says goes to this program's own stderr.
+/// what the compiler says to people stays in view.
 pub(crate) fn cargo_messages(command: &mut Command) -> anyhow::Result<Vec<serde_json::Value>> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
-    if !output.status.success() {
-        bail!("`{}` failed ({})", line(command), output.status);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|message| serde_json::from_str(message).ok())
-        .collect())
+    let output = finish(command, Show::Prose)?;
+    Ok(output.lines().filter_map(|message| serde_json::from_str(message).ok()).collect())
 }
 
 /// Becomes the program: signals, terminal and exit status are then its own. Returns only when it cannot be started.

@@ -56,7 +56,6 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         return Ok(());
     }
     let suites = choose(&matches.get_many("only").into_iter().flatten().cloned().collect::<Vec<String>>())?;
-    process::obey_signals()?;
     let begin = Instant::now();
     let root = paths::root();
     let _hold = ci::hold_target(&root)?;
@@ -88,13 +87,15 @@ fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
 }
 
 /// Runs one suite; whatever goes wrong is one more failure, and whatever is missing is named.
-fn attempt(suite: &Suite, workshop: &mut Workshop, missing: &[Tool]) -> Tally {
+fn attempt(suite: &'static Suite, workshop: &mut Workshop, missing: &[Tool]) -> Tally {
     if let Some(tool) = suite.needs.iter().find(|tool| missing.contains(tool)) {
         let what = format!("{}: {} is missing; {}", suite.name, tool.name(), tool.fix());
         // On a machine that tests every change, an untested suite must not look like a tested one.
         return if std::env::var_os("CI").is_some() { Tally::fail(what) } else { Tally::skip(what) };
     }
-    match (suite.run)(workshop, suite) {
+    workshop.suite = suite.name;
+    process::set_limit(suite.limit);
+    match (suite.run)(workshop) {
         Ok(tally) if tally.total() == 0 => Tally::fail(format!("{}: ran no test", suite.name)),
         Ok(tally) => tally,
         Err(error) => Tally::fail(format!("{}: {error:#}", suite.name)),

@@ -28,8 +28,26 @@ static GROUP: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Supervised {
     /// The time after which the program is ended.
     pub(crate) limit: Duration,
-    /// Whether its output is shown while it runs.
-    pub(crate) show: bool,
+    pub(crate) show: Show,
+}
+
+/// What of a program's output is shown while it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Show {
+    Everything,
+    Nothing,
+    /// Lines that are for people: all but those of JSON.
+    Prose,
+}
+
+impl Show {
+    fn shows(self, line: &[u8]) -> bool {
+        match self {
+            Show::Everything => true,
+            Show::Nothing => false,
+            Show::Prose => !line.starts_with(b"{"),
+        }
+    }
 }
 
 /// How a program ended.
@@ -82,7 +100,7 @@ impl Supervised {
         let lines = read(&mut child);
         let mut output = Vec::new();
         let mut take = |line: Vec<u8>| {
-            if self.show {
+            if self.show.shows(&line) {
                 // A closed terminal is no reason to stop.
                 let _ = std::io::stderr().write_all(&line);
             }
@@ -195,14 +213,14 @@ fn read_lines(from: impl Read + Send + 'static, to: Sender<Vec<u8>>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, POLL, Supervised};
+    use super::{End, POLL, Show, Supervised};
     use std::process::Command;
     use std::thread;
     use std::time::{Duration, Instant};
 
     fn shell(script: &str, limit_ms: u64) -> super::Finished {
         let limit = Duration::from_millis(limit_ms);
-        Supervised { limit, show: false }.run(Command::new("sh").args(["-c", script])).unwrap()
+        Supervised { limit, show: Show::Nothing }.run(Command::new("sh").args(["-c", script])).unwrap()
     }
 
     // One test: the group under supervision is one per process.

@@ -4,11 +4,11 @@ use std::process::Command;
 
 use crate::{demo, npm, wasm};
 
-use super::suite::{Suite, Workshop};
+use super::suite::Workshop;
 use super::tally::Tally;
 
 /// The npm package: built, type-checked, tested.
-pub(super) fn package(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn package(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     // Some of its tests talk to a real relay.
     workshop.built()?;
     wasm::module(&workshop.root, false)?;
@@ -18,22 +18,22 @@ pub(super) fn package(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<
         npm::install(&workshop.root, project)?;
         if npm::has_script(&workshop.root, project, "check") {
             let mut command = npm::script(&workshop.root, project, "check");
-            sum.add(workshop.check(&format!("{project}: npm run check"), suite, &mut command)?);
+            sum.add(workshop.check(&format!("{project}: npm run check"), &mut command)?);
         }
         if npm::has_script(&workshop.root, project, "test") {
             let mut command = npm::script(&workshop.root, project, "test");
-            sum.add(workshop.count_quietly(&format!("{project}: npm test"), suite, &mut command)?);
+            sum.add(workshop.count_quietly(&format!("{project}: npm test"), &mut command)?);
         }
     }
     Ok(sum)
 }
 
 /// The demo in a real browser against a real relay.
-pub(super) fn browser(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn browser(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     workshop.built()?;
     demo::site(&workshop.root)?;
     npm::install(&workshop.root, demo::BROWSER)?;
     let mut command = Command::new("node");
     command.arg("run.mjs").current_dir(workshop.root.join(demo::BROWSER));
-    workshop.count("browser", suite, &mut command)
+    workshop.count("browser", &mut command)
 }

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::process;
 
-use super::suite::{Suite, Workshop};
+use super::suite::Workshop;
 use super::tally::Tally;
 
 /// Seeds of the simulator that the test command runs.
@@ -104,51 +104,51 @@ fn package_name(id: &str) -> Option<String> {
 }
 
 /// `cargo fmt --check`.
-pub(super) fn fmt(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn fmt(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let mut command = process::cargo(&["fmt", "--all", "--check", "--", "-l"]);
-    workshop.check("cargo fmt --all --check", suite, command.current_dir(&workshop.root))
+    workshop.check("cargo fmt --all --check", command.current_dir(&workshop.root))
 }
 
 /// `cargo clippy`, every warning a failure.
-pub(super) fn clippy(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn clippy(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let mut command = process::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
-    workshop.check("cargo clippy", suite, command.current_dir(&workshop.root))
+    workshop.check("cargo clippy", command.current_dir(&workshop.root))
 }
 
 /// Compiles everything.
-pub(super) fn build(workshop: &mut Workshop, _suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn build(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     workshop.built()?;
     Ok(Tally::pass())
 }
 
 /// Every test program but the fault tests, then the examples in the documentation.
-pub(super) fn tests(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn tests(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let built = workshop.built()?;
     let mut sum = Tally::default();
     for test in built.tests.iter().filter(|test| !test.is_fault_test()) {
-        sum.add(workshop.count_quietly(&test.name(), suite, &mut test.command())?);
+        sum.add(workshop.count_quietly(&test.name(), &mut test.command())?);
     }
     let mut command = process::cargo(&["test", "--doc", "--workspace", "--quiet"]);
     command.current_dir(&workshop.root);
-    sum.add(workshop.count_quietly("documentation examples", suite, &mut command)?);
+    sum.add(workshop.count_quietly("documentation examples", &mut command)?);
     Ok(sum)
 }
 
 /// Whole-system tests on real processes.
-pub(super) fn faults(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn faults(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let built = workshop.built()?;
     let mut sum = Tally::default();
     for test in built.tests.iter().filter(|test| test.is_fault_test()) {
-        sum.add(workshop.count(&test.name(), suite, &mut test.command())?);
+        sum.add(workshop.count(&test.name(), &mut test.command())?);
     }
     Ok(sum)
 }
 
 /// The simulator.
-pub(super) fn sim(workshop: &mut Workshop, suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn sim(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let program =
         workshop.built()?.program("sim").context("the simulator's program `sim` was not built")?.to_path_buf();
     let mut command = Command::new(program);
     command.args(["--seeds", SIM_SEEDS]).current_dir(&workshop.root);
-    workshop.count("sim", suite, &mut command)
+    workshop.count("sim", &mut command)
 }

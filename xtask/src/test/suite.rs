@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::console::{human, say};
-use crate::process::{Finished, Supervised};
+use crate::process::{self, Finished, Show, Supervised};
 use crate::setup::{self, Tool};
 
 use super::rust::Built;
@@ -24,12 +24,14 @@ pub(crate) struct Suite {
     pub(crate) budget: Duration,
     /// What it may take at all, everything compiled from nothing; then it is ended.
     pub(crate) limit: Duration,
-    pub(crate) run: fn(&mut Workshop, &Suite) -> anyhow::Result<Tally>,
+    pub(crate) run: fn(&mut Workshop) -> anyhow::Result<Tally>,
 }
 
 /// What the suites share: the checkout, and programs built once for all.
 pub(crate) struct Workshop {
     pub(crate) root: PathBuf,
+    /// The name of the suite that runs now.
+    pub(super) suite: &'static str,
     built: Option<Rc<Built>>,
 }
 
@@ -115,7 +117,7 @@ pub(crate) const SUITES: &[Suite] = &[
 
 impl Workshop {
     pub(super) fn new(root: PathBuf) -> Self {
-        Workshop { root, built: None }
+        Workshop { root, suite: "test", built: None }
     }
 
     /// The compiled programs and tests; compiles them if that has not been done yet.
@@ -141,38 +143,38 @@ impl Workshop {
     }
 
     /// Runs a test program in view and counts what it reports.
-    pub(super) fn count(&self, what: &str, suite: &Suite, command: &mut Command) -> anyhow::Result<Tally> {
+    pub(super) fn count(&self, what: &str, command: &mut Command) -> anyhow::Result<Tally> {
         self.equip(command);
-        let supervised = Supervised { limit: suite.limit, show: true };
+        let supervised = Supervised { limit: process::time_left(), show: Show::Everything };
         let finished = supervised.run(command)?;
         Ok(judge(what, &finished))
     }
 
     /// The same with one line in view, and the whole output only when something failed.
-    pub(super) fn count_quietly(&self, what: &str, suite: &Suite, command: &mut Command) -> anyhow::Result<Tally> {
+    pub(super) fn count_quietly(&self, what: &str, command: &mut Command) -> anyhow::Result<Tally> {
         self.equip(command);
-        let supervised = Supervised { limit: suite.limit, show: false };
+        let supervised = Supervised { limit: process::time_left(), show: Show::Nothing };
         let finished = supervised.run(command)?;
         let tally = judge(what, &finished);
         if tally.failed > 0 {
             eprint!("{}", finished.output);
         }
         if tally.total() > 0 {
-            say(suite.name, &format!("{what}: {} of {} in {}", tally.passed, tally.total(), human(finished.took)));
+            say(self.suite, &format!("{what}: {} of {} in {}", tally.passed, tally.total(), human(finished.took)));
         }
         Ok(tally)
     }
 
     /// Runs a check that is one test: it passes when the program succeeds; its output is shown only when it does not.
-    pub(super) fn check(&self, what: &str, suite: &Suite, command: &mut Command) -> anyhow::Result<Tally> {
+    pub(super) fn check(&self, what: &str, command: &mut Command) -> anyhow::Result<Tally> {
         self.equip(command);
-        let supervised = Supervised { limit: suite.limit, show: false };
+        let supervised = Supervised { limit: process::time_left(), show: Show::Nothing };
         let finished = supervised.run(command)?;
         if finished.succeeded() {
             return Ok(Tally::pass());
         }
         eprint!("{}", finished.output);
-        say(suite.name, &format!("{what}: {}", finished.describe()));
+        say(self.suite, &format!("{what}: {}", finished.describe()));
         Ok(Tally::fail(what))
     }
 }

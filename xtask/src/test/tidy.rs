@@ -6,14 +6,14 @@ mod licences;
 mod sources;
 mod workspace;
 
-use super::suite::{Suite, Workshop};
+use super::suite::Workshop;
 use super::tally::Tally;
 
 use sources::Sources;
 use workspace::Workspace;
 
 /// Runs every check.
-pub(super) fn run(workshop: &mut Workshop, _suite: &Suite) -> anyhow::Result<Tally> {
+pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let workspace = Workspace::read(&workshop.root)?;
     let sources = Sources::read(&workshop.root)?;
     let mut sum = Tally::default();
