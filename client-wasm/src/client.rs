@@ -340,6 +340,11 @@ impl Client {
         Ok(self.find(channel)?.document().resolve(&anchor) as f64)
     }
 
+    /// Seals what was edited until now: the vector then ends where a delta does.
+    pub fn seal(&mut self, channel: f64, now: f64) {
+        self.machine.seal(self::channel(channel), instant(now));
+    }
+
     /// What this replica has seen.
     ///
     /// # Errors

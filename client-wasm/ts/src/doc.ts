@@ -66,8 +66,9 @@ export class Doc extends Emitter<DocEvents> {
     return this.#replica.transact(fn, origin);
   }
 
-  /** What this replica has seen. */
+  /** What this replica has seen. Everything edited until now goes out as it is: later edits are updates of their own. */
   encodeStateVector(): Uint8Array {
+    this.#replica.run((client, channel, now) => client.seal(channel, now));
     return this.#replica.ask((client, channel) => client.vector(channel));
   }
 

@@ -246,6 +246,14 @@ impl Client {
         self.link_event(event, now);
     }
 
+    /// Seals what was edited until now: the document's vector then ends where a delta does.
+    pub fn seal(&mut self, channel: Channel, now: Instant) {
+        self.with(channel, now, |replica, cx| {
+            replica.seal(cx.now);
+            replica.push_due(cx);
+        });
+    }
+
     /// Whether somebody looks at the page or has used it lately: pings are frequent only then, or with something
     /// unacknowledged.
     pub fn set_active(&mut self, active: bool, now: Instant) {

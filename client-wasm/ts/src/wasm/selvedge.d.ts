@@ -123,6 +123,8 @@ export class Client {
   /** Throws for bytes that are no anchor. */
   resolve(channel: number, anchor: Uint8Array): number;
 
+  /** Seals what was edited until now: the vector then ends where a delta does. */
+  seal(channel: number, now: number): void;
   vector(channel: number): Uint8Array;
   /** Keeps remote deltas beyond `vector` aside until it is raised or taken away. */
   holdRemote(channel: number, vector: Uint8Array | undefined, now: number): void;
