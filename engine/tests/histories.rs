@@ -6,7 +6,7 @@
 mod model;
 
 use model::{Dice, Replica, check_equal};
-use selvedge_engine::{Bias, Delta, Digit, Direction, DotRange, Element, Op, Path, SiteId, VersionVector};
+use selvedge_engine::{Bias, Delta, Digit, Direction, Document, DotRange, Element, Op, Path, SiteId, VersionVector};
 
 const HISTORIES: u64 = 10_000;
 const STEPS: usize = 36;
@@ -49,6 +49,7 @@ impl World {
             self.seal(index);
         }
         check_equal(&self.replicas);
+        self.retell();
         self.settle();
         check_equal(&self.replicas);
         self.converge();
@@ -249,6 +250,27 @@ impl World {
                     replica.apply(delta);
                 }
             }
+        }
+    }
+
+    /// A state told again as deltas does what merging it does, to the base it was told for and to others.
+    fn retell(&mut self) {
+        let count = self.replicas.len();
+        let [teller, base, other] = [0, 1, 2].map(|_| self.dice.below(count));
+        let deltas = self.replicas[teller].document.deltas_since(&self.replicas[base].document);
+        let load = |index: usize| Document::load(&self.replicas[index].document.snapshot()).unwrap();
+        let (mut merged, mut told, mut third) = (load(base), load(base), load(other));
+        merged.apply_state(&self.replicas[teller].document.state_diff(&VersionVector::new())).unwrap();
+        for delta in &deltas {
+            let delta = Delta::decode(&delta.encode()).unwrap();
+            told.apply(&delta).unwrap();
+            let _ = third.apply(&delta);
+        }
+        told.assert_invariants();
+        third.assert_invariants();
+        assert_eq!(told.snapshot(), merged.snapshot(), "retold");
+        if third.vector() == told.vector() {
+            assert_eq!(third.text(), told.text(), "retold to a third");
         }
     }
 

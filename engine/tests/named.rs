@@ -449,6 +449,13 @@ fn a_void_closes_a_hole_and_deletes_its_dots() {
     assert_eq!(b.text(), "seen kept");
     assert_eq!(b.apply(&lost[0]).unwrap().patches, []);
     assert_eq!(b.text(), "seen kept");
+    // Who has what others lack gives it up, and all are equal again.
+    let mut c = document(3);
+    for delta in first.iter().chain(&lost).chain(&last) {
+        c.apply(delta).unwrap();
+    }
+    assert_eq!(c.apply(&void).unwrap().patches, [TextPatch { at: 4, delete: 5, insert: String::new() }]);
+    assert_eq!(c.snapshot(), b.snapshot());
 }
 
 #[test]

@@ -6,8 +6,8 @@ use crate::error::DecodeError;
 /// Plain bytes for every packed one at most. What packs better is left as it is, so that a decoder's memory stays
 /// within a constant of its input.
 const RATIO_MAX: usize = 64;
-/// Shorter input is left as it is.
-const PACKED_BYTES_MIN: usize = 64;
+/// Shorter input is left as it is: the compressor itself costs more than it could win.
+const PACKED_BYTES_MIN: usize = 256;
 /// Effort of the compressor.
 const LEVEL: u8 = 6;
 

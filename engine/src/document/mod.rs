@@ -1,12 +1,13 @@
 //! The document: local edits to deltas, remote deltas to text patches.
 //!
 //! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
-//! delta, `restore` puts deleted or never-sent text back (undo, restamp).
+//! delta, `restore` puts deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state.
 
 mod local;
 mod merge;
 mod remote;
 mod restore;
+mod retell;
 mod unsealed;
 
 use core::ops::Range;

@@ -26,7 +26,9 @@ impl Document {
         let header = delta.header();
         let (site, have) = (delta.site, self.vector.get(delta.site));
         if header.last <= have {
-            return Ok(Applied { patches: Vec::new(), outcome: Outcome::Known });
+            let mut patches = PatchList::default();
+            self.apply_known_voids(delta, have, &mut patches);
+            return Ok(Applied { patches: patches.finish(), outcome: Outcome::Known });
         }
         if header.first > have + 1 {
             return Err(ApplyError::Gap { site, have });
@@ -40,10 +42,24 @@ impl Document {
             self.apply_ops(site, header.first, &delta.ops, &mut patches);
             return Ok(Applied { patches: patches.finish(), outcome: Outcome::New });
         }
+        self.apply_known_voids(delta, have, &mut patches);
         if let Some(rest) = delta.after(have) {
             self.apply_ops(site, rest.first, &rest.ops, &mut patches);
         }
         Ok(Applied { patches: patches.finish(), outcome: Outcome::Partly })
+    }
+
+    /// A void deletes the dots it covers also where they arrived before it: it was made because others lack them.
+    fn apply_known_voids(&mut self, delta: &Delta, have: u64, patches: &mut PatchList) {
+        let mut first = delta.first;
+        for op in &delta.ops {
+            let last = first + op.counters() - 1;
+            if matches!(op, Op::Void { .. }) && first <= have {
+                self.unsealed.close_tail();
+                self.remove_live(DotRange { site: delta.site, first, last: last.min(have) }, patches, None);
+            }
+            first = last + 1;
+        }
     }
 
     fn apply_ops(&mut self, site: SiteId, first: u64, ops: &[Op], patches: &mut PatchList) {

@@ -92,7 +92,7 @@ impl Unsealed {
     pub(super) fn seal(&mut self, site: SiteId) -> Vec<Delta> {
         self.tail = None;
         let cancelled = core::mem::take(&mut self.cancelled);
-        let mut sealing = Sealing { site, deltas: Vec::new(), room: 0 };
+        let mut sealing = Sealing::new(site);
         for Entry { first, op } in self.entries.drain(..) {
             if cancelled.is_empty() || !matches!(op, Op::Insert { .. }) {
                 sealing.push(first, op);
@@ -106,12 +106,12 @@ impl Unsealed {
                 sealing.push(part.first, op);
             }
         }
-        sealing.deltas
+        sealing.finish()
     }
 }
 
-/// Fills deltas.
-struct Sealing {
+/// Fills deltas of at most [`DELTA_BYTES_MAX`] with operations in counter order.
+pub(super) struct Sealing {
     site: SiteId,
     deltas: Vec<Delta>,
     /// Bytes the last delta may still take.
@@ -119,7 +119,15 @@ struct Sealing {
 }
 
 impl Sealing {
-    fn push(&mut self, first: u64, op: Op) {
+    pub(super) const fn new(site: SiteId) -> Self {
+        Self { site, deltas: Vec::new(), room: 0 }
+    }
+
+    pub(super) fn finish(self) -> Vec<Delta> {
+        self.deltas
+    }
+
+    pub(super) fn push(&mut self, first: u64, op: Op) {
         if let Op::Void { length } = op
             && let Some(Op::Void { length: before }) = self.deltas.last_mut().and_then(|delta| delta.ops.last_mut())
         {

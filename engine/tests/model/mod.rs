@@ -83,6 +83,11 @@ impl Model {
             let first = next;
             next += op.counters();
             let last = next - 1;
+            if matches!(op, Op::Void { .. }) {
+                let have = self.have(delta.site);
+                let voided = |dot: Dot| dot.site == delta.site && (first..=last.min(have)).contains(&dot.counter);
+                self.chars.retain(|path, _| !voided(Self::dot(path)));
+            }
             for counter in first..=last.min(first + 10_000) {
                 if counter > self.have(delta.site) {
                     self.apply_counter(delta.site, op, first, last, counter);
