@@ -1,1 +1,3 @@
 //! Whole-system tests: simulator, fault tests, replay, load.
+
+pub mod sim;

@@ -1,0 +1,304 @@
+//! Named cases: whole-system stories told step by step, each the shortest way to something that once went wrong somewhere.
+
+use super::clients::Device;
+use super::network::Link;
+use super::schedule::{MS, SECOND};
+use super::world::{Options, Stop, World};
+use super::writer::Action;
+
+/// A calm world in which nobody does anything by himself.
+struct Case {
+    world: World,
+}
+
+impl Case {
+    /// `devices` devices, each with one tab, connected.
+    fn new(devices: usize) -> Self {
+        Self::with(devices, &Options { calm: true, ..Options::default() })
+    }
+
+    fn with(devices: usize, options: &Options) -> Self {
+        let mut world = World::new(7, options);
+        world.documents.truncate(1);
+        world.devices = (0..devices)
+            .map(|index| {
+                Device::new(format!("anon:{index:032x}"), Link { delay: 20 * MS, jitter: 0, rate: 10_000_000 })
+            })
+            .collect();
+        let mut case = Self { world };
+        case.held(|world| world.begin());
+        case.run(3 * SECOND);
+        case
+    }
+
+    #[track_caller]
+    fn held<T>(&mut self, step: impl FnOnce(&mut World) -> Result<T, Stop>) -> T {
+        match step(&mut self.world) {
+            Ok(value) => value,
+            Err(Stop(violation)) => {
+                panic!("{}: {}\n{}", violation.invariant, violation.detail, self.world.trace.tail().join("\n"))
+            }
+        }
+    }
+
+    #[track_caller]
+    fn run(&mut self, time: u64) {
+        let end = self.world.schedule.now() + time;
+        self.held(|world| world.advance(end));
+    }
+
+    fn load(&self, device: usize) -> usize {
+        self.world.devices[device].tabs[0].expect("the tab is open")
+    }
+
+    #[track_caller]
+    fn act(&mut self, device: usize, action: &Action) {
+        let load = self.load(device);
+        self.held(|world| world.act(load, 0, action));
+    }
+
+    #[track_caller]
+    fn replace(&mut self, device: usize, at: usize, delete: usize, insert: &str) {
+        self.act(device, &Action::Replace { at, delete, insert: insert.to_owned() });
+    }
+
+    /// Types one character after the other at the end.
+    #[track_caller]
+    fn types(&mut self, device: usize, text: &str, pause: u64) {
+        for character in text.chars() {
+            let at = self.length(device);
+            self.replace(device, at, 0, &character.to_string());
+            self.run(pause);
+        }
+    }
+
+    fn length(&self, device: usize) -> usize {
+        self.world.loads[self.load(device)].as_ref().expect("the load lives").opened[0].mirror.len()
+    }
+
+    fn text(&self, device: usize) -> String {
+        String::from_utf16(&self.world.loads[self.load(device)].as_ref().expect("the load lives").opened[0].mirror)
+            .expect("no surrogate stands alone")
+    }
+
+    #[track_caller]
+    fn offline(&mut self, device: usize) {
+        self.held(|world| world.go_offline(device, u64::MAX));
+    }
+
+    #[track_caller]
+    fn online(&mut self, device: usize) {
+        self.world.devices[device].offline_until = 0;
+        self.held(|world| world.go_online(device));
+    }
+
+    /// Everything comes to rest and all is checked; the text in the end.
+    #[track_caller]
+    fn finish(mut self) -> String {
+        self.held(|world| world.settle());
+        self.run(60 * SECOND);
+        self.held(|world| world.reckon());
+        self.text(0)
+    }
+}
+
+/// How often each letter stands in a text.
+fn count(text: &str, letter: char) -> usize {
+    text.chars().filter(|character| *character == letter).count()
+}
+
+#[test]
+fn two_people_type_at_once() {
+    let mut case = Case::new(2);
+    for _ in 0..20 {
+        case.types(0, "a", 30 * MS);
+        case.types(1, "b", 20 * MS);
+    }
+    let text = case.finish();
+    assert_eq!((count(&text, 'a'), count(&text, 'b')), (20, 20));
+}
+
+#[test]
+fn a_power_cut_takes_the_last_outbox_writes_then_offline_edits_then_return() {
+    for lost in 0..8 {
+        let mut case = Case::new(2);
+        case.types(0, "aaaa", 200 * MS);
+        // A link that keeps everything on the way: the relay gets it late, after the device has forgotten it.
+        case.world.devices[0].link = Link { delay: 3 * SECOND, jitter: 0, rate: 10_000_000 };
+        case.types(0, "bbbbbb", 60 * MS);
+        case.world.cut_power(0, lost);
+        case.world.devices[0].offline_until = u64::MAX;
+        case.run(SECOND);
+        case.held(|world| world.open_tab(0, 0));
+        case.types(0, "cccc", 60 * MS);
+        case.types(1, "dd", 60 * MS);
+        case.run(SECOND);
+        case.world.devices[0].link = case.world.devices[0].usual_link;
+        case.online(0);
+        case.run(10 * SECOND);
+        let text = case.finish();
+        assert_eq!((count(&text, 'a'), count(&text, 'c'), count(&text, 'd')), (4, 4, 2), "{lost} lost: {text}");
+        assert!(count(&text, 'b') <= 6, "{lost} lost: {text}");
+    }
+}
+
+#[test]
+fn somebody_joins_after_a_partial_ack() {
+    let mut case = Case::new(3);
+    case.world.crash_tab(2, 0, super::Fault::TabCrash);
+    case.types(0, "aaaa", 100 * MS);
+    // Half of what follows is cut off on its way.
+    case.world.devices[0].link = Link { delay: 400 * MS, jitter: 0, rate: 10_000_000 };
+    case.types(0, "bbbbbbbb", 80 * MS);
+    let connections: Vec<_> = case.world.network.ids();
+    for connection in connections {
+        case.world.network.lose(connection, super::network::End::Relay);
+        case.world.network.silence(connection, super::network::End::Client);
+    }
+    case.held(|world| world.open_tab(2, 0));
+    case.types(2, "cc", 100 * MS);
+    case.run(5 * SECOND);
+    let text = case.finish();
+    assert_eq!((count(&text, 'a'), count(&text, 'b'), count(&text, 'c')), (4, 8, 2));
+}
+
+/// The store of device 0 is kept at one moment and used at a later one, on the same device or on another.
+fn copied(full_outbox: bool, restore: bool) {
+    let mut case = Case::new(2);
+    case.types(0, "aaaa", 100 * MS);
+    case.run(5 * SECOND);
+    if full_outbox {
+        case.offline(0);
+        case.types(0, "bbbb", 100 * MS);
+        case.run(SECOND);
+    }
+    if restore {
+        case.world.restore_device(0);
+        case.types(0, "cccc", 100 * MS);
+        case.run(2 * SECOND);
+        case.world.restore_device(0);
+        case.run(5 * SECOND);
+        case.held(|world| world.open_tab(0, 0));
+    } else {
+        case.world.copy_profile(0);
+        case.run(5 * SECOND);
+        case.offline(2);
+        case.types(2, "dddd", 100 * MS);
+        case.types(0, "cccc", 100 * MS);
+        case.online(2);
+    }
+    case.online(0);
+    case.types(0, "ee", 100 * MS);
+    case.types(1, "ff", 100 * MS);
+    case.run(5 * SECOND);
+    let text = case.finish();
+    assert_eq!(count(&text, 'a'), 4, "{text}");
+    assert_eq!(count(&text, 'b'), if full_outbox { 4 } else { 0 }, "{text}");
+    // What a restored device wrote after its backup is gone only where it had never been sent.
+    assert_eq!(count(&text, 'c'), if restore && full_outbox { 0 } else { 4 }, "{text}");
+    assert_eq!(
+        (count(&text, 'd'), count(&text, 'e'), count(&text, 'f')),
+        (if restore { 0 } else { 4 }, 2, 2),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_profile_is_copied_without_an_outbox() {
+    copied(false, false);
+}
+
+#[test]
+fn a_profile_is_copied_with_an_outbox() {
+    copied(true, false);
+}
+
+#[test]
+fn a_backup_is_restored_without_an_outbox() {
+    copied(false, true);
+}
+
+#[test]
+fn a_backup_is_restored_with_an_outbox() {
+    copied(true, true);
+}
+
+#[test]
+fn a_crash_between_sending_and_storing() {
+    let mut case = Case::new(2);
+    case.types(0, "aaaa", 100 * MS);
+    case.run(2 * SECOND);
+    // Nothing is stored any more, everything is sent.
+    case.world.devices[0].slow_store_until = u64::MAX;
+    case.types(0, "bbbb", 5 * MS);
+    case.run(60 * MS);
+    let stored = case.world.devices[0].store.clone();
+    case.run(500 * MS);
+    case.world.crash_tab(0, 0, super::Fault::TabCrash);
+    case.world.devices[0].store = stored;
+    case.world.promise_what_is_stored(0);
+    case.world.devices[0].slow_store_until = 0;
+    case.run(10 * SECOND);
+    case.types(0, "cc", 100 * MS);
+    case.run(2 * SECOND);
+    assert_eq!(count(&case.text(1), 'b'), 4, "what was sent is in the text");
+    let text = case.finish();
+    assert_eq!((count(&text, 'a'), count(&text, 'b'), count(&text, 'c')), (4, 4, 2));
+}
+
+#[test]
+fn a_paste_of_300_kilobytes() {
+    let mut case = Case::new(2);
+    let paste: String = (0..30_000).map(|index| format!("line {:04}\n", index % 10_000)).collect();
+    assert_eq!(paste.len(), 300_000);
+    case.replace(0, 0, 0, "before after");
+    case.run(SECOND);
+    case.replace(0, 7, 0, &paste);
+    case.run(30 * SECOND);
+    assert_eq!(case.text(1), format!("before {paste}after"));
+    let text = case.finish();
+    assert_eq!(text, format!("before {paste}after"));
+}
+
+#[test]
+fn a_replacement_at_5000_places() {
+    let mut case = Case::new(2);
+    let text = "warp weft ".repeat(5_000);
+    case.replace(0, 0, 0, &text);
+    case.run(20 * SECOND);
+    let places = (0..5_000).rev().map(|index| (index * 10 + 5, 4)).collect();
+    case.act(0, &Action::ReplaceAll { places, insert: "woof".to_owned() });
+    case.replace(1, 0, 0, "> ");
+    case.run(40 * SECOND);
+    let expected = format!("> {}", "warp woof ".repeat(5_000));
+    assert!(case.text(1) == expected, "the other person sees every replacement");
+    assert!(case.finish() == expected);
+}
+
+#[test]
+fn a_crash_after_each_chunk_of_a_state_diff() {
+    let text: String = (0..20_000).map(|index| format!("line {:04}\n", index % 10_000)).collect();
+    let mut crashed = 0;
+    for chunks in 1..6 {
+        let mut case = Case::new(2);
+        case.world.crash_tab(1, 0, super::Fault::TabCrash);
+        case.replace(0, 0, 0, &text);
+        case.run(30 * SECOND);
+        // The reader has nothing and is sent the state; its tab is gone after the first, second, ... chunk.
+        case.world.crash_tab(1, 0, super::Fault::TabCrash);
+        case.world.devices[1].store = Default::default();
+        case.world.devices[1].saved.clear();
+        case.world.chunks = super::world::Chunks { shuffle: true, stop_after: Some(chunks), ..Default::default() };
+        case.held(|world| world.open_tab(1, 0));
+        case.run(5 * SECOND);
+        crashed += usize::from(case.world.chunks.stopped);
+        if case.world.chunks.stopped {
+            assert_eq!(case.length(1), 0, "nothing changes before the last chunk");
+        }
+        case.world.crash_tab(1, 0, super::Fault::TabCrash);
+        case.world.chunks = super::world::Chunks { shuffle: true, ..Default::default() };
+        case.run(10 * SECOND);
+        assert!(case.finish() == text);
+    }
+    assert!(crashed >= 3, "the state came in several chunks");
+}

@@ -1,0 +1,471 @@
+//! What must always hold, looked at while a run goes on and reckoned up when it has come to rest.
+
+use std::collections::BTreeMap;
+
+use selvedge_engine::{Delta, Document, SiteId, VersionVector};
+use selvedge_protocol::client::Status;
+use selvedge_protocol::{Channel, DocumentId, Frames, LogId, Position, ServerMessage};
+
+use super::network::ConnectionId;
+use super::outcome::Invariant;
+use super::world::{Stop, World};
+
+/// Texts up to so many units are compared with the plain reading of the history as a run goes on.
+const PLAIN_UNITS_MAX: usize = 6_000;
+
+/// What was promised and to whom.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// Acked as in the region's log, by document: must never be lost.
+    acked: BTreeMap<DocumentId, VersionVector>,
+    /// The last ack of each site on each channel.
+    last_ack: BTreeMap<(ConnectionId, Channel, SiteId), (u64, u64)>,
+    /// Which document a channel is.
+    channels: BTreeMap<(ConnectionId, Channel), DocumentId>,
+    /// Who writes as a site.
+    authors: BTreeMap<(DocumentId, SiteId), String>,
+    /// What every log ever held, by document: what anyone may show.
+    logged: BTreeMap<DocumentId, VersionVector>,
+    /// Whose turn it is to be looked at closely.
+    turn: usize,
+    /// What living replicas held when the faults ended.
+    living: BTreeMap<DocumentId, VersionVector>,
+}
+
+impl Books {
+    /// A channel was opened for a document.
+    pub(super) fn channel(&mut self, connection: ConnectionId, channel: Channel, document: DocumentId) {
+        self.channels.insert((connection, channel), document);
+    }
+
+    /// `principal` writes as `site`.
+    pub(super) fn author(&mut self, document: &DocumentId, site: SiteId, principal: &str) {
+        self.authors.entry((document.clone(), site)).or_insert_with(|| principal.to_owned());
+    }
+
+    /// Some log holds this much.
+    pub(super) fn logged(&mut self, document: &DocumentId, vector: &VersionVector) {
+        self.logged.entry(document.clone()).or_default().join(vector);
+    }
+
+    /// The log was put back to hold only this: what was acked beyond it is owed by living replicas alone.
+    pub(super) fn log_restored(&mut self, document: &DocumentId, kept: &VersionVector) {
+        let Some(acked) = self.acked.get_mut(document) else { return };
+        let mut owed = VersionVector::default();
+        for (site, counter) in acked.iter() {
+            owed.advance(site, counter.min(kept.get(site)));
+        }
+        *acked = owed;
+    }
+}
+
+impl World {
+    /// The relay says something: acks and advertised vectors must be true of the log as it is at this moment.
+    pub(super) fn relay_says(&mut self, connection: ConnectionId, bytes: &[u8]) -> Result<(), Stop> {
+        for frame in Frames::new(bytes) {
+            let frame = frame
+                .map_err(|error| self.stop(Invariant::Sound, format!("the relay sends a malformed frame: {error}")))?;
+            let channel = frame.channel;
+            let message = ServerMessage::decode(&frame).map_err(|error| {
+                self.stop(Invariant::Sound, format!("the relay sends a malformed message: {error}"))
+            })?;
+            let Some(document) = self.books.channels.get(&(connection, channel)).cloned() else { continue };
+            match message {
+                Some(ServerMessage::Ack(ack)) => {
+                    self.acked(connection, channel, &document, ack.site, ack.region, ack.replicated)?
+                }
+                Some(ServerMessage::OpenOk(ok)) => {
+                    for known in &ok.known {
+                        self.must_be_logged(&document, known.site, known.counter, "open-ok")?;
+                    }
+                }
+                Some(ServerMessage::Gap(gap)) => {
+                    self.must_be_logged(&document, gap.site, gap.have, "a gap").or(Ok(()))?
+                }
+                Some(ServerMessage::Synced(synced)) => self.synced(&document, synced.position, synced.vector_hash)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn acked(
+        &mut self,
+        connection: ConnectionId,
+        channel: Channel,
+        document: &DocumentId,
+        site: SiteId,
+        region: u64,
+        replicated: u64,
+    ) -> Result<(), Stop> {
+        let last = self.books.last_ack.entry((connection, channel, site)).or_default();
+        let before = *last;
+        *last = (region.max(before.0), replicated.max(before.1));
+        if region < before.0 || replicated < before.1 {
+            return Err(self.stop(
+                Invariant::MonotoneAcks,
+                format!("{site} acked up to {before:?}, then up to {:?}", (region, replicated)),
+            ));
+        }
+        self.must_be_logged(document, site, region, "an ack")?;
+        self.books.acked.entry(document.clone()).or_default().advance(site, region);
+        *self.figures.entry("acks").or_default() += 1;
+        Ok(())
+    }
+
+    fn must_be_logged(&self, document: &DocumentId, site: SiteId, counter: u64, what: &str) -> Result<(), Stop> {
+        let held = self.relay.region.logged(document).get(site);
+        if held < counter {
+            return Err(self.stop(
+                Invariant::NoHoles,
+                format!("{what} names {site} up to {counter}; the log holds it whole up to {held}"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn synced(&self, document: &DocumentId, position: Option<Position>, hash: u64) -> Result<(), Stop> {
+        let Some(position) = position else { return Ok(()) };
+        if position.log != LogId(self.relay.region.log.id()) || position.offset > self.relay.region.log.head() {
+            return Err(self.stop(
+                Invariant::NoHoles,
+                format!("synced names {position:?}; the log ends at {}", self.relay.region.log.head()),
+            ));
+        }
+        // The position is a place to read on from, and may lie before what the vector covers; never behind it.
+        if !self.relay.region.hashes_from(document, position.offset).any(|known| known == hash) {
+            return Err(self.stop(
+                Invariant::NoHoles,
+                format!("synced at {position:?} names vector {hash:x}, which the log never had from there on"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// A load was opened from its device: all that was promised is there.
+    pub(super) fn check_restored(&mut self, id: usize) -> Result<(), Stop> {
+        let Some(load) = &self.loads[id] else { return Ok(()) };
+        for opened in &load.opened {
+            let Some(saved) = self.devices[load.device].saved.get(&opened.document) else { continue };
+            let Some(replica) = load.client.replica(opened.channel) else { continue };
+            let vector = replica.document().vector();
+            if let Some((site, counter)) = saved.iter().find(|(site, counter)| vector.get(*site) < *counter) {
+                let detail = format!(
+                    "load {id} opens with {site} up to {}; device {} had saved it up to {counter}",
+                    vector.get(site),
+                    load.device
+                );
+                return Err(self.stop(Invariant::OwnText, detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a device holds now is what it has promised from now on: a fault took the rest.
+    pub(super) fn promise_what_is_stored(&mut self, device: usize) {
+        for document in self.documents.clone() {
+            let stored = self.devices[device].store.read(&document);
+            let mut saved =
+                stored.state.as_ref().and_then(|state| VersionVector::decode(&state.vector).ok()).unwrap_or_default();
+            for ((site, first), entry) in &stored.outbox {
+                promise(&mut saved, *site, *first, entry.last);
+            }
+            self.devices[device].saved.insert(document, saved);
+        }
+    }
+
+    /// A look at everything that lives.
+    pub(super) fn inspect(&mut self) -> Result<(), Stop> {
+        let mut states: BTreeMap<(usize, Vec<u8>), (usize, Vec<u8>)> = BTreeMap::new();
+        self.books.turn += 1;
+        for (id, load) in self.loads.iter().enumerate() {
+            let Some(load) = load else { continue };
+            let close = (id + self.books.turn).is_multiple_of(4);
+            for (index, opened) in load.opened.iter().enumerate() {
+                let Some(replica) = load.client.replica(opened.channel) else { continue };
+                let document = replica.document();
+                self.same_text(id, &opened.mirror, &document.text())?;
+                self.nothing_unlogged(id, load.device, &opened.document, document.vector())?;
+                if close {
+                    document.assert_invariants();
+                    self.as_written(id, &opened.document, document, PLAIN_UNITS_MAX)?;
+                }
+                let state = (id, document.snapshot());
+                if let Some((other, snapshot)) = states.get(&(index, document.vector().encode()))
+                    && *snapshot != state.1
+                {
+                    return Err(self.stop(
+                        Invariant::Convergence,
+                        format!("loads {other} and {id} have one vector and two states"),
+                    ));
+                }
+                states.insert((index, document.vector().encode()), state);
+            }
+        }
+        Ok(())
+    }
+
+    fn same_text(&self, id: usize, mirror: &[u16], text: &str) -> Result<(), Stop> {
+        if mirror.iter().copied().eq(text.encode_utf16()) {
+            return Ok(());
+        }
+        let at = mirror.iter().copied().zip(text.encode_utf16()).take_while(|(left, right)| left == right).count();
+        let detail = format!(
+            "load {id}: the editor's {} units and the document's {} differ from unit {at} on",
+            mirror.len(),
+            text.encode_utf16().count()
+        );
+        Err(self.stop(Invariant::Patches, detail))
+    }
+
+    /// What another device wrote is shown only when some log held it.
+    fn nothing_unlogged(
+        &self,
+        id: usize,
+        device: usize,
+        document: &DocumentId,
+        vector: &VersionVector,
+    ) -> Result<(), Stop> {
+        let own = &self.devices[device].principal;
+        let logged = self.books.logged.get(document);
+        for (site, counter) in vector.iter() {
+            let held = logged.map_or(0, |logged| logged.get(site));
+            if held < counter && self.books.authors.get(&(document.clone(), site)).is_some_and(|author| author != own) {
+                return Err(self.stop(
+                    Invariant::NoLoss,
+                    format!("load {id} shows {site} up to {counter}; no log holds more than {held}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The document is what the plain reading of the history makes of its vector.
+    fn as_written(&self, id: usize, name: &DocumentId, document: &Document, most: usize) -> Result<(), Stop> {
+        let Some(history) = self.history.get(name) else { return Ok(()) };
+        if document.len_utf16() > most || document.has_unsealed() || history.unknown_within(document.vector()).is_some()
+        {
+            return Ok(());
+        }
+        let (expected, text) = (history.text(document.vector()), document.text());
+        if expected != text {
+            let at = expected.chars().zip(text.chars()).take_while(|(left, right)| left == right).count();
+            let counts = (expected.chars().count(), text.chars().count());
+            return Err(self.stop(
+                Invariant::Convergence,
+                format!(
+                    "load {id}: written were {} characters, shown are {}; they differ from {at} on",
+                    counts.0, counts.1
+                ),
+            ));
+        }
+        let meta: BTreeMap<String, Vec<u8>> =
+            document.meta().map(|(key, value)| (key.to_owned(), value.to_vec())).collect();
+        if meta != history.meta(document.vector()) {
+            return Err(self.stop(
+                Invariant::Convergence,
+                format!("load {id}: meta is {meta:?}, written was {:?}", history.meta(document.vector())),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What living replicas hold now must be in the end's text.
+    pub(super) fn count_the_living(&mut self) {
+        for load in self.loads.iter().flatten() {
+            for opened in &load.opened {
+                if let Some(replica) = load.client.replica(opened.channel) {
+                    self.books.living.entry(opened.document.clone()).or_default().join(replica.document().vector());
+                }
+            }
+        }
+    }
+
+    /// The end: all faults have stopped, all had time.
+    pub(super) fn reckon(&mut self) -> Result<(), Stop> {
+        self.inspect()?;
+        for document in self.documents.clone() {
+            let ended = self.one_state(&document)?;
+            self.nothing_lost(&document, &ended)?;
+            self.as_written(usize::MAX, &document, &ended, usize::MAX)?;
+            self.fold_is(&document, &ended)?;
+            self.replay(&document, &ended)?;
+            self.check_snapshot(&document)?;
+            *self.figures.entry("final characters").or_default() += ended.len_scalars() as u64;
+            *self.figures.entry("final sites").or_default() += ended.vector().len() as u64;
+        }
+        for (dots, sites) in self.history.values().map(super::history::History::size) {
+            *self.figures.entry("dots").or_default() += dots as u64;
+            *self.figures.entry("sites").or_default() += sites as u64;
+        }
+        self.figures.insert("log records", self.relay.region.log.durable().len() as u64);
+        self.figures.insert("loads", self.loads.len() as u64);
+        let hash = self.trace.hash();
+        self.trace.absorb(&hash.to_le_bytes());
+        Ok(())
+    }
+
+    /// I3, I11: every load is connected, has nothing left to send, and all are equal.
+    fn one_state(&mut self, document: &DocumentId) -> Result<Document, Stop> {
+        let mut first: Option<(usize, &Document)> = None;
+        for (id, load) in self.loads.iter().enumerate() {
+            let Some(load) = load else { continue };
+            for opened in load.opened.iter().filter(|opened| opened.document == *document) {
+                if opened.status != Status::Connected {
+                    return Err(self.stop(
+                        Invariant::Drained,
+                        format!("load {id} is {} long after the last fault", opened.status.name()),
+                    ));
+                }
+                let Some(replica) = load.client.replica(opened.channel) else { continue };
+                let state = replica.document();
+                state.assert_invariants();
+                match first {
+                    None => first = Some((id, state)),
+                    Some((other, equal)) if equal.vector() == state.vector() => {
+                        if equal.snapshot() != state.snapshot() {
+                            return Err(self.stop(
+                                Invariant::Convergence,
+                                format!("loads {other} and {id} have one vector and two states"),
+                            ));
+                        }
+                    }
+                    Some((other, different)) => {
+                        let detail = format!(
+                            "loads {other} and {id} still differ: {}",
+                            difference(different.vector(), state.vector())
+                        );
+                        return Err(self.stop(Invariant::Drained, detail));
+                    }
+                }
+            }
+        }
+        for (index, device) in self.devices.iter().enumerate() {
+            if let Some(entry) = device.store.read(document).outbox.values().next() {
+                let detail = format!(
+                    "device {index} still has {} from {} to {} in its outbox, acked as {:?}",
+                    entry.site, entry.first, entry.last, entry.acked
+                );
+                return Err(self.stop(Invariant::Drained, detail));
+            }
+        }
+        let (_, ended) = first.ok_or_else(|| self.stop(Invariant::Drained, "no load lives".to_owned()))?;
+        Ok(ended.clone())
+    }
+
+    /// I1: what was acked, and what anyone showed when the faults ended, is there.
+    fn nothing_lost(&self, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
+        for (what, owed) in [("acked", &self.books.acked), ("shown", &self.books.living)] {
+            let Some(owed) = owed.get(document) else { continue };
+            if let Some((site, counter)) = owed.iter().find(|(site, counter)| ended.vector().get(*site) < *counter) {
+                return Err(self.stop(
+                    Invariant::NoLoss,
+                    format!(
+                        "{site} was {what} up to {counter}; in the end it is there up to {}",
+                        ended.vector().get(site)
+                    ),
+                ));
+            }
+        }
+        let unknown = self.history.get(document).and_then(|history| history.unknown_within(ended.vector()));
+        if let Some(dot) = unknown {
+            return Err(self.stop(Invariant::OneContent, format!("{dot:?} is in the text, and nobody wrote it")));
+        }
+        Ok(())
+    }
+
+    /// I12: the log alone, read in its order, gives what the clients have.
+    fn fold_is(&self, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
+        let deltas = self.relay.region.deltas(document);
+        let mut folded = Document::new();
+        let mut held: Vec<Delta> = Vec::new();
+        for delta in deltas {
+            held.push(delta);
+            // A record beyond a hole waits for what is missing.
+            while let Some(index) = held.iter().position(|delta| folded.vector().get(delta.site) + 1 >= delta.first) {
+                let delta = held.swap_remove(index);
+                if let Err(error) = folded.apply(&delta) {
+                    return Err(self.stop(
+                        Invariant::SnapshotIsFold,
+                        format!("the log holds {:?}, which does not apply: {error}", delta.header()),
+                    ));
+                }
+            }
+        }
+        if folded.vector() != ended.vector() {
+            return Err(self.stop(
+                Invariant::SnapshotIsFold,
+                format!("log and clients differ: {}", difference(folded.vector(), ended.vector())),
+            ));
+        }
+        if folded.snapshot() != ended.snapshot() {
+            return Err(self.stop(
+                Invariant::SnapshotIsFold,
+                "the log's fold has the clients' vector and another state".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// I2: everything once more, in any order, some of it twice, changes nothing.
+    fn replay(&mut self, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
+        let mut again = ended.clone();
+        let mut deltas = self.relay.region.deltas(document);
+        let mut dice = self.dice.fork("replay", 0);
+        for index in (1..deltas.len()).rev() {
+            deltas.swap(index, dice.index(index + 1));
+        }
+        for delta in deltas.iter().chain(deltas.iter().rev().take(50)) {
+            let patches = again.apply(delta).map(|applied| applied.patches);
+            if patches.as_ref().map_or(true, |patches| !patches.is_empty()) {
+                return Err(
+                    self.stop(Invariant::ReplayProof, format!("replaying {:?} gives {patches:?}", delta.header()))
+                );
+            }
+        }
+        if again.snapshot() != ended.snapshot() {
+            return Err(self.stop(Invariant::ReplayProof, "replaying the log changed the state".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// I12: the stored snapshot is the fold of the log up to its vector.
+    fn check_snapshot(&self, document: &DocumentId) -> Result<(), Stop> {
+        let Some(snapshot) = self.relay.region.snapshot(document) else { return Ok(()) };
+        let stored = Document::load(&snapshot.bytes).map_err(|error| {
+            self.stop(Invariant::SnapshotIsFold, format!("a stored snapshot does not load: {error}"))
+        })?;
+        stored.assert_invariants();
+        let expected = self.history.get(document).map(|history| history.text(stored.vector())).unwrap_or_default();
+        if stored.text() != expected {
+            return Err(self.stop(
+                Invariant::SnapshotIsFold,
+                format!(
+                    "a stored snapshot of {} characters should have {}",
+                    stored.len_scalars(),
+                    expected.chars().count()
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Advances `vector` over `first..=last` where that leaves no hole.
+pub(super) fn promise(vector: &mut VersionVector, site: SiteId, first: u64, last: u64) {
+    if first <= vector.get(site) + 1 {
+        vector.advance(site, last);
+    }
+}
+
+/// Where two vectors differ, in a line.
+fn difference(left: &VersionVector, right: &VersionVector) -> String {
+    let mut joined = left.clone();
+    joined.join(right);
+    let differing: Vec<String> = joined
+        .iter()
+        .filter(|(site, _)| left.get(*site) != right.get(*site))
+        .map(|(site, _)| format!("{site}: {} and {}", left.get(site), right.get(site)))
+        .collect();
+    differing.join(", ")
+}

@@ -1,0 +1,124 @@
+//! A device's store as a browser's database behaves: transactions that commit whole or not at all, and the last of which
+//! a power cut may take back.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use selvedge_engine::{SiteId, VersionVector};
+use selvedge_protocol::DocumentId;
+use selvedge_protocol::client::{OutboxEntry, Restored, StoreError, StoreTransaction, StoredState};
+
+/// Transactions a power cut can reach back to.
+const AT_RISK_MAX: usize = 12;
+
+/// What a store holds of one document.
+#[derive(Clone, Debug, Default)]
+pub struct StoredDocument {
+    /// Sealed deltas that are not known to be safe elsewhere, by site and first counter.
+    pub outbox: BTreeMap<(SiteId, u64), OutboxEntry>,
+    /// The state of some moment.
+    pub state: Option<StoredState>,
+}
+
+impl StoredDocument {
+    /// As a load is given it.
+    pub fn restored(&self) -> Option<Restored> {
+        if self.outbox.is_empty() && self.state.is_none() {
+            return None;
+        }
+        let state = self.state.as_ref();
+        Some(Restored {
+            generation: state.map_or(0, |state| state.generation),
+            state: state.map(|state| state.snapshot.clone()).unwrap_or_default(),
+            position: state.and_then(|state| state.position),
+            highest: state.map(|state| state.highest),
+            outbox: self.outbox.values().cloned().collect(),
+        })
+    }
+}
+
+/// All documents of a store.
+type Image = BTreeMap<DocumentId, StoredDocument>;
+
+/// A device's store.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceStore {
+    image: Image,
+    /// `image` without the transactions at risk.
+    settled: Image,
+    at_risk: VecDeque<(DocumentId, StoreTransaction)>,
+    /// Planted fault: the state row is written without comparing.
+    pub overwrite: bool,
+}
+
+impl DeviceStore {
+    /// What is stored of `document`.
+    pub fn read(&self, document: &DocumentId) -> StoredDocument {
+        self.image.get(document).cloned().unwrap_or_default()
+    }
+
+    /// Commits a transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Behind`] when the state row holds what the new state lacks; nothing is written then.
+    pub fn commit(&mut self, document: &DocumentId, transaction: StoreTransaction) -> Result<(), StoreError> {
+        if let (Some(new), Some(old)) =
+            (&transaction.state, self.image.get(document).and_then(|stored| stored.state.as_ref()))
+            && !self.overwrite
+            && old.generation == new.generation
+            && !vector(new).dominates(&vector(old))
+        {
+            return Err(StoreError::Behind { state: old.snapshot.clone() });
+        }
+        apply(&mut self.image, document, &transaction);
+        self.at_risk.push_back((document.clone(), transaction));
+        if self.at_risk.len() > AT_RISK_MAX
+            && let Some((document, transaction)) = self.at_risk.pop_front()
+        {
+            apply(&mut self.settled, &document, &transaction);
+        }
+        Ok(())
+    }
+
+    /// Takes back the last `lost` transactions; returns how many there were to take.
+    pub fn power_cut(&mut self, lost: usize) -> usize {
+        let lost = lost.min(self.at_risk.len());
+        self.at_risk.truncate(self.at_risk.len() - lost);
+        self.image = self.settled.clone();
+        for (document, transaction) in &self.at_risk {
+            apply(&mut self.image, document, transaction);
+        }
+        lost
+    }
+
+    /// Forgets an outbox entry behind everybody's back. A planted fault.
+    pub fn forget(&mut self, document: &DocumentId, site: SiteId, first: u64) {
+        for image in [&mut self.image, &mut self.settled] {
+            if let Some(stored) = image.get_mut(document) {
+                stored.outbox.remove(&(site, first));
+            }
+        }
+    }
+
+    /// The outbox entries of all documents together.
+    pub fn outbox_len(&self) -> usize {
+        self.image.values().map(|document| document.outbox.len()).sum()
+    }
+}
+
+fn apply(image: &mut Image, document: &DocumentId, transaction: &StoreTransaction) {
+    let stored = image.entry(document.clone()).or_default();
+    for entry in &transaction.put_outbox {
+        stored.outbox.insert((entry.site, entry.first), entry.clone());
+    }
+    for key in &transaction.delete_outbox {
+        stored.outbox.remove(&(key.site, key.first));
+    }
+    if let Some(state) = &transaction.state {
+        stored.state = Some(state.clone());
+    }
+}
+
+/// The vector of a state row.
+fn vector(state: &StoredState) -> VersionVector {
+    VersionVector::decode(&state.vector).expect("a client writes what it can read")
+}

@@ -1,0 +1,176 @@
+//! A durable log with the semantics of a region's log, and the ways in which one fails.
+//!
+//! Appends that come while a group commit is under way wait for the next; one commit is in flight. A record is durable
+//! when its commit is synced, and is confirmed after that, so there are moments at which a record is durable and nobody
+//! knows. A crash inside a commit leaves none, some first part, or all of it.
+
+use std::collections::VecDeque;
+
+use super::dice::Dice;
+
+/// A number that the log hands back with the answer.
+pub type AppendId = u64;
+
+/// One append as the relay asked for it.
+#[derive(Clone, Debug)]
+struct Append<R> {
+    id: AppendId,
+    records: Vec<R>,
+}
+
+/// A durable record, or an offset whose record a fault took away.
+#[derive(Clone, Debug)]
+pub struct Logged<R> {
+    /// Its place in the log.
+    pub offset: u64,
+    /// What was appended.
+    pub record: R,
+}
+
+/// What one group commit came to, to be told to whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The append it answers.
+    pub append: AppendId,
+    /// The offsets of its records, or nothing when the append is reported failed.
+    pub offsets: Option<Vec<u64>>,
+}
+
+/// How a commit ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Durable, and reported so.
+    Well,
+    /// Nothing of it durable, and reported failed.
+    Failed,
+    /// A first part durable, and all reported failed.
+    Partly,
+    /// Durable, and reported failed.
+    Unknown,
+}
+
+/// What a crash left of the commit it met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remains {
+    /// There was no commit under way.
+    Idle,
+    /// Nothing of it.
+    Lost,
+    /// A first part of it.
+    Torn,
+    /// All of it, unconfirmed.
+    Unconfirmed,
+}
+
+/// The log of one region.
+#[derive(Clone, Debug)]
+pub struct Log<R> {
+    id: u128,
+    durable: Vec<Logged<R>>,
+    next_offset: u64,
+    writing: Vec<Append<R>>,
+    waiting: VecDeque<Append<R>>,
+}
+
+impl<R: Clone> Log<R> {
+    /// An empty log.
+    pub fn new(id: u128) -> Self {
+        Self { id, durable: Vec::new(), next_offset: 0, writing: Vec::new(), waiting: VecDeque::new() }
+    }
+
+    /// The log's identity.
+    pub fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// One past the last durable record.
+    pub fn head(&self) -> u64 {
+        self.next_offset
+    }
+
+    /// All durable records, in order.
+    pub fn durable(&self) -> &[Logged<R>] {
+        &self.durable
+    }
+
+    /// Queues an append. True when a commit begins now and its end must be scheduled.
+    #[must_use]
+    pub fn append(&mut self, id: AppendId, records: Vec<R>) -> bool {
+        self.waiting.push_back(Append { id, records });
+        self.begin()
+    }
+
+    /// How many appends the commit under way holds.
+    pub fn writing(&self) -> usize {
+        self.writing.len()
+    }
+
+    /// Ends the commit under way. The second value is true when the next one begins now.
+    #[must_use]
+    pub fn sync(&mut self, ending: Ending) -> (Vec<Answer>, bool) {
+        let mut answers = Vec::with_capacity(self.writing.len());
+        for append in std::mem::take(&mut self.writing) {
+            let kept = match ending {
+                Ending::Well | Ending::Unknown => append.records.len(),
+                Ending::Failed => 0,
+                Ending::Partly => append.records.len() / 2,
+            };
+            let offsets = append.records.into_iter().take(kept).map(|record| self.keep(record)).collect();
+            answers.push(Answer { append: append.id, offsets: (ending == Ending::Well).then_some(offsets) });
+        }
+        (answers, self.begin())
+    }
+
+    /// The process that held the log is gone.
+    pub fn crash(&mut self, dice: &mut Dice) -> Remains {
+        self.waiting.clear();
+        let writing: Vec<R> = std::mem::take(&mut self.writing).into_iter().flat_map(|append| append.records).collect();
+        if writing.is_empty() {
+            return Remains::Idle;
+        }
+        let kept = match dice.below(3) {
+            0 => 0,
+            1 => dice.index(writing.len()),
+            _ => writing.len(),
+        };
+        let all = writing.len();
+        for record in writing.into_iter().take(kept) {
+            self.keep(record);
+        }
+        match kept {
+            0 => Remains::Lost,
+            kept if kept == all => Remains::Unconfirmed,
+            _ => Remains::Torn,
+        }
+    }
+
+    /// The log as a hot backup would copy it now.
+    pub fn backup(&self) -> Self {
+        Self { writing: Vec::new(), waiting: VecDeque::new(), ..self.clone() }
+    }
+
+    /// Goes on as another log: what a restored data folder does.
+    pub fn rename(&mut self, id: u128) {
+        self.id = id;
+    }
+
+    /// Takes away the last durable record, as a disk that lied about its sync would. A planted fault.
+    pub fn forget_last(&mut self) -> Option<Logged<R>> {
+        self.durable.pop()
+    }
+
+    fn keep(&mut self, record: R) -> u64 {
+        let offset = self.next_offset;
+        self.next_offset += 1;
+        self.durable.push(Logged { offset, record });
+        offset
+    }
+
+    fn begin(&mut self) -> bool {
+        if !self.writing.is_empty() || self.waiting.is_empty() {
+            return false;
+        }
+        self.writing = self.waiting.drain(..).collect();
+        true
+    }
+}
