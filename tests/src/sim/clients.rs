@@ -14,7 +14,6 @@ use selvedge_protocol::{Channel, CloseCode, DocumentId, Endpoint, Instant};
 
 use super::checks::promise;
 use super::device::DeviceStore;
-use super::dice::Dice;
 use super::fault::Fault;
 use super::network::{Close, ConnectionId, End, Link, Parcel};
 use super::outcome::Invariant;
@@ -276,7 +275,7 @@ impl World {
             return Ok(());
         }
         let Some(relay) = self.relay.process() else { return self.dial_failed(id, attempt) };
-        let connection = self.network.connect(id, attempt, relay, now);
+        let connection = self.network.connect(id, attempt, relay);
         self.note(format_args!("load {id}: attempt {attempt} is connection {}", connection.0));
         self.session_begins(connection)?;
         let Some(load) = self.loads[id].as_mut() else { return Ok(()) };

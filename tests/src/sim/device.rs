@@ -12,16 +12,16 @@ const AT_RISK_MAX: usize = 12;
 
 /// What a store holds of one document.
 #[derive(Clone, Debug, Default)]
-pub struct StoredDocument {
+pub(super) struct StoredDocument {
     /// Sealed deltas that are not known to be safe elsewhere, by site and first counter.
-    pub outbox: BTreeMap<(SiteId, u64), OutboxEntry>,
+    pub(super) outbox: BTreeMap<(SiteId, u64), OutboxEntry>,
     /// The state of some moment.
-    pub state: Option<StoredState>,
+    pub(super) state: Option<StoredState>,
 }
 
 impl StoredDocument {
     /// As a load is given it.
-    pub fn restored(&self) -> Option<Restored> {
+    pub(super) fn restored(&self) -> Option<Restored> {
         if self.outbox.is_empty() && self.state.is_none() {
             return None;
         }
@@ -41,18 +41,18 @@ type Image = BTreeMap<DocumentId, StoredDocument>;
 
 /// A device's store.
 #[derive(Clone, Debug, Default)]
-pub struct DeviceStore {
+pub(super) struct DeviceStore {
     image: Image,
     /// `image` without the transactions at risk.
     settled: Image,
     at_risk: VecDeque<(DocumentId, StoreTransaction)>,
     /// Planted fault: the state row is written without comparing.
-    pub overwrite: bool,
+    pub(super) overwrite: bool,
 }
 
 impl DeviceStore {
     /// What is stored of `document`.
-    pub fn read(&self, document: &DocumentId) -> StoredDocument {
+    pub(super) fn read(&self, document: &DocumentId) -> StoredDocument {
         self.image.get(document).cloned().unwrap_or_default()
     }
 
@@ -60,7 +60,7 @@ impl DeviceStore {
     ///
     /// # Errors
     /// [`StoreError::Behind`] when the state row holds what the new state lacks; nothing is written then.
-    pub fn commit(&mut self, document: &DocumentId, transaction: StoreTransaction) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, document: &DocumentId, transaction: StoreTransaction) -> Result<(), StoreError> {
         if let (Some(new), Some(old)) =
             (&transaction.state, self.image.get(document).and_then(|stored| stored.state.as_ref()))
             && !self.overwrite
@@ -80,7 +80,7 @@ impl DeviceStore {
     }
 
     /// Takes back the last `lost` transactions; returns how many there were to take.
-    pub fn power_cut(&mut self, lost: usize) -> usize {
+    pub(super) fn power_cut(&mut self, lost: usize) -> usize {
         let lost = lost.min(self.at_risk.len());
         self.at_risk.truncate(self.at_risk.len() - lost);
         self.image = self.settled.clone();
@@ -88,20 +88,6 @@ impl DeviceStore {
             apply(&mut self.image, document, transaction);
         }
         lost
-    }
-
-    /// Forgets an outbox entry behind everybody's back. A planted fault.
-    pub fn forget(&mut self, document: &DocumentId, site: SiteId, first: u64) {
-        for image in [&mut self.image, &mut self.settled] {
-            if let Some(stored) = image.get_mut(document) {
-                stored.outbox.remove(&(site, first));
-            }
-        }
-    }
-
-    /// The outbox entries of all documents together.
-    pub fn outbox_len(&self) -> usize {
-        self.image.values().map(|document| document.outbox.len()).sum()
     }
 }
 

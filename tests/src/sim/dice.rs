@@ -5,18 +5,18 @@
 
 /// A stream of pseudo-random numbers that is a function of its seed alone.
 #[derive(Clone, Debug)]
-pub struct Dice {
+pub(super) struct Dice {
     state: u64,
 }
 
 impl Dice {
     /// The stream of `seed`.
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self { state: mix(seed) }
     }
 
     /// An independent stream for the concern `name`, number `index` of its kind.
-    pub fn fork(&self, name: &str, index: u64) -> Self {
+    pub(super) fn fork(&self, name: &str, index: u64) -> Self {
         let named = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         });
@@ -24,33 +24,33 @@ impl Dice {
     }
 
     /// The next 64 bits.
-    pub fn bits(&mut self) -> u64 {
+    pub(super) fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.state)
     }
 
     /// A number in `0..bound`; 0 when `bound` is 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64 }
     }
 
     /// An index in `0..bound`; 0 when `bound` is 0.
-    pub fn index(&mut self, bound: usize) -> usize {
+    pub(super) fn index(&mut self, bound: usize) -> usize {
         self.below(bound as u64) as usize
     }
 
     /// A number in `low..=high`.
-    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
     /// True `percent` times in a hundred.
-    pub fn percent(&mut self, percent: u64) -> bool {
+    pub(super) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
     /// An exponential-like spread around `mean`: mostly less, at times several times more, never 0.
-    pub fn spread(&mut self, mean: u64) -> u64 {
+    pub(super) fn spread(&mut self, mean: u64) -> u64 {
         let tail = match self.below(16) {
             0 => 6,
             1..=3 => 3,
@@ -63,7 +63,7 @@ impl Dice {
     ///
     /// # Panics
     /// When `choices` is empty or all weights are 0.
-    pub fn weighted<'a, T>(&mut self, choices: &'a [(u64, T)]) -> &'a T {
+    pub(super) fn weighted<'a, T>(&mut self, choices: &'a [(u64, T)]) -> &'a T {
         let total = choices.iter().map(|(weight, _)| weight).sum();
         let mut rest = self.below(total);
         for (weight, choice) in choices {

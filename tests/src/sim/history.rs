@@ -27,18 +27,18 @@ enum Content {
 
 /// All contents ever seen, by dot.
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     contents: BTreeMap<SiteId, BTreeMap<u64, Content>>,
     seen: BTreeSet<(SiteId, u64, u64, u64)>,
 }
 
 /// A dot was seen with two contents.
 #[derive(Debug)]
-pub struct TwoContents {
+pub(super) struct TwoContents {
     /// The dot.
-    pub dot: Dot,
+    pub(super) dot: Dot,
     /// Both contents, as text.
-    pub contents: [String; 2],
+    pub(super) contents: [String; 2],
 }
 
 impl History {
@@ -46,7 +46,7 @@ impl History {
     ///
     /// # Errors
     /// When one of its dots is known with another content.
-    pub fn add(&mut self, delta: &Delta, hash: u64) -> Result<(), TwoContents> {
+    pub(super) fn add(&mut self, delta: &Delta, hash: u64) -> Result<(), TwoContents> {
         if !self.seen.insert((delta.site, delta.first, delta.last(), hash)) {
             return Ok(());
         }
@@ -83,17 +83,12 @@ impl History {
     }
 
     /// How many counters of how many sites are known.
-    pub fn size(&self) -> (usize, usize) {
+    pub(super) fn size(&self) -> (usize, usize) {
         (self.contents.values().map(BTreeMap::len).sum(), self.contents.len())
     }
 
-    /// The greatest counter of `site` that was ever written.
-    pub fn last(&self, site: SiteId) -> u64 {
-        self.contents.get(&site).and_then(|known| known.last_key_value()).map_or(0, |(counter, _)| *counter)
-    }
-
     /// The first dot that `vector` covers and nobody ever wrote.
-    pub fn unknown_within(&self, vector: &VersionVector) -> Option<Dot> {
+    pub(super) fn unknown_within(&self, vector: &VersionVector) -> Option<Dot> {
         vector.iter().find_map(|(site, last)| {
             let known = self.contents.get(&site);
             let count = known.map_or(0, |known| known.range(1..=last).count()) as u64;
@@ -106,7 +101,7 @@ impl History {
     }
 
     /// The text of everything that `vector` covers, by sorting.
-    pub fn text(&self, vector: &VersionVector) -> String {
+    pub(super) fn text(&self, vector: &VersionVector) -> String {
         let mut deleted: BTreeMap<SiteId, Vec<(u64, u64)>> = BTreeMap::new();
         let mut living: Vec<(&[Element], char, Dot)> = Vec::new();
         for (site, last) in vector.iter() {
@@ -133,7 +128,7 @@ impl History {
     }
 
     /// The `meta` map of everything that `vector` covers.
-    pub fn meta(&self, vector: &VersionVector) -> BTreeMap<String, Vec<u8>> {
+    pub(super) fn meta(&self, vector: &VersionVector) -> BTreeMap<String, Vec<u8>> {
         let mut winners: BTreeMap<&str, (u64, SiteId, &Option<Vec<u8>>)> = BTreeMap::new();
         for (site, last) in vector.iter() {
             let Some(known) = self.contents.get(&site) else { continue };

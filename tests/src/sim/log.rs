@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use super::dice::Dice;
 
 /// A number that the log hands back with the answer.
-pub type AppendId = u64;
+pub(super) type AppendId = u64;
 
 /// One append as the relay asked for it.
 #[derive(Clone, Debug)]
@@ -20,25 +20,25 @@ struct Append<R> {
 
 /// A durable record, or an offset whose record a fault took away.
 #[derive(Clone, Debug)]
-pub struct Logged<R> {
+pub(super) struct Logged<R> {
     /// Its place in the log.
-    pub offset: u64,
+    pub(super) offset: u64,
     /// What was appended.
-    pub record: R,
+    pub(super) record: R,
 }
 
 /// What one group commit came to, to be told to whoever asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub(super) struct Answer {
     /// The append it answers.
-    pub append: AppendId,
+    pub(super) append: AppendId,
     /// The offsets of its records, or nothing when the append is reported failed.
-    pub offsets: Option<Vec<u64>>,
+    pub(super) offsets: Option<Vec<u64>>,
 }
 
 /// How a commit ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(super) enum Ending {
     /// Durable, and reported so.
     Well,
     /// Nothing of it durable, and reported failed.
@@ -51,7 +51,7 @@ pub enum Ending {
 
 /// What a crash left of the commit it met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remains {
+pub(super) enum Remains {
     /// There was no commit under way.
     Idle,
     /// Nothing of it.
@@ -64,7 +64,7 @@ pub enum Remains {
 
 /// The log of one region.
 #[derive(Clone, Debug)]
-pub struct Log<R> {
+pub(super) struct Log<R> {
     id: u128,
     durable: Vec<Logged<R>>,
     next_offset: u64,
@@ -74,40 +74,35 @@ pub struct Log<R> {
 
 impl<R: Clone> Log<R> {
     /// An empty log.
-    pub fn new(id: u128) -> Self {
+    pub(super) fn new(id: u128) -> Self {
         Self { id, durable: Vec::new(), next_offset: 0, writing: Vec::new(), waiting: VecDeque::new() }
     }
 
     /// The log's identity.
-    pub fn id(&self) -> u128 {
+    pub(super) fn id(&self) -> u128 {
         self.id
     }
 
     /// One past the last durable record.
-    pub fn head(&self) -> u64 {
+    pub(super) fn head(&self) -> u64 {
         self.next_offset
     }
 
     /// All durable records, in order.
-    pub fn durable(&self) -> &[Logged<R>] {
+    pub(super) fn durable(&self) -> &[Logged<R>] {
         &self.durable
     }
 
     /// Queues an append. True when a commit begins now and its end must be scheduled.
     #[must_use]
-    pub fn append(&mut self, id: AppendId, records: Vec<R>) -> bool {
+    pub(super) fn append(&mut self, id: AppendId, records: Vec<R>) -> bool {
         self.waiting.push_back(Append { id, records });
         self.begin()
     }
 
-    /// How many appends the commit under way holds.
-    pub fn writing(&self) -> usize {
-        self.writing.len()
-    }
-
     /// Ends the commit under way. The second value is true when the next one begins now.
     #[must_use]
-    pub fn sync(&mut self, ending: Ending) -> (Vec<Answer>, bool) {
+    pub(super) fn sync(&mut self, ending: Ending) -> (Vec<Answer>, bool) {
         let mut answers = Vec::with_capacity(self.writing.len());
         for append in std::mem::take(&mut self.writing) {
             let kept = match ending {
@@ -122,7 +117,7 @@ impl<R: Clone> Log<R> {
     }
 
     /// The process that held the log is gone.
-    pub fn crash(&mut self, dice: &mut Dice) -> Remains {
+    pub(super) fn crash(&mut self, dice: &mut Dice) -> Remains {
         self.waiting.clear();
         let writing: Vec<R> = std::mem::take(&mut self.writing).into_iter().flat_map(|append| append.records).collect();
         if writing.is_empty() {
@@ -145,17 +140,17 @@ impl<R: Clone> Log<R> {
     }
 
     /// The log as a hot backup would copy it now.
-    pub fn backup(&self) -> Self {
+    pub(super) fn backup(&self) -> Self {
         Self { writing: Vec::new(), waiting: VecDeque::new(), ..self.clone() }
     }
 
     /// Goes on as another log: what a restored data folder does.
-    pub fn rename(&mut self, id: u128) {
+    pub(super) fn rename(&mut self, id: u128) {
         self.id = id;
     }
 
     /// Takes away the last durable record, as a disk that lied about its sync would. A planted fault.
-    pub fn forget_last(&mut self) -> Option<Logged<R>> {
+    pub(super) fn forget_last(&mut self) -> Option<Logged<R>> {
         self.durable.pop()
     }
 

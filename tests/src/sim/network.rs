@@ -14,11 +14,11 @@ use super::schedule::{MS, Micros};
 
 /// One connection of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u32);
+pub(super) struct ConnectionId(pub(super) u32);
 
 /// An end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// The device that dialled.
     Client,
     /// The relay that answered.
@@ -27,7 +27,7 @@ pub enum End {
 
 /// What travels to one end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parcel {
+pub(super) enum Parcel {
     /// A message.
     Message(Vec<u8>),
     /// The other side closed, or the path broke.
@@ -36,27 +36,27 @@ pub enum Parcel {
 
 /// A close as the other side worded it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Close {
+pub(super) struct Close {
     /// The close code.
-    pub code: CloseCode,
+    pub(super) code: CloseCode,
     /// The human sentence.
-    pub reason: String,
+    pub(super) reason: String,
 }
 
 /// The quality of a device's link.
 #[derive(Clone, Copy, Debug)]
-pub struct Link {
+pub(super) struct Link {
     /// Usual one-way delay.
-    pub delay: Micros,
+    pub(super) delay: Micros,
     /// Extra delay of a message, at most.
-    pub jitter: Micros,
+    pub(super) jitter: Micros,
     /// Bytes a second.
-    pub rate: u64,
+    pub(super) rate: u64,
 }
 
 impl Link {
     /// A link as devices commonly have.
-    pub fn usual(dice: &mut Dice) -> Self {
+    pub(super) fn usual(dice: &mut Dice) -> Self {
         let delay = match dice.below(4) {
             0 => dice.between(1, 3),
             1 | 2 => dice.between(10, 60),
@@ -66,7 +66,7 @@ impl Link {
     }
 
     /// A link that is hardly one.
-    pub fn slow(dice: &mut Dice) -> Self {
+    pub(super) fn slow(dice: &mut Dice) -> Self {
         Self { delay: dice.between(200, 900) * MS, jitter: 600 * MS, rate: dice.between(8_000, 60_000) }
     }
 }
@@ -91,22 +91,20 @@ struct Stream {
 
 /// One connection.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     /// The device and the tab's load that dialled.
-    pub load: usize,
+    pub(super) load: usize,
     /// The client's number for this attempt.
-    pub attempt: u64,
+    pub(super) attempt: u64,
     /// The relay's incarnation that answered.
-    pub relay: u64,
-    /// When it was dialled.
-    pub dialled: Micros,
+    pub(super) relay: u64,
     to_relay: Stream,
     to_client: Stream,
 }
 
 /// All connections of a run.
 #[derive(Debug, Default)]
-pub struct Network {
+pub(super) struct Network {
     next: u32,
     /// When the latest of what has arrived at the relay was sent.
     newest_at_relay: Micros,
@@ -115,34 +113,27 @@ pub struct Network {
 
 impl Network {
     /// A new connection.
-    pub fn connect(&mut self, load: usize, attempt: u64, relay: u64, now: Micros) -> ConnectionId {
+    pub(super) fn connect(&mut self, load: usize, attempt: u64, relay: u64) -> ConnectionId {
         let id = ConnectionId(self.next);
         self.next += 1;
         let (to_relay, to_client) = (Stream::default(), Stream::default());
-        self.connections.insert(id, Connection { load, attempt, relay, dialled: now, to_relay, to_client });
+        self.connections.insert(id, Connection { load, attempt, relay, to_relay, to_client });
         id
     }
 
     /// The connection of that number, while any of it is left.
-    pub fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+    pub(super) fn connection(&self, id: ConnectionId) -> Option<&Connection> {
         self.connections.get(&id)
     }
 
     /// Connections of which any is left, in order of their opening.
-    pub fn ids(&self) -> Vec<ConnectionId> {
+    #[cfg(test)]
+    pub(super) fn ids(&self) -> Vec<ConnectionId> {
         self.connections.keys().copied().collect()
     }
 
-    /// The connection of a client's attempt.
-    pub fn of_attempt(&self, load: usize, attempt: u64) -> Option<ConnectionId> {
-        self.connections
-            .iter()
-            .find(|(_, connection)| connection.load == load && connection.attempt == attempt)
-            .map(|(id, _)| *id)
-    }
-
     /// Sends towards `to`; the time of arrival, unless nothing will arrive.
-    pub fn send(
+    pub(super) fn send(
         &mut self,
         id: ConnectionId,
         to: End,
@@ -171,7 +162,7 @@ impl Network {
 
     /// The next parcel that has arrived at `to`, if it is still there to arrive, and whether it
     /// arrives after one that was sent later on another connection.
-    pub fn arrive(&mut self, id: ConnectionId, to: End, now: Micros) -> Option<(Parcel, bool)> {
+    pub(super) fn arrive(&mut self, id: ConnectionId, to: End, now: Micros) -> Option<(Parcel, bool)> {
         let stream = self.connections.get_mut(&id)?.stream(to);
         if stream.silent || stream.on_the_way.front().is_none_or(|first| first.arrival > now) {
             return None;
@@ -183,7 +174,7 @@ impl Network {
     }
 
     /// The path breaks towards `to`: what was on the way is lost. True when something was.
-    pub fn lose(&mut self, id: ConnectionId, to: End) -> bool {
+    pub(super) fn lose(&mut self, id: ConnectionId, to: End) -> bool {
         let Some(connection) = self.connections.get_mut(&id) else { return false };
         let stream = connection.stream(to);
         let any = !stream.on_the_way.is_empty();
@@ -192,14 +183,14 @@ impl Network {
     }
 
     /// Nothing arrives at `to` any more, and nobody is told.
-    pub fn silence(&mut self, id: ConnectionId, to: End) {
+    pub(super) fn silence(&mut self, id: ConnectionId, to: End) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.stream(to).silent = true;
         }
     }
 
     /// Bytes on their way to `to`.
-    pub fn bytes_under_way(&self, id: ConnectionId, to: End) -> usize {
+    pub(super) fn bytes_under_way(&self, id: ConnectionId, to: End) -> usize {
         let Some(connection) = self.connections.get(&id) else { return 0 };
         let stream = match to {
             End::Relay => &connection.to_relay,
@@ -213,7 +204,7 @@ impl Network {
     }
 
     /// Delays everything on the way to `to`, and returns the new arrival of the last parcel with how many there are.
-    pub fn delay(&mut self, id: ConnectionId, to: End, by: Micros) -> Vec<Micros> {
+    pub(super) fn delay(&mut self, id: ConnectionId, to: End, by: Micros) -> Vec<Micros> {
         let Some(connection) = self.connections.get_mut(&id) else { return Vec::new() };
         let stream = connection.stream(to);
         for one in &mut stream.on_the_way {

@@ -17,7 +17,6 @@ use selvedge_relay::room::{
 use super::dice::Dice;
 use super::fault::Fault;
 use super::log::{Answer, Ending, Remains};
-use super::outcome::Invariant;
 use super::plant::Plant;
 use super::region::Region;
 use super::schedule::{MS, Micros, SECOND, micros};
@@ -136,11 +135,6 @@ impl Relay {
             Fault::SnapshotLost => self.snapshots_lost_until = until,
             other => unreachable!("{} is no fault of a region", other.name()),
         }
-    }
-
-    /// A document's room, while it is open.
-    pub(super) fn room(&self, document: &DocumentId) -> Option<&Room> {
-        self.rooms.get(document).map(|host| &host.room)
     }
 }
 

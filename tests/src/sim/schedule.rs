@@ -9,17 +9,17 @@ use std::collections::BinaryHeap;
 use selvedge_protocol::Instant;
 
 /// A moment of virtual time, in microseconds since the run began.
-pub type Micros = u64;
+pub(super) type Micros = u64;
 
 /// Microseconds in a millisecond.
-pub const MS: Micros = 1_000;
+pub(super) const MS: Micros = 1_000;
 
 /// Microseconds in a second.
-pub const SECOND: Micros = 1_000_000;
+pub(super) const SECOND: Micros = 1_000_000;
 
 /// The queue of all that is to come.
 #[derive(Debug)]
-pub struct Schedule<E> {
+pub(super) struct Schedule<E> {
     now: Micros,
     sequence: u64,
     heap: BinaryHeap<Reverse<Entry<E>>>,
@@ -33,28 +33,28 @@ impl<E> Default for Schedule<E> {
 
 impl<E> Schedule<E> {
     /// The present moment.
-    pub fn now(&self) -> Micros {
+    pub(super) fn now(&self) -> Micros {
         self.now
     }
 
     /// The present moment as the machines are told it.
-    pub fn instant(&self) -> Instant {
+    pub(super) fn instant(&self) -> Instant {
         instant(self.now)
     }
 
     /// Puts `event` `delay` after now.
-    pub fn after(&mut self, delay: Micros, event: E) {
+    pub(super) fn after(&mut self, delay: Micros, event: E) {
         self.at(self.now + delay, event);
     }
 
     /// Puts `event` at `time`, or now if that has passed.
-    pub fn at(&mut self, time: Micros, event: E) {
+    pub(super) fn at(&mut self, time: Micros, event: E) {
         self.sequence += 1;
         self.heap.push(Reverse(Entry { time: time.max(self.now), sequence: self.sequence, event }));
     }
 
     /// Goes to the next event, if one comes before `end`.
-    pub fn next(&mut self, end: Micros) -> Option<E> {
+    pub(super) fn next(&mut self, end: Micros) -> Option<E> {
         if self.heap.peek().is_none_or(|Reverse(entry)| entry.time >= end) {
             self.now = self.now.max(end);
             return None;
@@ -63,20 +63,15 @@ impl<E> Schedule<E> {
         self.now = entry.time;
         Some(entry.event)
     }
-
-    /// How many events are waiting.
-    pub fn pending(&self) -> usize {
-        self.heap.len()
-    }
 }
 
 /// `time` as the machines are told it: whole milliseconds.
-pub fn instant(time: Micros) -> Instant {
+pub(super) fn instant(time: Micros) -> Instant {
     Instant(EPOCH_MS + time / MS)
 }
 
 /// The moment a machine asked to be woken at, as virtual time.
-pub fn micros(instant: Instant) -> Micros {
+pub(super) fn micros(instant: Instant) -> Micros {
     instant.0.saturating_sub(EPOCH_MS) * MS
 }
 

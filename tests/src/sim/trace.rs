@@ -10,9 +10,8 @@ use super::schedule::Micros;
 
 /// The story of one run.
 #[derive(Debug)]
-pub struct Trace {
+pub(super) struct Trace {
     hash: u64,
-    lines: u64,
     keep: usize,
     tail: VecDeque<String>,
     print: bool,
@@ -20,19 +19,18 @@ pub struct Trace {
 
 impl Trace {
     /// Keeps the last `keep` lines; prints every line as it comes when `print`.
-    pub fn new(keep: usize, print: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, lines: 0, keep, tail: VecDeque::with_capacity(keep), print }
+    pub(super) fn new(keep: usize, print: bool) -> Self {
+        Self { hash: 0xcbf2_9ce4_8422_2325, keep, tail: VecDeque::with_capacity(keep), print }
     }
 
     /// Adds a line.
-    pub fn note(&mut self, now: Micros, what: fmt::Arguments<'_>) {
+    pub(super) fn note(&mut self, now: Micros, what: fmt::Arguments<'_>) {
         let mut line =
             if self.tail.len() >= self.keep { self.tail.pop_front().unwrap_or_default() } else { String::new() };
         line.clear();
         // Writing into a String cannot fail.
         let _ = write!(line, "{:>10.3} ms  {what}", now as f64 / 1_000.0);
         self.absorb(line.as_bytes());
-        self.lines += 1;
         if self.print {
             println!("{line}");
         }
@@ -40,7 +38,7 @@ impl Trace {
     }
 
     /// Adds bytes to the hash alone.
-    pub fn absorb(&mut self, bytes: &[u8]) {
+    pub(super) fn absorb(&mut self, bytes: &[u8]) {
         let mut words = bytes.chunks_exact(8);
         for word in &mut words {
             let word = u64::from_le_bytes(word.try_into().expect("chunks are eight bytes"));
@@ -52,17 +50,12 @@ impl Trace {
     }
 
     /// The hash of everything so far.
-    pub fn hash(&self) -> u64 {
+    pub(super) fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// How many lines there were.
-    pub fn lines(&self) -> u64 {
-        self.lines
-    }
-
     /// The last lines, oldest first.
-    pub fn tail(&self) -> Vec<String> {
+    pub(super) fn tail(&self) -> Vec<String> {
         self.tail.iter().cloned().collect()
     }
 }

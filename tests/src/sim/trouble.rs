@@ -31,7 +31,6 @@ const CAUSES: &[(u64, Fault)] = &[
     (4, Fault::BackupRestored),
     (6, Fault::RelayCrash),
     (4, Fault::LogLostWrite),
-    //RR (2, Fault::RelayRestored),
     (3, Fault::RelayDrain),
     (4, Fault::LogSlow),
     (4, Fault::AppendFailed),
@@ -165,7 +164,7 @@ impl World {
         }
     }
 
-    fn go_offline(&mut self, device: usize, until: Micros) -> Result<(), Stop> {
+    pub(super) fn go_offline(&mut self, device: usize, until: Micros) -> Result<(), Stop> {
         self.note(format_args!("fault: device {device} goes offline"));
         self.devices[device].offline_until = until;
         self.schedule.at(until, Event::GoOnline { device });

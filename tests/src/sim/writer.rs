@@ -8,7 +8,7 @@ use super::schedule::{MS, Micros};
 /// One thing a person does to the text. Positions are in UTF-16 units, and may fall inside a surrogate pair: editors are
 /// not more careful.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// Replace `delete` units at `at` by `insert`.
     Replace {
         /// Where.
@@ -44,7 +44,7 @@ pub enum Action {
 
 impl Action {
     /// A letter for the trace.
-    pub fn letter(&self) -> u8 {
+    pub(super) fn letter(&self) -> u8 {
         match self {
             Self::Replace { .. } => b'r',
             Self::ReplaceAll { .. } => b'a',
@@ -67,11 +67,11 @@ enum Mood {
 
 /// One person at one tab.
 #[derive(Clone, Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     dice: Dice,
     mood: Mood,
     /// Where this person's caret is, in UTF-16 units.
-    pub caret: usize,
+    pub(super) caret: usize,
     /// Mean pause between two keys.
     pace: Micros,
     /// Text is kept about this long, in UTF-16 units.
@@ -82,14 +82,14 @@ pub struct Writer {
 
 impl Writer {
     /// A person of some temperament.
-    pub fn new(mut dice: Dice, reader: bool) -> Self {
+    pub(super) fn new(mut dice: Dice, reader: bool) -> Self {
         let pace = dice.between(60, 400) * MS;
         let comfortable = dice.between(200, 3_000) as usize;
         Self { dice, mood: Mood::Idle, caret: 0, pace, comfortable, reader }
     }
 
     /// The next action on a text of `length` UTF-16 units, and the pause after it.
-    pub fn next(&mut self, length: usize) -> (Option<Action>, Micros) {
+    pub(super) fn next(&mut self, length: usize) -> (Option<Action>, Micros) {
         if self.reader {
             let shown = self.dice.percent(20).then(|| Action::Presence(Some(self.dice.bits().to_le_bytes().to_vec())));
             return (shown, self.dice.spread(2_000 * MS));
