@@ -240,8 +240,8 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     if (this.#destroyed) return;
     this.#stopTabs?.();
     this.emit("leaving");
+    this.#destroyed = true; // from here on only the store is served
     if (!this.link.over) this.link.leave(this.#channel);
-    this.#destroyed = true;
     this.emit("destroyed");
   }
 
