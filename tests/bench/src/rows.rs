@@ -1,0 +1,174 @@
+//! The rows of the table: one question each, asked of every engine, every answer verified against the recording.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::measure::{heap, median, time};
+use crate::subjects::{Automerge, Cola, Diamond, Loro, Selvedge, Subject, Yrs};
+use crate::trace::{Edit, Sequential, Span};
+
+/// One figure.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub suite: &'static str,
+    pub case: String,
+    pub subject: &'static str,
+    pub figure: &'static str,
+    pub value: f64,
+    pub unit: &'static str,
+    pub runs: usize,
+    pub verified: bool,
+}
+
+/// How long one engine may take over one recording before it is left out of the longer rows.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Runs every row on one recording.
+pub fn sequential(trace: &Sequential, runs: usize, only: Option<&str>, out: &mut Vec<Row>) {
+    each::<Selvedge>(trace, runs, only, out);
+    each::<Diamond>(trace, runs, only, out);
+    each::<Cola>(trace, runs, only, out);
+    each::<Yrs>(trace, runs, only, out);
+    each::<Loro>(trace, runs, only, out);
+    each::<Automerge>(trace, runs, only, out);
+}
+
+struct Table<'a> {
+    case: String,
+    runs: usize,
+    out: &'a mut Vec<Row>,
+}
+
+impl Table<'_> {
+    fn put<S: Subject>(&mut self, figure: &'static str, value: f64, unit: &'static str, verified: bool) {
+        let row = Row {
+            suite: "engine",
+            case: self.case.clone(),
+            subject: S::NAME,
+            figure,
+            value,
+            unit,
+            runs: self.runs,
+            verified,
+        };
+        eprintln!(
+            "{:<18} {:<15} {:<28} {:>14.3} {:<3}{}",
+            row.case,
+            row.subject,
+            row.figure,
+            row.value,
+            row.unit,
+            if verified { "" } else { "  WRONG RESULT" }
+        );
+        self.out.push(row);
+    }
+
+    fn time<S: Subject>(&mut self, figure: &'static str, mut run: impl FnMut() -> (Duration, bool)) -> Duration {
+        let began = Instant::now();
+        let mut times = Vec::new();
+        let mut verified = true;
+        for _ in 0..self.runs {
+            let (took, right) = run();
+            times.push(took);
+            verified &= right;
+            if began.elapsed() > PATIENCE {
+                break;
+            }
+        }
+        let took = median(times);
+        self.put::<S>(figure, took.as_secs_f64() * 1e3, "ms", verified);
+        took
+    }
+}
+
+fn each<S: Subject>(trace: &Sequential, runs: usize, only: Option<&str>, out: &mut Vec<Row>) {
+    if only.is_some_and(|only| !S::NAME.contains(only)) {
+        return;
+    }
+    let mut table = Table { case: trace.name.clone(), runs, out };
+    let cola = S::NAME == Cola::NAME;
+    let edits = &trace.edits;
+
+    let write = || {
+        let mut replica = S::new(1);
+        edits.iter().for_each(|edit| replica.edit(edit));
+        replica
+    };
+    table.time::<S>("local_time", || {
+        let (took, replica) = time(write);
+        (took, replica.text() == trace.end)
+    });
+
+    let mut messages = Vec::new();
+    table.time::<S>("local_message_time", || {
+        let (took, (replica, emitted)) = time(|| {
+            let mut replica = S::new(1);
+            let emitted: Vec<Vec<u8>> = edits.iter().flat_map(|edit| replica.edit_emitting(edit)).collect();
+            (replica, emitted)
+        });
+        messages = emitted;
+        (took, replica.text() == trace.end)
+    });
+    table.put::<S>("messages_bytes", messages.iter().map(Vec::len).sum::<usize>() as f64, "B", true);
+
+    table.time::<S>("remote_time", || {
+        let (took, replica) = time(|| {
+            let mut replica = S::new(2);
+            messages.iter().for_each(|message| replica.integrate(message));
+            replica
+        });
+        (took, replica.text() == trace.end)
+    });
+
+    let mut replica = write();
+    if !cola {
+        let bulk = replica.bulk();
+        table.put::<S>("bulk_bytes", bulk.len() as f64, "B", true);
+        table.time::<S>("bulk_time", || {
+            let mut other = S::new(2);
+            let (took, ()) = time(|| other.integrate_bulk(&bulk));
+            (took, other.text() == trace.end)
+        });
+    }
+    let saved = replica.save();
+    table.put::<S>("document_bytes", saved.len() as f64, "B", true);
+    if let Some(shallow) = replica.save_shallow() {
+        table.put::<S>("shallow_bytes", shallow.len() as f64, "B", true);
+    }
+    drop(replica);
+
+    let first = Edit {
+        scalars: Span { at: 0, delete: 0 },
+        utf16: Span { at: 0, delete: 0 },
+        bytes: Span { at: 0, delete: 0 },
+        insert: "x".into(),
+    };
+    table.time::<S>("load_edit_time", || {
+        let (took, (replica, text, message)) = time(|| {
+            let mut replica = S::load(&saved, 3);
+            let text = replica.text();
+            let message = replica.edit_emitting(&first);
+            (replica, text, message)
+        });
+        (took, text == trace.end && !message.is_empty() && replica.text().len() == trace.end.len() + 1)
+    });
+    let (bytes, loaded) = heap(|| S::load(&saved, 3));
+    table.put::<S>("loaded_heap", bytes as f64, "B", loaded.text() == trace.end);
+    drop(loaded);
+
+    let mut replica = write();
+    let units = |text: &str| (text.chars().count(), text.encode_utf16().count(), text.len());
+    let (scalars, utf16, bytes) = units(&trace.end);
+    let all = Edit {
+        scalars: Span { at: 0, delete: scalars },
+        utf16: Span { at: 0, delete: utf16 },
+        bytes: Span { at: 0, delete: bytes },
+        insert: String::new(),
+    };
+    replica.edit(&all);
+    table.put::<S>("emptied_bytes", replica.save().len() as f64, "B", replica.text().is_empty());
+    if let Some(shallow) = replica.save_shallow() {
+        table.put::<S>("emptied_shallow_bytes", shallow.len() as f64, "B", true);
+    }
+}

@@ -1,0 +1,72 @@
+//! This project's engine.
+
+use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
+
+use super::Subject;
+use crate::trace::Edit;
+
+pub struct Selvedge {
+    document: Document,
+    site: SiteId,
+}
+
+impl Selvedge {
+    fn write(&mut self, edit: &Edit) {
+        self.document
+            .replace(edit.utf16.at, edit.utf16.delete, &edit.insert)
+            .expect("the recording's positions are valid");
+    }
+
+    fn begin(document: Document, site: u64) -> Self {
+        let site = SiteId::random(site);
+        let mut this = Self { document, site };
+        let next = this.document.vector().get(site) + 1;
+        this.document.begin_writing(this.site, next).expect("the site is new or goes on");
+        this
+    }
+}
+
+impl Subject for Selvedge {
+    const NAME: &'static str = "selvedge";
+
+    fn new(site: u64) -> Self {
+        Self::begin(Document::new(), site)
+    }
+
+    fn edit(&mut self, edit: &Edit) {
+        self.write(edit);
+    }
+
+    fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
+        self.write(edit);
+        self.document.seal().iter().map(Delta::encode).collect()
+    }
+
+    fn integrate(&mut self, message: &[u8]) {
+        let delta = Delta::decode(message).expect("a delta of ours");
+        self.document.apply(&delta).expect("deltas come in order");
+    }
+
+    fn text(&self) -> String {
+        self.document.text()
+    }
+
+    fn bulk(&mut self) -> Vec<u8> {
+        self.document.seal();
+        self.document.state_diff(&VersionVector::default()).encode()
+    }
+
+    fn integrate_bulk(&mut self, bytes: &[u8]) {
+        let diff = StateDiff::decode(bytes).expect("a diff of ours");
+        self.document.apply_state(&diff).expect("a diff since the beginning fits everyone");
+    }
+
+    fn save(&mut self) -> Vec<u8> {
+        self.document.seal();
+        self.document.snapshot()
+    }
+
+    fn load(bytes: &[u8], site: u64) -> Self {
+        Self::begin(Document::load(bytes).expect("a snapshot of ours"), site)
+    }
+}
