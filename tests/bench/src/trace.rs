@@ -120,7 +120,12 @@ pub fn measure(name: String, patches: Vec<(usize, usize, String)>, end: String) 
             let offset = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(i, _)| i);
             (offset(at), offset(at + delete))
         };
-        let utf16 = (rope.utf16_code_unit_of_byte(from), rope.utf16_code_unit_of_byte(to));
+        // Counted by hand: the rope's own UTF-16 measure is wrong on some long texts.
+        let utf16 = if ascii { (from, to) } else {
+            let text = rope.to_string();
+            let units = |bytes: usize| text[..bytes].encode_utf16().count();
+            (units(from), units(to))
+        };
         edits.push(Edit {
             scalars: Span { at, delete },
             utf16: Span { at: utf16.0, delete: utf16.1 - utf16.0 },
