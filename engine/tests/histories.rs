@@ -9,7 +9,7 @@ use model::{Dice, Replica, check_equal};
 use selvedge_engine::{Bias, Delta, Digit, Direction, Document, DotRange, Element, Op, Path, SiteId, VersionVector};
 
 const HISTORIES: u64 = 10_000;
-const STEPS: usize = 36;
+const STEPS: usize = 48;
 
 struct World {
     dice: Dice,

@@ -30,9 +30,9 @@ pub(crate) use restore::{Change, RemovedRun, Reverted};
 pub enum Outcome {
     /// All of it.
     New,
-    /// It began inside what was known and was cut there.
+    /// It began inside what was known and was cut there; or a void in it deleted what had come before it.
     Partly,
-    /// Nothing.
+    /// Nothing: nothing was changed.
     Known,
 }
 

@@ -1,14 +1,15 @@
 //! Remote deltas: dots are checked first, so that any multiset of deltas in any order changes what it must and nothing
 //! else.
 
+use super::local::first_atom;
 use super::{Applied, Document, Outcome, RemovedRun};
 use crate::delta::Delta;
 use crate::error::ApplyError;
 use crate::id::{Dot, DotRange, SiteId};
 use crate::meta;
-use crate::op::{Direction, Op};
+use crate::op::Op;
 use crate::patch::PatchList;
-use crate::position::group::Atom;
+use crate::position::group::{Atom, GroupIndex, Groups};
 use crate::position::{Digit, Path};
 use crate::sequence::{Measure, Place};
 
@@ -28,7 +29,9 @@ impl Document {
         if header.last <= have {
             let mut patches = PatchList::default();
             self.apply_known_voids(delta, have, &mut patches);
-            return Ok(Applied { patches: patches.finish(), outcome: Outcome::Known });
+            let patches = patches.finish();
+            let outcome = if patches.is_empty() { Outcome::Known } else { Outcome::Partly };
+            return Ok(Applied { patches, outcome });
         }
         if header.first > have + 1 {
             return Err(ApplyError::Gap { site, have });
@@ -64,12 +67,14 @@ impl Document {
 
     fn apply_ops(&mut self, site: SiteId, first: u64, ops: &[Op], patches: &mut PatchList) {
         let mut first = first;
+        let mut held = Held::default();
         for op in ops {
             let last = first + op.counters() - 1;
             let dots = DotRange { site, first, last };
             match op {
                 Op::Insert { parent, digit, direction, text } => {
-                    self.apply_insert(parent, *digit, *direction, dots, text, patches);
+                    let group = held.group(&mut self.sequence.groups, parent, *digit, site);
+                    self.integrate_undeleted(first_atom(group, *direction, dots), dots, text, patches);
                 }
                 Op::Delete { ranges } => {
                     for range in ranges {
@@ -85,31 +90,14 @@ impl Document {
             self.settle_pending(site);
             first = last + 1;
         }
-    }
-
-    fn apply_insert(
-        &mut self,
-        parent: &Path,
-        digit: Digit,
-        direction: Direction,
-        dots: DotRange,
-        text: &str,
-        patches: &mut PatchList,
-    ) {
-        let parent = self.sequence.groups.intern_path(parent);
-        let group = self.sequence.groups.intern(parent, digit, dots.site);
-        self.sequence.groups.retain(group);
-        let first = super::local::first_atom(group, direction, dots);
-        if self.pending.first_within(dots).is_none() {
-            self.integrate(first, text, patches);
-        } else {
-            self.integrate_undeleted(first, dots, text, patches);
-        }
-        self.sequence.groups.release(group);
+        held.release(&mut self.sequence.groups);
     }
 
     /// Integrates those characters of a run whose deletes have not come before them.
     pub(super) fn integrate_undeleted(&mut self, first: Atom, dots: DotRange, text: &str, patches: &mut PatchList) {
+        if self.pending.first_within(dots).is_none() {
+            return self.integrate(first, text, patches);
+        }
         for (part, deleted) in self.pending.divide(dots) {
             if deleted {
                 continue;
@@ -132,6 +120,7 @@ impl Document {
                 Some(right) => self.sequence.groups.count_before(first, scalars, right),
                 None => scalars,
             };
+            debug_assert!(fits > 0, "a new character sorts before what follows its place");
             let (piece, tail) = if fits == scalars { (rest, "") } else { rest.split_at(byte_of(rest, fits)) };
             let at = self.sequence.before(place).utf16 as usize;
             patches.insert(at, piece, Measure::of(piece).utf16 as usize);
@@ -188,6 +177,35 @@ impl Document {
             next = dots.last + 1;
         }
         removed
+    }
+}
+
+/// The group of the insert before, kept alive for the next one, which often is of the same.
+#[derive(Default)]
+struct Held<'a> {
+    held: Option<(&'a Path, Digit, GroupIndex)>,
+}
+
+impl<'a> Held<'a> {
+    fn group(&mut self, groups: &mut Groups, parent: &'a Path, digit: Digit, site: SiteId) -> GroupIndex {
+        if let Some((path, same, group)) = self.held
+            && same == digit
+            && path == parent
+        {
+            return group;
+        }
+        let atom = groups.intern_path(parent);
+        let group = groups.intern(atom, digit, site);
+        groups.retain(group);
+        self.release(groups);
+        self.held = Some((parent, digit, group));
+        group
+    }
+
+    fn release(&mut self, groups: &mut Groups) {
+        if let Some((_, _, group)) = self.held.take() {
+            groups.release(group);
+        }
     }
 }
 

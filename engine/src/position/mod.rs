@@ -21,6 +21,7 @@ pub(crate) mod allocate;
 pub(crate) mod group;
 
 use core::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::codec::varint_len;
 use crate::error::DecodeError;
@@ -107,16 +108,17 @@ pub(crate) const fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-/// A position identifier, or the empty path of the root.
+/// A position identifier, or the empty path of the root. Clones share their elements: the inserts of one delta often
+/// stand on one path, and a delta may not take much more memory than its bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Path {
-    elements: Vec<Element>,
+    elements: Arc<Vec<Element>>,
 }
 
 impl Path {
     /// The root: the path without elements.
-    pub const fn root() -> Self {
-        Self { elements: Vec::new() }
+    pub fn root() -> Self {
+        Self::default()
     }
 
     /// Its elements from the root down.
@@ -136,7 +138,7 @@ impl Path {
 
     /// Adds a level.
     pub fn push(&mut self, element: Element) {
-        self.elements.push(element);
+        Arc::make_mut(&mut self.elements).push(element);
     }
 
     /// Whether decoders accept it: digits within their levels, counters in range, not too long.
@@ -170,7 +172,7 @@ impl Path {
 
 impl From<Vec<Element>> for Path {
     fn from(elements: Vec<Element>) -> Self {
-        Self { elements }
+        Self { elements: Arc::new(elements) }
     }
 }
 
@@ -183,7 +185,7 @@ impl PartialOrd for Path {
 /// Order of position identifiers: O(d), d = the shorter path's depth.
 impl Ord for Path {
     fn cmp(&self, other: &Self) -> Ordering {
-        for (mine, theirs) in self.elements.iter().zip(&other.elements) {
+        for (mine, theirs) in self.elements.iter().zip(other.elements.iter()) {
             match mine.cmp(theirs) {
                 Ordering::Equal => {}
                 unequal => return unequal,
