@@ -18,7 +18,13 @@ use crate::{demo, npm, paths, process, programs};
 use rows::Row;
 
 /// Measures one part; its rows.
-type Bench = fn(&Path) -> anyhow::Result<Vec<Row>>;
+type Bench = fn(&Path, &Options) -> anyhow::Result<Vec<Row>>;
+
+/// What the benches need to know beside the checkout.
+struct Options {
+    /// The folder of recorded sessions.
+    traces: PathBuf,
+}
 
 /// What can be measured, and how.
 const BENCHES: [(&str, Bench); 2] = [("engine", engine), ("browser", browser)];
@@ -35,6 +41,13 @@ pub(crate) fn arguments() -> Command {
                 .help("What to measure; everything when not given"),
         )
         .arg(
+            Arg::new("traces")
+                .long("traces")
+                .value_name("DIR")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Recorded sessions to measure on, in place of the project's own"),
+        )
+        .arg(
             Arg::new("json")
                 .long("json")
                 .value_name("FILE")
@@ -47,10 +60,11 @@ pub(crate) fn arguments() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let root = paths::root();
     let chosen: Vec<&String> = matches.get_many("what").into_iter().flatten().collect();
+    let options = Options { traces: traces(&root, matches.get_one("traces"))? };
     let mut all = Vec::new();
     for (name, bench) in BENCHES {
         if chosen.is_empty() || chosen.iter().any(|chosen| *chosen == name) {
-            all.extend(bench(&root)?);
+            all.extend(bench(&root, &options)?);
         }
     }
     rows::print(&all);
@@ -67,8 +81,19 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The engine's criterion benches, with the checks of a release build off as they are for users.
-fn engine(root: &Path) -> anyhow::Result<Vec<Row>> {
+/// The folder of recordings: the one named, else the first there is of the usual ones.
+fn traces(root: &Path, named: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = named {
+        // The bench runs in another folder.
+        return folder.canonicalize().with_context(|| format!("--traces {}", folder.display()));
+    }
+    let usual = [root.join("../shared/traces"), root.join("tests/traces")];
+    let [shared, own] = &usual;
+    Ok(if shared.is_dir() { shared } else { own }.clone())
+}
+
+/// The engine: its own criterion benches, then beside its peers on recorded sessions.
+fn engine(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
     say("bench", "engine: compiling and running its criterion benches");
     let folder = root.join("target/criterion-figures");
     if folder.exists() {
@@ -79,18 +104,39 @@ fn engine(root: &Path) -> anyhow::Result<Vec<Row>> {
             .env("CRITERION_HOME", &folder)
             .current_dir(root),
     )?;
-    criterion::rows("engine", &folder)
+    let mut all = criterion::rows("engine", &folder)?;
+    say("bench", &format!("engine: beside its peers on {}, every result verified", options.traces.display()));
+    let file = scratch(root, "engine-figures.json")?;
+    process::run(
+        process::cargo(&["run", "--release", "--quiet", "--", "--traces"])
+            .arg(&options.traces)
+            .arg("--json")
+            .arg(&file)
+            .current_dir(root.join("tests/bench")),
+    )?;
+    all.extend(rows::read(&file)?);
+    Ok(all)
+}
+
+/// A file for a bench to write its rows to, not there yet.
+fn scratch(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = root.join("target");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let file = folder.join(name);
+    if file.exists() {
+        std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
+    Ok(file)
 }
 
 /// The page in headless Chromium, by the browser tests' own bench.
-fn browser(root: &Path) -> anyhow::Result<Vec<Row>> {
+fn browser(root: &Path, _options: &Options) -> anyhow::Result<Vec<Row>> {
     setup::require(&[Tool::Node, Tool::Npm, Tool::Chromium])?;
     demo::site(root)?;
     let [relay] = programs::build(root, ["selvedge-relay"])?;
     npm::install(root, "tests/browser")?;
     say("bench", "browser: opening and typing into a large document");
-    let file = root.join("target/browser-figures.json");
-    let _ = std::fs::remove_file(&file);
+    let file = scratch(root, "browser-figures.json")?;
     let mut command = process::program("node");
     command
         .arg(root.join("tests/browser/bench.mjs"))

@@ -102,6 +102,9 @@ impl Tally {
     }
 
     fn plain(&mut self, line: &str) -> bool {
+        if let Some(what) = line.strip_prefix("VIOLATED: ") {
+            self.failures.push(what.to_owned());
+        }
         // `sim: 500 passed, 0 failed`: one word with a colon may stand before the counts.
         let counts = line.split_once(": ").map_or(line, |(word, rest)| if word.contains(' ') { line } else { rest });
         let mut parts = counts.split(", ");
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn plain_counts_are_read() {
-        check("seed 7: fine\nsim: 500 passed, 2 failed\n", (500, 2, 0), &[], &[]);
+        check("  VIOLATED: seed 7: I2\nsim: 499 passed, 1 failed\n", (499, 1, 0), &["seed 7: I2"], &[]);
         check("5 passed, 0 failed, 1 skipped\n", (5, 0, 1), &[], &[]);
         check("{\"suite\":\"browser\",\"passed\":9,\"failed\":1,\"skipped\":0,\"ms\":5}\n", (9, 1, 0), &[], &[]);
     }
