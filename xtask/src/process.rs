@@ -65,7 +65,7 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     finish(command, Show::Everything).map(drop)
 }
 
-/// Runs a program quietly and returns its output; on failure the end of it is in the error.
+/// Runs a program quietly and returns its standard output; on failure the end of it is in the error.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     finish(command, Show::Nothing)
 }
@@ -76,7 +76,7 @@ fn finish(command: &mut Command, show: Show) -> anyhow::Result<String> {
         let told = if show == Show::Nothing { format!(":\n{}", tail(&finished.output)) } else { String::new() };
         bail!("`{}` failed ({}){told}", line(command), finished.describe());
     }
-    Ok(finished.output)
+    Ok(finished.stdout)
 }
 
 /// The last lines of an output: the rest of a long one would hide what went wrong.

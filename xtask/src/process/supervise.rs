@@ -50,6 +50,13 @@ impl Show {
     }
 }
 
+/// Which of a program's outputs a line came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pipe {
+    Stdout,
+    Stderr,
+}
+
 /// How a program ended.
 pub(crate) enum End {
     /// By itself.
@@ -63,6 +70,8 @@ pub(crate) struct Finished {
     pub(crate) end: End,
     /// Standard output and standard error, line by line as they came.
     pub(crate) output: String,
+    /// Standard output alone.
+    pub(crate) stdout: String,
     pub(crate) took: Duration,
 }
 
@@ -98,13 +107,16 @@ impl Supervised {
             .with_context(|| format!("cannot start `{}`", super::line(command)))?;
         GROUP.store(child.id(), Ordering::SeqCst);
         let lines = read(&mut child);
-        let mut output = Vec::new();
-        let mut take = |line: Vec<u8>| {
+        let (mut output, mut stdout) = (Vec::new(), Vec::new());
+        let mut take = |(from, line): (Pipe, Vec<u8>)| {
             if self.show.shows(&line) {
                 // A closed terminal is no reason to stop.
                 let _ = std::io::stderr().write_all(&line);
             }
             output.extend_from_slice(&line);
+            if from == Pipe::Stdout {
+                stdout.extend_from_slice(&line);
+            }
         };
 
         let mut ended: Option<(End, Instant)> = None;
@@ -135,7 +147,8 @@ impl Supervised {
         signal_group(child.id(), "KILL");
         GROUP.store(0, Ordering::SeqCst);
         let end = ended.map_or(End::TimedOut, |(end, _)| end);
-        Ok(Finished { end, output: String::from_utf8_lossy(&output).into_owned(), took: begin.elapsed() })
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Finished { end, output: text(output), stdout: text(stdout), took: begin.elapsed() })
     }
 }
 
@@ -185,26 +198,26 @@ fn signal_group(group: u32, signal: &str) {
 }
 
 /// Reads both outputs line by line into one channel. Bounded by what the program writes, which is kept anyway.
-fn read(child: &mut Child) -> Receiver<Vec<u8>> {
+fn read(child: &mut Child) -> Receiver<(Pipe, Vec<u8>)> {
     let (sender, receiver) = channel();
     if let Some(stdout) = child.stdout.take() {
-        read_lines(stdout, sender.clone());
+        read_lines(stdout, Pipe::Stdout, sender.clone());
     }
     if let Some(stderr) = child.stderr.take() {
-        read_lines(stderr, sender);
+        read_lines(stderr, Pipe::Stderr, sender);
     }
     receiver
 }
 
-fn read_lines(from: impl Read + Send + 'static, to: Sender<Vec<u8>>) {
+fn read_lines(pipe: impl Read + Send + 'static, from: Pipe, to: Sender<(Pipe, Vec<u8>)>) {
     // Ends with the pipe, or with the receiver.
     thread::spawn(move || {
-        let mut from = BufReader::new(from);
+        let mut pipe = BufReader::new(pipe);
         loop {
             let mut line = Vec::new();
-            match from.read_until(b'\n', &mut line) {
+            match pipe.read_until(b'\n', &mut line) {
                 Ok(0) | Err(_) => return,
-                Ok(_) if to.send(line).is_err() => return,
+                Ok(_) if to.send((from, line)).is_err() => return,
                 Ok(_) => {}
             }
         }
@@ -231,6 +244,7 @@ mod tests {
         let mut lines: Vec<&str> = finished.output.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, ["one", "two"]);
+        assert_eq!(finished.stdout, "one\n");
 
         let finished = shell("echo begun; sleep 60 & sleep 60", 3_000);
         assert!(matches!(finished.end, End::TimedOut));
