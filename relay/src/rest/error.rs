@@ -1,1 +1,3 @@
+//! What a refused request is answered with.
+
 
