@@ -1,3 +1,1 @@
 //! What a refused request is answered with.
-
-
