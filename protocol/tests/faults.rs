@@ -288,6 +288,43 @@ fn two_tabs_of_one_profile_share_a_disk() {
     assert_eq!(world.text(a).matches("left ").count(), 1);
 }
 
+#[test]
+fn a_tab_that_stays_pushes_what_a_closed_one_stored() {
+    for online in [false, true] {
+        let (mut world, a) = typed(121);
+        let b = world.add("ann", world.nodes[a].disk.clone());
+        let reader = world.add("bob", Disk::default());
+        world.run(2_000);
+        go_offline(&mut world, b);
+        if !online {
+            go_offline(&mut world, a);
+        }
+        world.append(b, "written ");
+        world.append(b, "and closed ");
+        world.run(1_000);
+        world.kill(b);
+        let left: Vec<OutboxEntry> = world.nodes[b].disk.outbox.values().cloned().collect();
+        assert!(!left.is_empty());
+        // The tab that stays finds the entries in the store they share, and finding them twice changes nothing.
+        let (channel, now) = (world.nodes[a].channel, Instant(world.now));
+        for _ in 0..2 {
+            world.nodes[a].client.adopt_outbox(channel, left.clone(), now).unwrap();
+            world.pump(a);
+        }
+        assert!(world.text(a).contains("written and closed "), "{}", world.text(a));
+        assert!(world.saved(a).region.ops > 0, "what is adopted is not saved yet");
+        world.nodes[a].client.go_online(Instant(world.now));
+        world.pump(a);
+        world.run(5_000);
+        assert_eq!(world.text(reader).matches("written and closed ").count(), 1, "{}", world.text(reader));
+        assert_eq!(world.saved(a).region.ops, 0);
+        for entry in &left {
+            let key = OutboxKey { site: entry.site, first: entry.first };
+            assert!(!world.nodes[a].disk.outbox.contains_key(&key));
+        }
+    }
+}
+
 /// Random typing and random faults; at the end everything fair happens and all must agree, with every word once.
 fn history(seed: u64) {
     let mut world = World::new(seed);

@@ -314,6 +314,20 @@ impl Client {
         applied.ok_or(Error::NotOpen)?.map_err(|error| Error::Update(error.to_string()))
     }
 
+    /// Takes up entries of the outbox that another tab of this profile stored: any tab may push any entry of its principal, and
+    /// the one that wrote it may be gone. Entries known here, or of another principal, change nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`]. A damaged entry is told as [`Effect::StoreFailed`].
+    pub fn adopt_outbox(&mut self, channel: Channel, entries: Vec<OutboxEntry>, now: Instant) -> Result<(), Error> {
+        let mut entries = entries;
+        entries.sort_by_key(|entry| (entry.site, entry.first));
+        let adopt = |replica: &mut Replica, cx: &mut Context<'_>| {
+            entries.into_iter().for_each(|entry| replica.adopt_entry(entry, cx));
+        };
+        self.with(channel, now, adopt).ok_or(Error::NotOpen)
+    }
+
     /// Merges an encoded state diff that came by hand (an export, a file). What the server lacks of it is offered at the
     /// next sync.
     ///

@@ -92,6 +92,27 @@ impl Outbox {
         self.queues.entry(site).or_default().entries.push_back(entry);
     }
 
+    /// Takes in an entry that another tab of this profile stored, at its place. False if it is here already, or the server
+    /// is known to have it.
+    pub(super) fn adopt(&mut self, site: SiteId, entry: Entry) -> bool {
+        let queue = self.queues.entry(site).or_default();
+        let at = queue.entries.partition_point(|other| other.first < entry.first);
+        if queue.server >= entry.last || queue.entries.get(at).is_some_and(|next| next.first <= entry.last) {
+            return false;
+        }
+        if queue.sent >= entry.first {
+            let again =
+                |other: &&Entry| other.first > entry.last && other.last <= queue.sent && other.acked < AckLevel::Region;
+            let bytes: u64 = queue.entries.iter().filter(again).map(|other| other.bytes.len() as u64).sum();
+            self.in_flight = self.in_flight.saturating_sub(bytes);
+            queue.sent = entry.first - 1;
+        }
+        self.bytes += entry.bytes.len() as u64;
+        queue.entries.insert(at, entry.clone());
+        self.count(&entry, true);
+        true
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queues.values().all(|queue| queue.entries.is_empty())
     }

@@ -3,7 +3,7 @@
 use selvedge_engine::{Delta, Document};
 
 use super::Context;
-use super::config::Restored;
+use super::config::{OutboxEntry, Restored};
 use super::effect::{Effect, StoreError};
 use super::outbox::Entry;
 use super::rebuild::Rebuild;
@@ -29,33 +29,13 @@ impl Replica {
             if !own && !adopt {
                 continue;
             }
-            let delta = match Delta::decode(&stored.bytes) {
-                Ok(delta)
-                    if delta.site == stored.site && delta.first == stored.first && delta.last() == stored.last =>
-                {
-                    delta
-                }
-                _ => {
-                    self.damaged("an entry of the outbox is damaged".into(), cx);
-                    continue;
-                }
-            };
+            let Some(delta) = self.delta_of(&stored, cx) else { continue };
             // A piece whose beginning is lost stays in the outbox: what the server has decides.
             let _ = self.document.apply(&delta);
             if !own {
                 foreign.push(stored.site);
             }
-            let entry = Entry {
-                first: stored.first,
-                last: stored.last,
-                principal: stored.principal,
-                bytes: stored.bytes,
-                acked: stored.acked,
-                stored: true,
-                edit_before: 0,
-                sealed: cx.now,
-            };
-            self.outbox.push(stored.site, entry);
+            self.outbox.push(stored.site, taken_up(stored, 0, cx));
         }
         self.store.restored();
         if !foreign.is_empty() {
@@ -64,7 +44,48 @@ impl Replica {
         }
     }
 
+    /// Takes up an entry that another tab of this profile stored and may not live to send: whoever is there pushes it. Known
+    /// ones, this load's own, and those of another principal are left alone.
+    pub(super) fn adopt_entry(&mut self, stored: OutboxEntry, cx: &mut Context<'_>) {
+        let own_site = self.document.site() == Some(stored.site);
+        if own_site || stored.principal != self.principal || stored.acked >= self.highest {
+            return;
+        }
+        let Some(delta) = self.delta_of(&stored, cx) else { return };
+        // What cannot be applied yet (its beginning is still to come) is pushed all the same.
+        let _ = self.apply_from_tab(&delta, cx);
+        if self.outbox.adopt(stored.site, taken_up(stored, self.edited, cx)) {
+            self.saved_changed = true;
+            self.push_due(cx);
+        }
+    }
+
+    /// What an entry holds, if it is whole.
+    fn delta_of(&mut self, stored: &OutboxEntry, cx: &mut Context<'_>) -> Option<Delta> {
+        let whole =
+            |delta: &Delta| delta.site == stored.site && delta.first == stored.first && delta.last() == stored.last;
+        let delta = Delta::decode(&stored.bytes).ok().filter(whole);
+        if delta.is_none() {
+            self.damaged("an entry of the outbox is damaged".into(), cx);
+        }
+        delta
+    }
+
     fn damaged(&mut self, what: String, cx: &mut Context<'_>) {
         cx.effects.push_back(Effect::StoreFailed { channel: self.handle, error: StoreError::Failed(what) });
+    }
+}
+
+/// A stored entry as the outbox keeps it.
+fn taken_up(stored: OutboxEntry, edit_before: u64, cx: &Context<'_>) -> Entry {
+    Entry {
+        first: stored.first,
+        last: stored.last,
+        principal: stored.principal,
+        bytes: stored.bytes,
+        acked: stored.acked,
+        stored: true,
+        edit_before,
+        sealed: cx.now,
     }
 }
