@@ -170,7 +170,7 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
     notice.show(resetNotice(unsentOps, before === "" ? null : () => void copy(before)));
   });
   room.relay.on("status", ({ status }) => {
-    if (status !== "syncing") lastText = room.text.toString();
+    if (status !== "syncing" && status !== "closed") lastText = view.state.doc.toString();
   });
   room.doc.meta.observe(titleChanged);
   room.awareness.on("change", showOthers);

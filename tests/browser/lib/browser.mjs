@@ -159,9 +159,10 @@ export class Tab {
     }
   }
 
-  /** The online/offline switch, as a writer uses it. */
+  /** The online/offline switch, as a writer uses it, and back to the text. */
   async setOnline(on) {
     await this.page.locator(".switch-box").setChecked(on, { force: true });
+    await this.page.evaluate(() => window.selvedge.view.focus());
   }
 
   async close() {
