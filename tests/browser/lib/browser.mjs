@@ -9,7 +9,7 @@ import { browserBinary } from "./places.mjs";
 const ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 /** Every wait in these tests ends here at the latest. */
-export const WAIT_MS = 15_000;
+export const WAIT_MS = 30_000;
 
 /** A profile folder and, while it is open, the browser on it. */
 export class Profile {

@@ -1,7 +1,7 @@
 /** What a suite needs around its tests: one relay, profiles that are cleaned up, names that do not meet. */
 
 import { after, afterEach, before } from "node:test";
-import { Profile } from "./browser.mjs";
+import { Profile, WAIT_MS } from "./browser.mjs";
 import { Relay } from "./relay.mjs";
 
 export { together } from "./together.mjs";
@@ -45,7 +45,7 @@ export function scene(options = {}) {
 
 /** Resolves once all tabs show one text, and returns it. */
 export async function converged(...tabs) {
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + WAIT_MS;
   for (;;) {
     const texts = await Promise.all(tabs.map((tab) => tab.page.evaluate(() => window.selvedge.text())));
     if (texts.every((text) => text === texts[0])) {
