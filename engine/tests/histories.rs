@@ -50,6 +50,8 @@ impl World {
         }
         check_equal(&self.replicas);
         self.retell();
+        self.restamp();
+        self.undo_all();
         self.settle();
         check_equal(&self.replicas);
         self.converge();
@@ -272,6 +274,95 @@ impl World {
         if third.vector() == told.vector() {
             assert_eq!(third.text(), told.text(), "retold to a third");
         }
+    }
+
+    /// Never-sent text of another site, restamped, reads as if it had been sent.
+    fn restamp(&mut self) {
+        let index = self.dice.below(self.replicas.len());
+        let mut base = Document::load(&self.replicas[index].document.snapshot()).unwrap();
+        let mut outbox = Vec::new();
+        for _ in 0..2 {
+            // Two loads that wrote offline, the second on top of the first.
+            let mut offline = Document::load(&base.snapshot()).unwrap();
+            outbox.iter().for_each(|delta| drop(offline.apply(delta).unwrap()));
+            offline.begin_writing(SiteId::random(self.dice.roll()), 1).unwrap();
+            for _ in 0..self.dice.below(8) {
+                self.edit_characters(&mut offline);
+                if self.dice.chance(40) {
+                    outbox.extend(offline.seal());
+                }
+            }
+            outbox.extend(offline.seal());
+        }
+        base.begin_writing(self.new_site(), 1).unwrap();
+        for _ in 0..self.dice.below(6) {
+            self.edit_characters(&mut base);
+        }
+        base.seal();
+        let mut applied = base.clone();
+        outbox.iter().for_each(|delta| drop(applied.apply(delta).unwrap()));
+        let mut reader = Document::load(&base.snapshot()).unwrap();
+        let mut editor: Vec<u16> = base.text().encode_utf16().collect();
+        for patch in base.restamp(&outbox).unwrap() {
+            editor.splice(patch.at..patch.at + patch.delete, patch.insert.encode_utf16());
+        }
+        base.assert_invariants();
+        assert_eq!(base.text(), applied.text(), "restamped");
+        assert_eq!(base.text(), String::from_utf16(&editor).unwrap());
+        base.seal().iter().for_each(|delta| drop(reader.apply(delta).unwrap()));
+        assert_eq!(reader.snapshot(), base.snapshot());
+    }
+
+    fn edit_characters(&mut self, document: &mut Document) {
+        let length = document.len_scalars();
+        let at = self.dice.below(length + 1);
+        let end = at + if self.dice.chance(40) { self.dice.below((length - at).min(6) + 1) } else { 0 };
+        let (at, end) = (document.scalar_to_utf16(at), document.scalar_to_utf16(end));
+        let insert = if self.dice.chance(70) { self.dice.text(4) } else { String::new() };
+        document.replace(at, end - at, &insert).unwrap();
+    }
+
+    /// Undo and redo of everything, alone: the texts of the steps come back, backwards and forwards.
+    fn undo_all(&mut self) {
+        let index = self.dice.below(self.replicas.len());
+        let mut document = Document::load(&self.replicas[index].document.snapshot()).unwrap();
+        document.begin_writing(self.new_site(), 1).unwrap();
+        let mut undo = selvedge_engine::undo::UndoStack::new();
+        let mut texts = vec![document.text()];
+        for _ in 0..self.dice.below(10) {
+            let length = document.len_scalars();
+            let at = self.dice.below(length + 1);
+            let end = at + if self.dice.chance(60) { self.dice.below((length - at).min(9) + 1) } else { 0 };
+            let (at, end) = (document.scalar_to_utf16(at), document.scalar_to_utf16(end));
+            let insert = self.dice.text(4);
+            undo.replace(&mut document, at, end - at, &insert).unwrap();
+            if self.dice.chance(70) {
+                undo.stop_capturing();
+                texts.push(document.text());
+            }
+        }
+        undo.stop_capturing();
+        texts.push(document.text());
+        // A step that changed nothing visible may or may not be one.
+        texts.dedup();
+        for _ in 0..2 {
+            let mut seen = vec![document.text()];
+            while undo.can_undo() {
+                undo.undo(&mut document).unwrap();
+                seen.push(document.text());
+            }
+            seen.dedup();
+            seen.reverse();
+            assert_eq!(seen, texts, "undo");
+            let mut seen = vec![document.text()];
+            while undo.can_redo() {
+                undo.redo(&mut document).unwrap();
+                seen.push(document.text());
+            }
+            seen.dedup();
+            assert_eq!(seen, texts, "redo");
+        }
+        document.assert_invariants();
     }
 
     /// In the end everyone merges with everyone.

@@ -394,6 +394,42 @@ fn undo_of_text_typed_and_corrected_in_one_step_leaves_nothing() {
 }
 
 #[test]
+fn undo_and_redo_a_thousand_times() {
+    let mut a = document(1);
+    let mut undo = UndoStack::new();
+    for (at, delete, insert) in [(0, 0, "one three"), (4, 0, "two "), (2, 4, ""), (2, 0, "-"), (0, 1, "O")] {
+        undo.replace(&mut a, at, delete, insert).unwrap();
+        undo.stop_capturing();
+        a.seal();
+    }
+    let text = a.text();
+    assert_eq!(text, "On-o three");
+    for _ in 0..200 {
+        (0..5).for_each(|_| drop(undo.undo(&mut a).unwrap()));
+        assert_eq!(a.text(), "");
+        (0..5).for_each(|_| drop(undo.redo(&mut a).unwrap()));
+        assert_eq!(a.text(), text);
+        a.seal();
+    }
+    a.assert_invariants();
+    assert!(a.stats().depth_max <= 6, "identifiers do not grow: {}", a.stats().depth_max);
+}
+
+#[test]
+fn an_undo_step_that_came_to_nothing_does_not_join_the_one_before() {
+    let mut a = document(1);
+    let mut undo = UndoStack::new();
+    undo.replace(&mut a, 0, 0, "kept").unwrap();
+    undo.stop_capturing();
+    undo.replace(&mut a, 4, 0, "x").unwrap();
+    undo.replace(&mut a, 4, 1, "").unwrap();
+    undo.replace(&mut a, 4, 0, "").unwrap();
+    undo.replace(&mut a, 4, 0, " more").unwrap();
+    undo.undo(&mut a).unwrap();
+    assert_eq!(a.text(), "kept");
+}
+
+#[test]
 fn text_written_before_signing_in_is_restamped() {
     let mut server = document(9);
     server.replace(0, 0, "shared text").unwrap();

@@ -1,7 +1,7 @@
 //! Local edits: positions in, operations of the open delta out.
 
 use super::unsealed::Tail;
-use super::{Change, Document, RemovedRun, Writer};
+use super::{Change, Document, Writer};
 use crate::delta::Delta;
 use crate::error::EditError;
 use crate::id::{COUNTER_END, Dot, DotRange};
@@ -206,7 +206,7 @@ impl Document {
         self.settle_pending(site);
     }
 
-    fn allocate(&self, gap: Gap, writer: Writer, counters: u64) -> Option<Allocation> {
+    pub(super) fn allocate(&self, gap: Gap, writer: Writer, counters: u64) -> Option<Allocation> {
         let groups = &self.sequence.groups;
         let (first, last) = (writer.next, writer.next + counters - 1);
         match extend(groups, gap, writer.site, first, last) {
@@ -256,13 +256,10 @@ impl Document {
         while left > 0 {
             let place = self.sequence.seek(at).0;
             let place = self.sequence.forward(place);
-            let (run, rest) = self.sequence.rest_of_run(place).expect("the range is within the text");
+            let (_, rest) = self.sequence.rest_of_run(place).expect("the range is within the text");
             let most = self.sequence.prefix_at(place, rest, Unit::Utf16, left);
             if let Some(change) = capture.as_deref_mut() {
-                let text = self.sequence.text_at(place, most).to_owned();
-                let first = run.atom(place.spot.scalars);
-                let path = self.sequence.groups.path(first);
-                change.removed.push(RemovedRun { path, text });
+                change.removed.extend(self.removed_run(place, most));
             }
             left -= most.utf16;
             ranges.push(self.sequence.remove(place, most).range);

@@ -1,11 +1,12 @@
 //! The document: local edits to deltas, remote deltas to text patches.
 //!
 //! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
-//! delta, `restore` puts deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state.
+//! delta, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state.
 
 mod local;
 mod merge;
 mod remote;
+mod removed;
 mod restore;
 mod retell;
 mod unsealed;
@@ -23,7 +24,8 @@ use crate::stats::Stats;
 use crate::vector::VersionVector;
 use unsealed::Unsealed;
 
-pub(crate) use restore::{Change, RemovedRun, Reverted};
+pub(crate) use removed::{Change, RemovedRun, Renamed, along};
+pub(crate) use restore::Reverted;
 
 /// How much of a delta was new.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -164,11 +164,8 @@ impl Document {
         let mut removed = Vec::new();
         let mut next = range.first;
         while let Some((place, measure)) = self.sequence.first_live(range.site, next..range.last + 1) {
-            if let Some(runs) = capture.as_deref_mut()
-                && let Some((run, _)) = self.sequence.rest_of_run(place)
-            {
-                let path = self.sequence.groups.path(run.atom(place.spot.scalars));
-                runs.push(RemovedRun { path, text: self.sequence.text_at(place, measure).to_owned() });
+            if let Some(runs) = capture.as_deref_mut() {
+                runs.extend(self.removed_run(place, measure));
             }
             let at = self.sequence.before(place).utf16 as usize;
             patches.delete(at, measure.utf16 as usize);

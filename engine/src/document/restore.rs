@@ -3,10 +3,13 @@
 //! The characters of a run that is put back go right below the first one's path, so they sort where the old stood, for
 //! this replica and for all others; where something lives between them, each part goes below its own first character.
 //! Undo restores what its replica deleted; restamp restores what an old site wrote and never sent.
+//!
+//! Where that would not be between the neighbours the text had when it was removed, as when these were themselves put
+//! back under new dots, it goes between them like typed text.
 
 use super::local::{Allocation, first_atom, normalised};
 use super::remote::scalars;
-use super::{Document, Writer};
+use super::{Change, Document, RemovedRun, Renamed, Writer, along};
 use crate::delta::Delta;
 use crate::dots::DotSet;
 use crate::error::EditError;
@@ -14,107 +17,14 @@ use crate::id::{Dot, DotRange};
 use crate::limits::{OP_RANGES_MAX, PATH_BYTES_MAX, PATH_LEVELS_MAX};
 use crate::op::Op;
 use crate::patch::{PatchList, TextPatch};
-use crate::position::allocate::{Slot, below, between};
-use crate::position::group::Atom;
-use crate::position::{Element, Path};
-use crate::sequence::Measure;
+use crate::position::Path;
+use crate::position::allocate::{Gap, below};
+use crate::position::group::{Atom, Groups};
+use crate::sequence::{Measure, Place};
 
 /// Levels and bytes kept free below what is restored, so that finding a place for it does not fail half way.
 const SPARE_LEVELS: usize = 4;
 const SPARE_BYTES: usize = 48;
-
-/// Characters that stood side by side: the path of the first and their text.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct RemovedRun {
-    pub(crate) path: Path,
-    pub(crate) text: String,
-}
-
-impl RemovedRun {
-    fn last_element(&self) -> Element {
-        self.path.last().expect("a character's path has an element")
-    }
-
-    /// The dots of its characters `skip..skip + count`.
-    fn dots(&self, skip: usize, count: usize) -> DotRange {
-        let Element { site, k, .. } = self.last_element();
-        let (first, last) = (k + skip as i64, k + (skip + count) as i64 - 1);
-        let (a, b) = (first.unsigned_abs(), last.unsigned_abs());
-        DotRange { site, first: a.min(b), last: a.max(b) }
-    }
-
-    pub(crate) fn scalars(&self) -> usize {
-        self.text.chars().count()
-    }
-
-    /// The part of it with these characters.
-    fn part(&self, skip: usize, count: usize) -> Self {
-        let mut elements = self.path.elements().to_vec();
-        if let Some(last) = elements.last_mut() {
-            last.k += skip as i64;
-        }
-        Self { path: elements.into(), text: scalars(&self.text, skip, count).to_owned() }
-    }
-}
-
-/// What an edit did here: the dots it inserted and the text it removed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Change {
-    pub(crate) inserted: DotSet,
-    pub(crate) removed: Vec<RemovedRun>,
-}
-
-impl Change {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.inserted.is_empty() && self.removed.is_empty()
-    }
-
-    /// Forgets text that this change itself inserted and removed again.
-    pub(crate) fn settle(&mut self) {
-        let removed = core::mem::take(&mut self.removed);
-        for run in removed {
-            let dots = run.dots(0, run.scalars());
-            if self.inserted.first_within(dots).is_none() {
-                self.removed.push(run);
-                continue;
-            }
-            let ascending = run.last_element().k > 0;
-            for (part, own) in self.inserted.divide(dots) {
-                if own {
-                    self.inserted.remove(part);
-                    continue;
-                }
-                let skip = if ascending { part.first - dots.first } else { dots.last - part.last };
-                self.removed.push(run.part(skip as usize, (part.last + 1 - part.first) as usize));
-            }
-        }
-    }
-}
-
-/// Characters that were put back: their old dots and their new ones, in text order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Renamed {
-    old: DotRange,
-    /// The old counters fall along the text (the new ones always rise).
-    falling: bool,
-    new: DotRange,
-}
-
-impl Renamed {
-    /// Replaces old dots in `set` by their new ones.
-    pub(crate) fn rename(&self, set: &mut DotSet) {
-        while let Some(part) = set.first_within(self.old) {
-            set.remove(part);
-            let (skip, count) = if self.falling {
-                (self.old.last - part.last, part.last - part.first)
-            } else {
-                (part.first - self.old.first, part.last - part.first)
-            };
-            let first = self.new.first + skip;
-            set.insert(DotRange { first, last: first + count, ..self.new });
-        }
-    }
-}
 
 /// A change taken back.
 pub(crate) struct Reverted {
@@ -141,8 +51,8 @@ impl Document {
             self.record_delete(deleted);
         }
         let renamed = self.restore(change.removed.clone(), &mut patches);
-        for renamed in &renamed {
-            inverse.inserted.insert(renamed.new);
+        for part in &renamed {
+            inverse.inserted.insert(part.new);
         }
         Ok(Reverted { patches: patches.finish(), inverse, renamed })
     }
@@ -196,14 +106,22 @@ impl Document {
         let mut runs = Vec::new();
         for (run, text) in self.sequence.runs() {
             let range = self.sequence.range(run);
-            let whole = RemovedRun { path: self.sequence.groups.path(run.first()), text: text.to_owned() };
+            let whole = RemovedRun {
+                path: self.sequence.groups.path(run.first()),
+                text: text.to_owned(),
+                site: range.site,
+                first_k: run.first_k,
+                left: None,
+                right: None,
+            };
             let mut parts: Vec<_> = dots.divide(range).into_iter().filter(|part| part.1).collect();
             if run.first_k < 0 {
                 parts.reverse();
             }
             for (part, _) in parts {
                 let skip = if run.first_k > 0 { part.first - range.first } else { range.last - part.last };
-                runs.push(whole.part(skip as usize, (part.last + 1 - part.first) as usize));
+                let part = whole.part(skip as usize, (part.last + 1 - part.first) as usize);
+                runs.push(RemovedRun { right: None, ..part });
             }
         }
         runs
@@ -228,44 +146,118 @@ impl Document {
         if runs.iter().all(|run| fits(&run.path)) { Ok(()) } else { Err(EditError::TooDeep) }
     }
 
-    /// Puts runs back, the last in the text first: so each finds what follows it in its place already.
-    fn restore(&mut self, mut runs: Vec<RemovedRun>, patches: &mut PatchList) -> Vec<Renamed> {
-        runs.sort_by(|a, b| b.path.cmp(&a.path));
-        let mut renamed = Vec::new();
-        for run in runs {
+    /// What stands at `place` for `measure` characters of one run, before it is removed.
+    pub(super) fn removed_run(&self, place: Place, measure: Measure) -> Option<RemovedRun> {
+        let (run, _) = self.sequence.rest_of_run(place)?;
+        let first = run.atom(place.spot.scalars);
+        let Gap { left, right } = self.sequence.neighbours(place, measure);
+        let dot = |atom: Atom| Dot::new(self.sequence.groups.site(atom.group), atom.k.unsigned_abs());
+        Some(RemovedRun {
+            path: self.sequence.groups.path(first),
+            text: self.sequence.text_at(place, measure).to_owned(),
+            site: self.sequence.groups.site(first.group),
+            first_k: first.k,
+            left: left.map(dot),
+            right: right.map(dot),
+        })
+    }
+
+    /// Puts runs back, what was removed last (or, of a whole text, stands last) first: so each finds its neighbours.
+    fn restore(&mut self, runs: Vec<RemovedRun>, patches: &mut PatchList) -> Vec<Renamed> {
+        let mut renamed: Vec<Renamed> = Vec::new();
+        for run in runs.into_iter().rev() {
+            let now = |dot: Dot| renamed.iter().rev().find_map(|part| part.rename(dot)).unwrap_or(dot);
+            let left = run.left.and_then(|dot| self.living_atom(now(dot)));
+            let right = run.right.and_then(|dot| self.living_atom(now(dot)));
             let first = self.sequence.groups.intern_path(&run.path);
             self.sequence.groups.retain(first.group);
-            let mut length = run.scalars();
-            while length > 0 {
-                // What lives between the run's characters parts it: take what comes after the last such.
-                let last = Atom { k: first.k + length as i64 - 1, ..first };
-                let left = self.sequence.gap(self.sequence.place_of(last)).left;
-                let skip = left.map_or(0, |left| self.sequence.groups.count_before(first, length, left));
-                let part = Atom { k: first.k + skip as i64, ..first };
-                let text = scalars(&run.text, skip, length - skip);
-                if let Some(new) = self.restore_part(part, text, patches) {
-                    renamed.push(Renamed { old: run.dots(skip, length - skip), falling: first.k < 0, new });
-                }
-                length = skip;
+            let length = run.scalars();
+            let last = Atom { k: first.k + length as i64 - 1, ..first };
+            let groups = &self.sequence.groups;
+            let between_neighbours = left.is_none_or(|left| groups.compare(left, first).is_lt())
+                && right.is_none_or(|right| groups.compare(last, right).is_lt());
+            if between_neighbours {
+                self.restore_at_path(&run, first, length, patches, &mut renamed);
+            } else if let Some(new) = self.restore_beside(left, right, &run.text, patches) {
+                renamed.push(Renamed {
+                    path: run.path.clone(),
+                    old: run.dots(0, length),
+                    falling: run.first_k < 0,
+                    new,
+                });
             }
             self.sequence.groups.release(first.group);
         }
         renamed
     }
 
-    fn restore_part(&mut self, old: Atom, text: &str, patches: &mut PatchList) -> Option<DotRange> {
+    fn living_atom(&self, dot: Dot) -> Option<Atom> {
+        self.sequence.gap(self.sequence.place_of_dot(dot)?).right
+    }
+
+    /// Puts a run where its path says, in parts where something lives between its characters: the last part first.
+    fn restore_at_path(
+        &mut self,
+        run: &RemovedRun,
+        first: Atom,
+        length: usize,
+        patches: &mut PatchList,
+        renamed: &mut Vec<Renamed>,
+    ) {
+        let mut length = length;
+        while length > 0 {
+            let last = Atom { k: first.k + length as i64 - 1, ..first };
+            let left = self.sequence.gap(self.sequence.place_of(last)).left;
+            let skip = left.map_or(0, |left| self.sequence.groups.count_before(first, length, left));
+            let text = scalars(&run.text, skip, length - skip);
+            let old = Atom { k: first.k + skip as i64, ..first };
+            let place = self.sequence.place_of(old);
+            let right = self.sequence.gap(place).right;
+            let slot = |groups: &Groups, dot, last| below(groups, old, right, dot, last).map(Allocation::New);
+            if let Some(new) = self.restore_in(place, text, slot, patches) {
+                let (path, old) = (along(&run.path, skip), run.dots(skip, length - skip));
+                renamed.push(Renamed { path, old, falling: run.first_k < 0, new });
+            }
+            length = skip;
+        }
+    }
+
+    /// Puts text right behind its left neighbour, or before its right one, of which at least one is alive.
+    fn restore_beside(
+        &mut self,
+        left: Option<Atom>,
+        right: Option<Atom>,
+        text: &str,
+        patches: &mut PatchList,
+    ) -> Option<DotRange> {
+        let at = |atom: Atom| {
+            self.sequence.place_of_dot(Dot::new(self.sequence.groups.site(atom.group), atom.k.unsigned_abs()))
+        };
+        let place = match (left, right) {
+            (Some(left), _) => self.sequence.after(at(left)?, left)?,
+            (None, Some(right)) => at(right)?,
+            (None, None) => return None,
+        };
+        self.restore_in(place, text, |_, _, _| None, patches)
+    }
+
+    /// Puts text at a place as new dots: where `slot` says, else like typed text.
+    fn restore_in(
+        &mut self,
+        place: Place,
+        text: &str,
+        slot: impl Fn(&Groups, Dot, u64) -> Option<Allocation>,
+        patches: &mut PatchList,
+    ) -> Option<DotRange> {
         let writer: Writer = self.writer?;
         let measure = Measure::of(text);
-        let new =
-            DotRange { site: writer.site, first: writer.next, last: writer.next + u64::from(measure.scalars) - 1 };
-        let place = self.sequence.place_of(old);
+        let counters = u64::from(measure.scalars);
+        let new = DotRange { site: writer.site, first: writer.next, last: writer.next + counters - 1 };
         let gap = self.sequence.gap(place);
         let dot = Dot::new(new.site, new.first);
-        let groups = &self.sequence.groups;
-        let slot: Option<Slot> =
-            below(groups, old, gap.right, dot, new.last).or_else(|| between(groups, gap, dot, new.last));
-        debug_assert!(slot.is_some(), "levels were kept free");
-        let (group, direction) = self.open_group(Allocation::New(slot?), writer);
+        let allocation = slot(&self.sequence.groups, dot, new.last).or_else(|| self.allocate(gap, writer, counters));
+        debug_assert!(allocation.is_some(), "levels were kept free");
+        let (group, direction) = self.open_group(allocation?, writer);
         patches.insert(self.sequence.before(place).utf16 as usize, text, measure.utf16 as usize);
         self.sequence.insert(place, first_atom(group, direction, new), text);
         self.advance_writer(new.last);

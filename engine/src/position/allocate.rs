@@ -85,12 +85,23 @@ pub(crate) fn between(groups: &Groups, gap: Gap, dot: Dot, last: u64) -> Option<
     descent.find(dot).filter(|slot| fits(groups, *slot, last))
 }
 
-/// A new group right below `parent`, which need not be alive, before the next living character `right`.
+/// A new group right below `parent`, which need not be alive, before the next living character `right`: as near to
+/// `parent` as digits allow, so that what others wrote below it comes after.
 pub(crate) fn below(groups: &Groups, parent: Atom, right: Option<Atom>, dot: Dot, last: u64) -> Option<Slot> {
     let level = groups.depth(parent.group);
     let chain = right.map(|atom| groups.chain(atom)).filter(|chain| chain.get(level - 1) == Some(&parent));
-    let descent = Descent { groups, parent, level, left: Some(groups.chain(parent)), right: chain };
-    descent.find(dot).filter(|slot| fits(groups, *slot, last))
+    let end = chain.as_ref().and_then(|chain| chain.get(level)).map_or(i64::MAX, |next| groups.digit(next.group).get());
+    let slot = if end > 1 {
+        Some(Slot { parent, digit: Digit::new(stride(dot).min(end - 1)) })
+    } else {
+        Descent { groups, parent, level, left: Some(groups.chain(parent)), right: chain }.find(dot)
+    };
+    slot.filter(|slot| fits(groups, *slot, last))
+}
+
+/// How far beyond a known digit a new one goes: 1 to 4.
+const fn stride(dot: Dot) -> i64 {
+    1 + (dot.hash64() & 3) as i64
 }
 
 fn fits(groups: &Groups, slot: Slot, last: u64) -> bool {
@@ -141,7 +152,7 @@ impl Descent<'_> {
     fn free_digit(&self, low: Side, high: Side, dot: Dot) -> Option<Digit> {
         let max = Digit::max_of(self.level);
         let hashed = Digit::hashed(dot, self.level);
-        let stride = 1 + (dot.hash64() & 3) as i64;
+        let stride = stride(dot);
         let digit = |atom: Atom| self.groups.digit(atom.group).get();
         match (low, high) {
             (Side::Open | Side::Ended, Side::Open) => Some(hashed),

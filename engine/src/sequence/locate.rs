@@ -5,6 +5,7 @@ use core::ops::Range;
 use super::{Caret, LeafIndex, Measure, Place, Run, Sequence, Spot, Unit};
 use crate::id::{Dot, SiteId};
 use crate::position::Path;
+use crate::position::allocate::Gap;
 use crate::position::group::Atom;
 
 impl Sequence {
@@ -82,6 +83,13 @@ impl Sequence {
         let run = leaf.runs.get(place.spot.run)?;
         let found = run.atom(place.spot.scalars) == atom;
         found.then(|| Place { leaf: place.leaf, spot: leaf.within(place.spot.run, place.spot.scalars + 1) })
+    }
+
+    /// The neighbours of `measure` characters of one run from `place` on.
+    pub(crate) fn neighbours(&self, place: Place, measure: Measure) -> Gap {
+        let leaf = self.tree.leaf(place.leaf);
+        let end = leaf.within(place.spot.run, place.spot.scalars + measure.scalars);
+        Gap { left: self.gap(place).left, right: self.gap(Place { leaf: place.leaf, spot: end }).right }
     }
 
     /// Where the character of `path`, which is not in the text, belongs. Its groups need not exist. O(d log n) paths

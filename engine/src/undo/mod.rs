@@ -4,11 +4,15 @@
 //! deleted characters' paths: no deleted character returns, and others, who may have deleted it too or written beside
 //! it, see a plain insert. Others' text is never touched.
 
-use std::collections::VecDeque;
+mod origins;
 
-use crate::document::{Change, Document, Reverted};
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::document::{Change, Document, Renamed, Reverted};
 use crate::error::EditError;
+use crate::id::Dot;
 use crate::patch::TextPatch;
+use origins::Origins;
 
 /// Steps kept; older ones are forgotten.
 const STEPS_MAX: usize = 1000;
@@ -39,6 +43,7 @@ pub struct UndoStack {
     undone: VecDeque<Change>,
     /// Whether the next edit belongs to the last step.
     capturing: bool,
+    origins: Origins,
 }
 
 impl UndoStack {
@@ -58,6 +63,9 @@ impl UndoStack {
         delete: usize,
         insert: &str,
     ) -> Result<Vec<TextPatch>, EditError> {
+        if delete == 0 && insert.is_empty() {
+            return document.replace(at, delete, insert);
+        }
         self.capture(|change| document.replace_captured(at, delete, insert, Some(change)))
     }
 
@@ -72,18 +80,23 @@ impl UndoStack {
         delete: usize,
         insert: &[u16],
     ) -> Result<Vec<TextPatch>, EditError> {
+        if delete == 0 && insert.is_empty() {
+            return document.replace_utf16(at, delete, insert);
+        }
         self.capture(|change| document.replace_utf16_captured(at, delete, insert, Some(change)))
     }
 
     fn capture<T>(&mut self, edit: impl FnOnce(&mut Change) -> Result<T, EditError>) -> Result<T, EditError> {
         let mut change = if self.capturing { self.done.pop_back() } else { None }.unwrap_or_default();
         let result = edit(&mut change);
-        if !change.is_empty() {
-            push(&mut self.done, change);
-        }
+        self.originate(&mut change);
         if result.is_ok() {
             self.undone.clear();
-            self.capturing = true;
+            // A step that came to nothing is none, and the next edit must not join the one before it.
+            self.capturing = !change.is_empty();
+        }
+        if !change.is_empty() {
+            push(&mut self.done, change);
         }
         result
     }
@@ -114,12 +127,10 @@ impl UndoStack {
     /// As [`Document::replace`]; then the step is still there.
     pub fn undo(&mut self, document: &mut Document) -> Result<Vec<TextPatch>, EditError> {
         self.capturing = false;
-        let Some(change) = self.done.back() else {
-            return Ok(Vec::new());
-        };
+        let Some(change) = self.done.back() else { return Ok(Vec::new()) };
         let reverted = document.revert(change)?;
         self.done.pop_back();
-        let (inverse, patches) = self.renamed(reverted);
+        let (inverse, patches) = self.settle(reverted);
         push(&mut self.undone, inverse);
         Ok(patches)
     }
@@ -130,24 +141,38 @@ impl UndoStack {
     /// As [`Document::replace`]; then the step is still there.
     pub fn redo(&mut self, document: &mut Document) -> Result<Vec<TextPatch>, EditError> {
         self.capturing = false;
-        let Some(change) = self.undone.back() else {
-            return Ok(Vec::new());
-        };
+        let Some(change) = self.undone.back() else { return Ok(Vec::new()) };
         let reverted = document.revert(change)?;
         self.undone.pop_back();
-        let (inverse, patches) = self.renamed(reverted);
+        let (inverse, patches) = self.settle(reverted);
         push(&mut self.done, inverse);
         Ok(patches)
     }
 
-    /// Other steps inserted characters that came back under new dots: from now on they mean those.
-    fn renamed(&mut self, reverted: Reverted) -> (Change, Vec<TextPatch>) {
-        for change in self.done.iter_mut().chain(&mut self.undone) {
-            for renamed in &reverted.renamed {
-                renamed.rename(&mut change.inserted);
+    /// Removed text is remembered by its first paths.
+    fn originate(&self, change: &mut Change) {
+        let removed = core::mem::take(&mut change.removed);
+        change.removed = removed.into_iter().flat_map(|run| self.origins.original(run)).collect();
+    }
+
+    /// Other steps mean characters that came back under new dots: from now on by those.
+    fn settle(&mut self, reverted: Reverted) -> (Change, Vec<TextPatch>) {
+        let Reverted { patches, mut inverse, renamed } = reverted;
+        self.originate(&mut inverse);
+        let by_old: BTreeMap<Dot, &Renamed> =
+            renamed.iter().map(|part| (Dot::new(part.old.site, part.old.first), part)).collect();
+        let now = |dot: Dot| by_old.range(..=dot).next_back().and_then(|(_, part)| part.rename(dot)).unwrap_or(dot);
+        for change in self.done.iter_mut().chain(&mut self.undone).chain([&mut inverse]) {
+            for part in &renamed {
+                part.rename_all(&mut change.inserted);
+            }
+            for run in &mut change.removed {
+                run.left = run.left.map(now);
+                run.right = run.right.map(now);
             }
         }
-        (reverted.inverse, reverted.patches)
+        renamed.into_iter().for_each(|part| self.origins.register(part));
+        (inverse, patches)
     }
 }
 
