@@ -160,6 +160,15 @@ impl Client {
         Ok(true)
     }
 
+    /// Takes up entries of the outbox that another tab stored; `entries` carries them, its state is not looked at.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    #[wasm_bindgen(js_name = adoptOutbox)]
+    pub fn adopt_outbox(&mut self, channel: f64, entries: Restored, now: f64) -> Result<(), JsError> {
+        self.machine.adopt_outbox(self::channel(channel), entries.0.outbox, instant(now)).map_err(thrown)
+    }
+
     /// Merges a state diff of another replica.
     ///
     /// # Errors

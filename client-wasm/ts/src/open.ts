@@ -6,6 +6,7 @@ import { Doc } from "./doc.js";
 import { abortReason, facadeError, SelvedgeError } from "./errors.js";
 import { instant, Link, randomSeed, type TokenSource } from "./machine/link.js";
 import { Replica } from "./machine/replica.js";
+import { restoredOf } from "./machine/restored.js";
 import { watchPage } from "./page.js";
 import { RelayProvider } from "./provider/relay-provider.js";
 import { IndexedDbStore } from "./store/indexeddb.js";
@@ -158,7 +159,11 @@ function placeFor(document: string, relays: readonly string[], principal: string
   const stopWatching = watchPage(link, {
     hidden: (forever) => {
       for (const awareness of replicas.values()) awareness?.suspend();
-      if (forever) for (const replica of [...replicas.keys()]) replica.closeNow();
+      if (!forever) return;
+      for (const replica of [...replicas.keys()]) {
+        replica.closeNow();
+        replica.tabs?.close();
+      }
     },
     shown: () => { for (const awareness of replicas.values()) awareness?.resume(); },
   });
@@ -178,12 +183,6 @@ function openChannel(link: Link, replica: Replica, stored: StoredDocument | null
     open(restoredOf({ ...stored, state: null }));
     replica.storeTrouble(new StoreError("io", "The copy on this device could not be read; the relay's is used.", cause));
   }
-}
-
-function restoredOf({ state, outbox }: StoredDocument): Restored {
-  const restored = new (facade().Restored)(state?.generation ?? 0, state?.snapshot, state?.position ?? undefined, state?.highest);
-  for (const { site, first, last, principal, bytes, acked } of outbox) restored.outbox(site, first, last, principal, bytes, acked);
-  return restored;
 }
 
 async function identityOf(options: OpenOptions, store: Store | null): Promise<{ principal: string; kept: boolean }> {

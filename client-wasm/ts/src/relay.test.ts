@@ -103,6 +103,18 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     assert.equal(b.text.toString(), "one two three");
   });
 
+  it("a tab that stays pushes what a closed one left on the device", async () => {
+    const profile = new Profile();
+    const a = await profile.open("left", { ...options(), crossTab: true });
+    await a.ready;
+    const b = await profile.open("left", { ...options(), crossTab: true, connect: false });
+    b.text.insert(0, "written in b");
+    await b.close();
+    const c = await enter("left");
+    await until(() => c.text.toString() === "written in b", `b's words in another browser: ${c.text.toString()}`);
+    await until(() => a.relay.saved.region.ops === 0, "and a knows that they are safe");
+  });
+
   it("a killed relay costs nothing: typing goes on, the state is told, and everything arrives once", async () => {
     const [a, b] = [await enter("killed"), await enter("killed")];
     await Promise.all([a.ready, b.ready]);

@@ -1,6 +1,7 @@
 /**
- * The other tabs of this browser profile, by BroadcastChannel: deltas the device has stored, presence, and a greeting that
- * brings a new tab what is not in the store yet. Works with the relay away.
+ * The other tabs of this browser profile, by BroadcastChannel: deltas the device has stored, presence, a greeting that
+ * brings a new tab what is not in the store yet, and a goodbye that leaves this tab's outbox to the others. Works with the
+ * relay away.
  */
 
 import type { Replica } from "./machine/replica.js";
@@ -10,6 +11,7 @@ export type TabMessage =
   | { readonly kind: "hello"; readonly tab: number; readonly vector: Uint8Array }
   | { readonly kind: "delta"; readonly tab: number; readonly bytes: Uint8Array }
   | { readonly kind: "state"; readonly tab: number; readonly diff: Uint8Array }
+  | { readonly kind: "bye"; readonly tab: number }
   | { readonly kind: "presence"; readonly tab: number; readonly session: number | null; readonly state: string | null };
 
 /** Told of presence in other tabs. */
@@ -28,6 +30,7 @@ export class Tabs {
   #presence: TabPresenceListener | null = null;
   #greet: (() => void) | null = null;
   #greeted = -Infinity;
+  #closed = false;
 
   constructor(document: string) {
     this.#channel = new BroadcastChannel(CHANNEL_PREFIX + document);
@@ -67,8 +70,11 @@ export class Tabs {
     this.#greet = greet;
   }
 
-  /** Leaves. Idempotent. */
+  /** Leaves; the others take up what this tab leaves in the store. Idempotent. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#send({ kind: "bye", tab: this.tab });
     this.#replica = null;
     this.#channel.onmessage = null;
     this.#channel.close();
@@ -112,6 +118,9 @@ export class Tabs {
         // One before it is missing: ask for the state, but not once per delta.
         if (!replica.run((client, channel, now) => client.applyFromTab(channel, message.bytes, now)) && performance.now() - this.#greeted > 1000) this.#hello();
         return;
+      case "bye":
+        replica.takeUpSoon();
+        return;
       case "state":
         return replica.run((client, channel, now) => client.applyState(channel, message.diff, now));
     }
@@ -127,6 +136,7 @@ function decodeTabMessage(data: unknown): TabMessage | null {
   if (kind === "hello" && message["vector"] instanceof Uint8Array) return { kind, tab, vector: message["vector"] };
   if (kind === "delta" && message["bytes"] instanceof Uint8Array) return { kind, tab, bytes: message["bytes"] };
   if (kind === "state" && message["diff"] instanceof Uint8Array) return { kind, tab, diff: message["diff"] };
+  if (kind === "bye") return { kind, tab };
   if (kind === "presence") {
     const session = typeof message["session"] === "number" ? message["session"] : null;
     const state = typeof message["state"] === "string" ? message["state"] : null;

@@ -12,6 +12,7 @@ import type { ChangeSource, TextPatch } from "../text-event.js";
 import type { Client } from "../wasm/selvedge.js";
 import type { DocumentEffect, PatchOrigin, PresenceChange } from "./effects.js";
 import type { Link, LinkedDocument } from "./link.js";
+import { restoredOf } from "./restored.js";
 
 /** What a replica tells its views. */
 export interface ReplicaEvents {
@@ -66,6 +67,8 @@ export interface ReplicaOptions {
 
 /** How long closing waits for the device to finish. */
 const CLOSE_MS_MAX = 5_000;
+/** How long a tab that says goodbye may take to store its last edits. */
+const LEAVING_TAB_MS = 300;
 const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:[^\uD800-\uDBFF]|^)[\uDC00-\uDFFF]/;
 
 /** One open document. */
@@ -76,6 +79,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   readonly store: Store | null;
   readonly tabs: Tabs | null;
   #keepPrincipal: boolean;
+  #takingUp = false;
   #channel = -1;
   #status: Status = "offline";
   #saved: SaveState = NOTHING_PENDING;
@@ -200,6 +204,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
       case "status":
         if (effect.status === this.#status) return;
         this.#status = effect.status;
+        if (effect.status === "syncing") this.takeUpSoon(0);
         return this.emit("status", effect.status);
       case "rights":
         if (effect.rights === this.#rights) return;
@@ -279,6 +284,32 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     }
     this.#storing = null;
     if (this.link.has(this.#channel) && !this.link.over) this.link.run(report);
+  }
+
+  /**
+   * Pushes what other tabs left in the store: any tab may push any entry of its principal. After a moment, so that a tab
+   * that goes away has stored what it had.
+   */
+  takeUpSoon(afterMs = LEAVING_TAB_MS): void {
+    if (!this.store || !this.tabs || this.#takingUp) return;
+    this.#takingUp = true;
+    const timer = setTimeout(() => {
+      this.#takingUp = false;
+      void this.#takeUp();
+    }, afterMs);
+    (timer as { unref?: () => void }).unref?.();
+  }
+
+  async #takeUp(): Promise<void> {
+    if (this.#destroyed || this.link.over || !this.store) return;
+    try {
+      const entries = await this.store.outbox(this.document);
+      if (this.#destroyed || this.link.over || entries.length === 0) return;
+      const restored = restoredOf({ state: null, outbox: entries });
+      this.run((client, channel, now) => client.adoptOutbox(channel, restored, now));
+    } catch (cause) {
+      if (!this.#destroyed) this.storeTrouble(cause instanceof StoreError ? cause : new StoreError("io", String(cause), cause));
+    }
   }
 
   /** Says that the device keeps less than it should. */

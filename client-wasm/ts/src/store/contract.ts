@@ -46,6 +46,7 @@ export function storeContract(name: string, device: () => Device): void {
       assert.deepEqual(found.state, kept);
       assert.deepEqual(found.outbox.map(({ site, first: from }) => [site, from]), [["a", 1], ["a", 5], ["b", 1]]);
       assert.deepEqual(found.outbox[2], entry("b", 1, 2));
+      assert.deepEqual(await second.outbox(DOCUMENT), found.outbox);
       await second.close();
     });
 

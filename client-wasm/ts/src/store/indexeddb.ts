@@ -58,18 +58,13 @@ export class IndexedDbStore implements Store {
   async load(document: string): Promise<StoredDocument> {
     return this.#run(["documents", "state", "outbox"], "readonly", async (stores) => {
       const row = await done<DocumentRow | undefined>(stores("documents").get(document));
-      const range = within(document);
-      const [keys, rows] = await Promise.all([
-        done<IDBValidKey[]>(stores("outbox").getAllKeys(range)),
-        done<OutboxRow[]>(stores("outbox").getAll(range)),
-      ]);
-      const outbox = rows.map((entry, i) => {
-        const [, site, first] = keys[i] as [string, string, number];
-        return { site, first, ...entry };
-      });
-      const state = row ? await stateOf(row, document, stores("state")) : null;
-      return { state, outbox: outbox.sort(bySiteAndCounter) };
+      const outbox = await outboxOf(document, stores("outbox"));
+      return { state: row ? await stateOf(row, document, stores("state")) : null, outbox };
     });
+  }
+
+  async outbox(document: string): Promise<OutboxEntry[]> {
+    return this.#run(["outbox"], "readonly", (stores) => outboxOf(document, stores("outbox")));
   }
 
   async transact(document: string, { putOutbox, deleteOutbox, state, replace }: StoreTransaction): Promise<TransactionOutcome> {
@@ -207,6 +202,16 @@ function within(document: string): IDBKeyRange {
   return IDBKeyRange.bound([document], [document, []]);
 }
 
+
+async function outboxOf(document: string, outbox: IDBObjectStore): Promise<OutboxEntry[]> {
+  const range = within(document);
+  const [keys, rows] = await Promise.all([done<IDBValidKey[]>(outbox.getAllKeys(range)), done<OutboxRow[]>(outbox.getAll(range))]);
+  const entries = rows.map((row, i) => {
+    const [, site, first] = keys[i] as [string, string, number];
+    return { site, first, ...row };
+  });
+  return entries.sort(bySiteAndCounter);
+}
 
 function withoutSnapshot(row: DocumentRow): StoredState {
   return { vector: row.vector, generation: row.generation, highest: row.highest, position: row.position, snapshot: new Uint8Array() };

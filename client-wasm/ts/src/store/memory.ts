@@ -18,7 +18,11 @@ export class MemoryStore implements Store {
 
   async load(document: string): Promise<StoredDocument> {
     const kept = this.#documents.get(document);
-    return { state: kept?.state ?? null, outbox: kept ? [...kept.outbox.values()].sort(bySiteAndCounter) : [] };
+    return { state: kept?.state ?? null, outbox: await this.outbox(document) };
+  }
+
+  async outbox(document: string): Promise<OutboxEntry[]> {
+    return [...(this.#documents.get(document)?.outbox.values() ?? [])].sort(bySiteAndCounter);
   }
 
   async transact(document: string, { putOutbox, deleteOutbox, state, replace }: StoreTransaction): Promise<TransactionOutcome> {

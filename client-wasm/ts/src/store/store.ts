@@ -74,6 +74,8 @@ export class StoreError extends Error {
 export interface Store {
   /** State and outbox of `document`; empty for one never stored. */
   load(document: string): Promise<StoredDocument>;
+  /** The outbox of `document` alone, which other tabs write to as well. */
+  outbox(document: string): Promise<readonly OutboxEntry[]>;
   /**
    * Writes `transaction` durably, all or nothing. The state is written by compare-and-set: only over one whose vector it
    * dominates or equals, or over one of an earlier generation.

@@ -95,6 +95,9 @@ export class Client {
   /** A delta another tab stored, or one applied by hand. Returns false when one before it is missing. */
   applyFromTab(channel: number, delta: Uint8Array, now: number): boolean;
 
+  /** Takes up entries of the outbox that another tab stored; consumes `entries`, whose state is not looked at. */
+  adoptOutbox(channel: number, entries: Restored, now: number): void;
+
   /** Replaces text; returns how many echo patches `takePatches` has for the editor (normally 0). */
   edit(channel: number, at: number, remove: number, insert: string, now: number): number;
   /** The same for text with lone surrogates. */
