@@ -38,8 +38,14 @@ class Writer {
     this.page = page;
     this.transactions = transactions;
     this.made = 0;
-    /** The vector of this writer after so many transactions, for the other to be let that far. */
     this.marks = new Map();
+    this.waiting = new Map();
+  }
+
+  /** The vector of this writer after `count` transactions, for the other to be let that far; waits until it is made. */
+  mark(count) {
+    const made = this.marks.get(count);
+    return made !== undefined ? Promise.resolve(made) : new Promise((resolve) => this.waiting.set(count, resolve));
   }
 
   /** Makes the transactions up to `count`, which must all have seen the same of the other. */
@@ -48,6 +54,7 @@ class Writer {
     const mark = await this.page.evaluate((patches) => window.replay.make(patches), batch);
     this.made = count;
     this.marks.set(count, mark);
+    this.waiting.get(count)?.(mark);
   }
 
   /** Lets the other's text up to `mark` in, waits until it is there, and holds the rest. */
@@ -124,31 +131,30 @@ async function replay(tabs) {
     const made = writers[0].made + writers[1].made;
     console.log(`  ${made} of ${trace.transactions} transactions (${Math.floor((100 * made) / trace.transactions)} %)`);
   };
-  // Where the other side will need a mark, a batch must end.
-  const stops = writers.map((_writer, side) => new Set(trace.writers[1 - side].map(({ needs }) => needs)));
-  const seen = [0, 0];
-  for (let idle = false; !idle; ) {
-    idle = true;
-    for (const side of [0, 1]) {
-      const writer = writers[side];
-      const other = writers[1 - side];
-      const next = writer.transactions[writer.made];
-      if (next === undefined || next.needs > other.made) continue;
-      idle = false;
-      if (next.needs > seen[side]) {
-        await writer.see(other.marks.get(next.needs));
-        seen[side] = next.needs;
-      }
-      let end = writer.made + 1;
-      while (end - writer.made < BATCH_MAX && end < writer.transactions.length && writer.transactions[end].needs === next.needs && !stops[side].has(end)) end += 1;
-      await writer.make(end);
-      tell();
-    }
-  }
-  if (writers.some((writer) => writer.made < writer.transactions.length)) return { verified: false, why: "the recording waits for itself: its parents form a circle" };
+  // Parents come before their children in a trace, so neither writer can wait for ever.
+  await together(...writers.map((writer, side) => write(writer, writers[1 - side], tell)));
   await together(...tabs.map((tab) => tab.page.evaluate(() => window.selvedge.room.doc.holdRemote(null))));
   await together(...tabs.map((tab) => tab.saved()));
   return compare(tabs);
+}
+
+/** Makes all of one writer's transactions, each as soon as the other has got to where it was when it was recorded. */
+async function write(writer, other, tell) {
+  // Where the other will need a mark, a batch must end.
+  const stops = new Set(other.transactions.map(({ needs }) => needs));
+  const { transactions } = writer;
+  let seen = 0;
+  while (writer.made < transactions.length) {
+    const { needs } = transactions[writer.made];
+    if (needs > seen) {
+      await writer.see(await other.mark(needs));
+      seen = needs;
+    }
+    let end = writer.made + 1;
+    while (end - writer.made < BATCH_MAX && end < transactions.length && transactions[end].needs === needs && !stops.has(end)) end += 1;
+    await writer.make(end);
+    tell();
+  }
 }
 
 async function compare(tabs) {
