@@ -24,5 +24,5 @@ const files = readdirSync(out, { recursive: true })
   .filter((file) => file.endsWith(".test.js") && (names.length === 0 || names.some((name) => file.includes(name))))
   .map((file) => `${out}/${file}`)
   .sort();
-const { status } = spawnSync(process.execPath, ["--test", "--test-timeout=60000", ...files], { stdio: "inherit" });
+const { status } = spawnSync(process.execPath, ["--test", "--test-timeout=240000", ...files], { stdio: "inherit" });
 process.exit(status ?? 1);

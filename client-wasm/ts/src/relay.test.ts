@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { before, describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { WebSocket } from "ws";
 import type { OpenOptions, Room } from "./index.js";
 import type { Reconciled } from "./provider/reconcile.js";
@@ -12,6 +12,7 @@ const program = relayProgram();
 describe("through a relay", { skip: program ? false : "no relay is built: `cargo build -p selvedge-relay`, or set SELVEDGE_RELAY_BIN" }, () => {
   let relay: Relay;
   before(async () => { relay = await Relay.start(program ?? ""); });
+  after(() => relay.remove());
 
   const options = (): OpenOptions => ({
     relays: relay.url,
@@ -23,7 +24,7 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     const [a, b] = [await enter("two"), await enter("two")];
     await Promise.all([a.ready, b.ready]);
     a.text.insert(0, "Hello");
-    const saved = await a.relay.whenSaved("region", AbortSignal.timeout(5000));
+    const saved = await a.relay.whenSaved("region", AbortSignal.timeout(30_000));
     assert.equal(saved.region.ops, 0);
     await until(() => b.text.toString() === "Hello", "a's text in b");
     b.text.insert(5, " world");
@@ -39,7 +40,7 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
   it("whenSaved asks for more than there is: the highest level counts", async () => {
     const a = await enter("levels");
     a.text.insert(0, "x");
-    const saved = await a.relay.whenSaved("replicated", AbortSignal.timeout(5000));
+    const saved = await a.relay.whenSaved("replicated", AbortSignal.timeout(30_000));
     assert.equal(saved.highest, "region");
   });
 
@@ -47,7 +48,7 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     const a = await enter("typing");
     await a.ready;
     const timer = setInterval(() => a.text.insert(a.text.length, "."), 1);
-    await a.relay.whenSaved("region", AbortSignal.timeout(5000));
+    await a.relay.whenSaved("region", AbortSignal.timeout(30_000));
     clearInterval(timer);
   });
 
@@ -71,9 +72,9 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     await until(() => a.relay.status === "offline", "offline");
     a.text.insert(6, "from a, offline. ");
     b.text.insert(0, "from b. ");
-    await a.relay.whenSaved("device", AbortSignal.timeout(5000));
+    await a.relay.whenSaved("device", AbortSignal.timeout(30_000));
     assert.ok(a.relay.saved.region.ops > 0);
-    await b.relay.whenSaved("region", AbortSignal.timeout(5000));
+    await b.relay.whenSaved("region", AbortSignal.timeout(30_000));
     const reconciled = new Promise<Reconciled>((resolve) => a.relay.once("reconciled", resolve));
     a.relay.connect();
     await until(() => a.text.toString() === "from b. base. from a, offline. ", `both in a: ${a.text.toString()}`);
@@ -89,7 +90,7 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     const a = await enter("reopened", profile);
     await a.ready;
     a.text.insert(0, "one ");
-    await a.relay.whenSaved("region", AbortSignal.timeout(5000));
+    await a.relay.whenSaved("region", AbortSignal.timeout(30_000));
     a.relay.disconnect();
     a.text.insert(4, "two ");
     await a.close();
@@ -97,7 +98,7 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     assert.equal(again.text.toString(), "one two ");
     again.text.insert(8, "three");
     again.relay.connect();
-    await again.relay.whenSaved("region", AbortSignal.timeout(5000));
+    await again.relay.whenSaved("region", AbortSignal.timeout(30_000));
     const b = await enter("reopened");
     await b.ready;
     assert.equal(b.text.toString(), "one two three");
@@ -119,15 +120,15 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     const [a, b] = [await enter("killed"), await enter("killed")];
     await Promise.all([a.ready, b.ready]);
     a.text.insert(0, "before ");
-    await a.relay.whenSaved("region", AbortSignal.timeout(5000));
+    await a.relay.whenSaved("region", AbortSignal.timeout(30_000));
     await relay.kill();
     await until(() => a.relay.status !== "connected", "the loss is noticed");
     a.text.insert(7, "during ");
-    await a.relay.whenSaved("device", AbortSignal.timeout(5000));
+    await a.relay.whenSaved("device", AbortSignal.timeout(30_000));
     assert.ok(a.relay.saved.region.ops > 0);
     await relay.restart();
-    await a.relay.whenSaved("region", AbortSignal.timeout(20_000));
-    await until(() => b.text.toString() === "before during ", `everything in b: ${b.text.toString()}`, 20_000);
+    await a.relay.whenSaved("region", AbortSignal.timeout(60_000));
+    await until(() => b.text.toString() === "before during ", `everything in b: ${b.text.toString()}`, 60_000);
     assert.equal(a.text.toString(), "before during ");
   });
 
@@ -136,8 +137,8 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     await Promise.all([a.ready, b.ready]);
     const text = "0123456789".repeat(30_000);
     a.text.insert(0, text);
-    await a.relay.whenSaved("region", AbortSignal.timeout(20_000));
-    await until(() => b.text.length === text.length, "the paste in b", 20_000);
+    await a.relay.whenSaved("region", AbortSignal.timeout(60_000));
+    await until(() => b.text.length === text.length, "the paste in b", 60_000);
     assert.equal(b.text.toString(), text);
   });
 });

@@ -5,7 +5,6 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
 import { fileURLToPath } from "node:url";
 
 /** The built relay: `SELVEDGE_RELAY_BIN`, or the debug build of this repository. Null if there is none. */
@@ -29,15 +28,17 @@ export class Relay {
     this.url = `http://127.0.0.1:${ports[0]}`;
   }
 
-  /** Starts one; ended after the test file. */
+  /** Starts one. */
   static async start(program: string): Promise<Relay> {
     const relay = new Relay(program, [await freePort(), await freePort()]);
-    after(async () => {
-      await relay.kill();
-      rmSync(relay.#folder, { recursive: true, force: true });
-    });
     await relay.restart();
     return relay;
+  }
+
+  /** Ends it and takes its data away. */
+  async remove(): Promise<void> {
+    await this.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 
   /** Starts it again and waits until it answers. */

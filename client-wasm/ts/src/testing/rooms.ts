@@ -52,7 +52,7 @@ export async function memoryRoom(name = "notes", options: OpenOptions = {}): Pro
 }
 
 /** Resolves once `condition` holds; looks every few milliseconds. */
-export async function until(condition: () => boolean, what: string, withinMs = 5000): Promise<void> {
+export async function until(condition: () => boolean, what: string, withinMs = 20_000): Promise<void> {
   const end = performance.now() + withinMs;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`did not happen within ${withinMs} ms: ${what}`);
