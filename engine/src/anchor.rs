@@ -3,7 +3,7 @@
 use crate::codec::delta::{digit_code, digit_of};
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
-use crate::id::COUNTER_END;
+use crate::id::{COUNTER_END, Dot};
 use crate::limits::PATH_LEVELS_MAX;
 use crate::position::{Element, Path};
 
@@ -44,6 +44,11 @@ impl Anchor {
     /// The side of its character it holds on to.
     pub fn bias(&self) -> Bias {
         self.bias
+    }
+
+    /// The character it holds on to; `None` at an end of the document.
+    pub fn dot(&self) -> Option<Dot> {
+        self.path.elements().last().map(|element| element.dot())
     }
 
     /// Its canonical bytes: `0x14  bias (0 before, 1 after)  levels { digit site k }*`, digits as in a delta.
