@@ -91,7 +91,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "faults",
-        what: "real relays killed and misused while clients type",
+        what: "real relays replayed to, killed and misused while clients type",
         needs: &[Tool::Rust, Tool::C],
         budget: seconds(90),
         limit: seconds(600),
