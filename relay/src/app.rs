@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::listen::accept::serve;
 use crate::listen::address::{Place, Waiting};
 use crate::listen::{web, websocket};
 use crate::metrics::Metrics;
@@ -155,9 +156,10 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
         config,
     });
     let (stop, stopped) = watch::channel(false);
+    let config = app.config.listen.clone();
     let servers = vec![
-        tokio::spawn(serve(listen, documents(&app), stopped.clone())),
-        tokio::spawn(serve(admin, administration(&app), stopped)),
+        tokio::spawn(serve(listen, documents(&app), config.clone(), Arc::clone(&app.waiting), stopped.clone())),
+        tokio::spawn(serve(admin, administration(&app), config, Arc::clone(&app.waiting), stopped)),
     ];
     tracing::info!(%address, admin = %admin_address, "ready");
     Ok(Running { address, admin: admin_address, app, embedded, persist, stop, servers })
@@ -227,7 +229,7 @@ fn documents(app: &Arc<App>) -> Router {
     let router = Router::new()
         .route("/v1/connect", get(websocket::connect))
         .merge(rest::operations())
-        .merge(rest::documents(&app.config.listen))
+        .merge(rest::documents(app))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::count))
         .with_state(Arc::clone(app));
     let router = match &app.config.listen.web {
@@ -247,16 +249,6 @@ async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, St
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    });
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the listener failed");
-    }
 }
 
 fn endpoints(config: &Config, address: SocketAddr) -> Vec<Endpoint> {

@@ -1,5 +1,6 @@
 //! Where connections come in: addresses, WebSocket, pages.
 
+pub(crate) mod accept;
 pub(crate) mod address;
 mod config;
 pub(crate) mod web;

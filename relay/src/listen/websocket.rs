@@ -18,6 +18,7 @@ use tracing::Instrument;
 use super::address::{Place, counted_address};
 use crate::app::App;
 use crate::auth::origin_allowed;
+use crate::rest::host_allowed;
 use crate::room::actor::{RoomHandle, Sink};
 use crate::room::{Join, RoomEvent, SessionKey};
 use crate::session::outbound::{Next, Outbound};
@@ -43,7 +44,8 @@ pub(crate) async fn connect(
     let message_max = size(app.config.limits.message_bytes_max + app.config.limits.frame_bytes_max);
     let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
     let address = counted_address(peer.ip(), forwarded, &listen.trusted_proxy);
-    let admission = app.admit(address, origin_allowed(&headers, &listen.allow_origin));
+    let page_allowed = host_allowed(&headers, listen) && origin_allowed(&headers, &listen.allow_origin);
+    let admission = app.admit(address, page_allowed);
     upgrade
         .read_buffer_size(size(listen.websocket_read_bytes))
         .write_buffer_size(0)

@@ -470,12 +470,11 @@ async fn diffs(ground: &Ground, key: &DocumentKey, since: &[VersionVector]) -> R
 /// Turns an uploaded state into deltas: what the merged document has beyond the log, counter by counter.
 async fn absorb(ground: &Ground, key: &DocumentKey, bytes: &[u8]) -> Result<Vec<PushedDelta>, Failure> {
     let fold = materialise(&ground.region, key).await.map_err(|error| failure(&key.document, &error))?;
-    let before = fold.vector().clone();
-    let mut document: Document = fold.into_document();
+    let before: Document = fold.into_document();
+    let mut document = before.clone();
     let diff = StateDiff::decode(bytes).map_err(|_| Failure::Invalid)?;
     document.apply_state(&diff).map_err(|_| Failure::Invalid)?;
-    let deltas: Vec<Delta> = Vec::new();
-    let _ = before;
+    let deltas: Vec<Delta> = document.deltas_since(&before);
     Ok(deltas
         .into_iter()
         .map(|delta| PushedDelta { bytes: delta.encode(), delta: Arc::new(delta), announced: false })

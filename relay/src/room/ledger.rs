@@ -108,11 +108,6 @@ impl Ledger {
         self.recent.iter()
     }
 
-    /// Whether the bus told of something that `logged` lacks, or something waits beyond a hole.
-    pub(crate) fn has_holes(&self) -> bool {
-        !self.held.is_empty() || self.dropped.is_some()
-    }
-
     /// Takes a record of the log: an own confirmation, or one that was read. Returns what sessions may now need, in order.
     pub(crate) fn log(&mut self, position: Position, delta: Arc<Delta>, bytes: usize) -> Vec<Entry> {
         self.highest = self.highest.max(position.offset + 1);
@@ -302,7 +297,6 @@ mod tests {
         assert_eq!(spans(&ledger.log(at(2), delta(1, 1, 2), 10)), [(1, 2), (3, 3), (4, 5)]);
         assert_eq!(ledger.logged().get(SiteId::leased(0, 1)), 5);
         assert_eq!(ledger.advertised().offset, 3);
-        assert!(!ledger.has_holes());
     }
 
     #[test]

@@ -170,6 +170,8 @@ enum Phase {
 struct DocumentChannel {
     decoder: StreamDecoder,
     staging: Staging,
+    /// Number of the push that comes next.
+    pushes: u64,
     /// Announced in `open`: these are paced by credit, not by rate.
     outbox: FxHashMap<SiteId, (u64, u64)>,
 }
@@ -413,7 +415,8 @@ impl Session {
             Ok(document) => {
                 self.closed.retain(|closed| *closed != channel);
                 let outbox = open.outbox.iter().map(|range| (range.site, (range.first, range.last))).collect();
-                let state = DocumentChannel { decoder: StreamDecoder::new(), staging: Staging::default(), outbox };
+                let state =
+                    DocumentChannel { decoder: StreamDecoder::new(), staging: Staging::default(), pushes: 0, outbox };
                 self.channels.insert(channel, state);
                 self.events.push_back(SessionEvent::Open { channel, document, open: Box::new(open) });
             }
@@ -471,6 +474,10 @@ impl Session {
 
     fn push(&mut self, channel: Channel, push: &Push, now: Instant) -> Result<(), Fault> {
         let Some(state) = self.channels.get_mut(&channel) else { return Ok(()) };
+        if push.seq != state.pushes {
+            return Err(DecodeError::StreamGap.into());
+        }
+        state.pushes += 1;
         let decoded = state.decoder.decode(&push.deltas)?;
         let (mut ops, mut bytes) = (0, 0);
         let deltas: Vec<PushedDelta> = decoded

@@ -113,11 +113,6 @@ impl Outbound {
         self.lock().fault.clone()
     }
 
-    /// How long the oldest message has been waiting, in milliseconds.
-    pub(crate) fn age_ms(&self, now: Instant) -> u64 {
-        self.lock().queue.front().map_or(0, |(_, _, at)| now.since(*at))
-    }
-
     /// Channels closed by rooms since the last call.
     pub(crate) fn take_closed(&self) -> Vec<Channel> {
         std::mem::take(&mut self.lock().closed)
