@@ -23,6 +23,7 @@ if (path === undefined || values.relay === undefined) {
 
 const PROGRESS_EVERY_MS = 2000;
 const END_WITHIN_MS = 120_000;
+const SEE_WITHIN_MS = 30_000;
 /** Transactions made in one go: the page must stay able to receive. */
 const BATCH_MAX = 200;
 
@@ -64,7 +65,7 @@ class Writer {
 }
 
 /** Runs in the page. */
-function prepare(hasAstral) {
+function prepare({ hasAstral, SEE_WITHIN_MS }) {
   const { room } = window.selvedge;
   const { doc, text } = room;
   /** Place of a Unicode scalar in units; the recording counts scalars. */
@@ -87,18 +88,15 @@ function prepare(hasAstral) {
     async see(vector) {
       const mark = Uint8Array.from(vector);
       doc.holdRemote(mark);
-      if (doc.covers(mark)) return;
-      await new Promise((resolve) => {
-        const look = () => {
-          if (!doc.covers(mark)) return;
-          stop();
-          stopMeta();
-          resolve();
-        };
-        const stop = text.observe(look);
-        const stopMeta = room.relay.on("saved", look);
-        look();
-      });
+      const deadline = performance.now() + SEE_WITHIN_MS;
+      // Not every delta changes the text (both may delete one character), so no event tells of all of them.
+      while (!doc.covers(mark)) {
+        if (performance.now() > deadline) {
+          const { status, saved } = room.relay;
+          throw new Error(`the other's text did not come within ${SEE_WITHIN_MS} ms: ${JSON.stringify({ status, saved, mark: vector, own: [...doc.encodeStateVector()] })}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
     },
   };
   doc.holdRemote(new Uint8Array([0]));
@@ -116,7 +114,7 @@ try {
     await tabs[1].hasText(trace.startContent);
   }
   const hasAstral = /[\u{10000}-\u{10ffff}]/u.test(trace.startContent) || trace.writers.some((list) => list.some(({ patches }) => patches.some(([, , insert]) => /[\u{10000}-\u{10ffff}]/u.test(insert))));
-  await together(...tabs.map((tab) => tab.page.evaluate(prepare, hasAstral)));
+  await together(...tabs.map((tab) => tab.page.evaluate(prepare, { hasAstral, SEE_WITHIN_MS })));
   outcome = await replay(tabs);
 } finally {
   await together(...profiles.map((profile) => profile.dispose()));
