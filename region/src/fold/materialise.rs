@@ -14,10 +14,16 @@ const PAGE_LIMIT: usize = 1000;
 /// # Errors
 /// As the parts. A damaged snapshot is passed over, one that is older and intact or none at all takes its place.
 pub async fn materialise(region: &Region, key: &DocumentKey) -> Result<Fold> {
+    // Before the op store is read: what persist writes meanwhile must not be taken for read.
+    let log = region.log.log_id();
+    let partition = region.log.partition(&key.document);
+    let committed = region.log.progress(PERSIST_READER, partition).await?;
+    let committed = committed.map(|offset| Position { log, partition, offset });
     let mut fold = newest_snapshot(region, key).await?;
-    let begin = fold.position();
+    let hint = fold.position().filter(|position| position.log == log && position.partition == partition);
     read_ops(region, key, &mut fold).await?;
-    read_tail(region, key, &mut fold, begin).await?;
+    let from = [committed, hint].into_iter().flatten().max_by_key(|position| position.offset);
+    read_tail(region, key, &mut fold, from).await?;
     Ok(fold)
 }
 
@@ -60,13 +66,7 @@ async fn read_ops(region: &Region, key: &DocumentKey, fold: &mut Fold) -> Result
     }
 }
 
-async fn read_tail(region: &Region, key: &DocumentKey, fold: &mut Fold, begin: Option<Position>) -> Result<()> {
-    let log = region.log.log_id();
-    let partition = region.log.partition(&key.document);
-    let committed = region.log.progress(PERSIST_READER, partition).await?;
-    let committed = committed.map(|offset| Position { log, partition, offset });
-    let hint = begin.filter(|position| position.log == log && position.partition == partition);
-    let mut from = [committed, hint].into_iter().flatten().max_by_key(|position| position.offset);
+async fn read_tail(region: &Region, key: &DocumentKey, fold: &mut Fold, mut from: Option<Position>) -> Result<()> {
     loop {
         let page = match region.log.tail(&key.document, from, PAGE_LIMIT).await {
             // What is trimmed lies below persist's offset, so the op store had it.

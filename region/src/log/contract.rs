@@ -94,6 +94,12 @@ async fn paging(log: &dyn RegionLog) {
         assert_eq!(entries.len(), 150, "nothing is lost between pages of {limit}");
         assert!(texts(&entries).iter().enumerate().all(|(number, text)| *text == format!("{number}{big}")));
     }
+    let many = document("log-many");
+    let batch = (0..20_000).map(|number| record(&many, &number.to_string())).collect();
+    log.append(batch).await.expect("a batch of very many small records is appended");
+    let entries = all(log, &many, None, 1000).await;
+    assert!(texts(&entries).iter().enumerate().all(|(number, text)| *text == number.to_string()));
+    assert_eq!(entries.len(), 20_000, "all of it, in order");
     let page = log.tail(&paged, None, 1000).await.expect("tail");
     assert!(page.entries.len() < 150 && !page.at_end, "a page is bounded by bytes, too");
 }

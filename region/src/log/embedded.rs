@@ -20,7 +20,7 @@ use crate::{DocumentId, Error, LogId, Position, Result};
 
 /// Appends that may wait for the committer. When it is full, `append` waits: the caller's own queue is the bound.
 const WAITING_APPENDS_MAX: usize = 4096;
-/// Rows of one group commit: three variables a row, and SQLite takes 32,766.
+/// Rows of one statement, and of a group commit of several calls: three variables a row, and SQLite takes 32,766.
 const COMMIT_ROWS_MAX: usize = 8192;
 /// Bytes of one group commit, so that one of them never blocks the disk for long.
 const COMMIT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -162,9 +162,6 @@ impl RegionLog for SqliteLog {
 
     fn append(&self, batch: Vec<LogRecord>) -> BoxFuture<'_, Result<Vec<Position>>> {
         Box::pin(async move {
-            if batch.len() > COMMIT_ROWS_MAX {
-                return Err(Error::Invalid(format!("a batch of {} records: at most {COMMIT_ROWS_MAX}", batch.len())));
-            }
             let mut rows = Vec::with_capacity(batch.len());
             for record in batch {
                 record.check().map_err(|error| Error::Invalid(error.to_string()))?;
@@ -389,14 +386,18 @@ impl Committer {
             return Ok(first);
         }
         integer(first + count)?;
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO log (offset, document, record) ");
-        insert.push_values((first.cast_signed()..).zip(rows), |mut values, (offset, row)| {
-            values.push_bind(offset).push_bind(row.document.to_string()).push_bind(row.record);
-        });
         let mut transaction = self.database.begin(WHAT).await?;
-        // Statements of every length would only push each other out of the cache.
-        let written = insert.build().persistent(count == 1).execute(&mut *transaction).await;
-        written.map_err(|error| database_error(WHAT, error))?;
+        let mut numbered = (first.cast_signed()..).zip(rows).peekable();
+        // One statement, unless a single call brought more rows than one takes.
+        while numbered.peek().is_some() {
+            let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO log (offset, document, record) ");
+            insert.push_values(numbered.by_ref().take(COMMIT_ROWS_MAX), |mut values, (offset, row)| {
+                values.push_bind(offset).push_bind(row.document.to_string()).push_bind(row.record);
+            });
+            // Statements of every length would only push each other out of the cache.
+            let written = insert.build().persistent(count == 1).execute(&mut *transaction).await;
+            written.map_err(|error| database_error(WHAT, error))?;
+        }
         transaction.commit().await?;
         self.head.store(first + count, Ordering::Release);
         Ok(first)
