@@ -2,8 +2,9 @@
 
 use super::clients::Device;
 use super::network::Link;
+use super::plant::Plant;
 use super::schedule::{MS, SECOND};
-use super::world::{Options, Stop, World};
+use super::world::{Options, Stop, World, run};
 use super::writer::Action;
 
 /// A calm world in which nobody does anything by himself.
@@ -101,6 +102,9 @@ impl Case {
         self.text(0)
     }
 }
+
+/// Seeds within which a planted fault has to be found.
+const PLANT_SEEDS: u64 = 40;
 
 /// How often each letter stands in a text.
 fn count(text: &str, letter: char) -> usize {
@@ -301,4 +305,23 @@ fn a_crash_after_each_chunk_of_a_state_diff() {
         assert!(case.finish() == text);
     }
     assert!(crashed >= 3, "the state came in several chunks");
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    for plant in Plant::ALL {
+        let options = Options { plant: Some(*plant), ..Options::default() };
+        let found = (0..PLANT_SEEDS).find(|seed| run(*seed, &options).violation.is_some());
+        let seed = found.unwrap_or_else(|| panic!("{} was not found in {PLANT_SEEDS} seeds", plant.name()));
+        println!("{}: found by seed {seed}", plant.name());
+    }
+}
+
+#[test]
+fn one_seed_is_one_story() {
+    for seed in [3, 1_003, 2_003] {
+        let (first, second) = (run(seed, &Options::default()), run(seed, &Options::default()));
+        assert_eq!(first.hash, second.hash, "seed {seed}");
+        assert_eq!(first.faults, second.faults, "seed {seed}");
+    }
 }

@@ -106,6 +106,7 @@ impl World {
         if self.devices[device].tabs[tab].is_some() {
             return Ok(());
         }
+        self.devices[device].store.overwrite = self.options.plant == Some(Plant::StateOverwritten);
         let id = self.loads.len();
         let mut dice = self.dice.fork("load", id as u64);
         let online = self.devices[device].offline_until <= self.schedule.now();
@@ -157,6 +158,9 @@ impl World {
         self.loads.push(Some(Load { device, tab, client, opened, connections: BTreeMap::new(), wake: None }));
         self.check_restored(id)?;
         self.pump(id)?;
+        if self.options.calm {
+            return Ok(());
+        }
         let pause = dice.spread(SECOND);
         for index in 0..self.documents.len() {
             self.schedule.after(pause, Event::Write { load: id, index });

@@ -30,6 +30,10 @@ enum Content {
 pub(super) struct History {
     contents: BTreeMap<SiteId, BTreeMap<u64, Content>>,
     seen: BTreeSet<(SiteId, u64, u64, u64)>,
+    /// What deltas made from an uploaded state say of dots that once said something else.
+    retold: Vec<(SiteId, u64, Content)>,
+    /// A region's data was put back from a backup: writers upload states, and deltas are made from them.
+    pub(super) retelling: bool,
 }
 
 /// A dot was seen with two contents.
@@ -72,6 +76,12 @@ impl History {
                 known.insert(counter, content);
             }
             Some(other) if *other == content => {}
+            Some(_) if self.retelling && !matches!(content, Content::Character { .. }) => {
+                self.retold.push((site, counter, content));
+            }
+            Some(Content::Delete(_) | Content::Meta { .. }) if self.retelling => {
+                self.retold.push((site, counter, content));
+            }
             Some(other) => {
                 return Err(TwoContents {
                     dot: Dot { site, counter },
@@ -117,6 +127,15 @@ impl History {
                         }
                     }
                     Content::Meta { .. } | Content::Void => {}
+                }
+            }
+        }
+        for (site, counter, content) in &self.retold {
+            if let Content::Delete(ranges) = content
+                && vector.get(*site) >= *counter
+            {
+                for (site, first, last) in ranges {
+                    deleted.entry(*site).or_default().push((*first, *last));
                 }
             }
         }

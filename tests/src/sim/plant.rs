@@ -35,18 +35,16 @@ macro_rules! plants {
 plants! {
     AckBeforeAppend = "ack-before-append": "an append is confirmed before it is durable",
     LyingSync = "lying-sync": "a confirmed record is gone after a crash",
+    GapIgnored = "gap-ignored": "a record is confirmed although the one before it is not there",
+    DedupeOff = "dedupe-off": "what is appended again enters the log as something new",
     OutboxDroppedAtSend = "outbox-dropped-at-send": "the outbox forgets a delta when it is sent, not when it is acked",
     SavedBeforeStored = "saved-before-stored": "the device says that it stored what it has not",
-    SiteContinued = "site-continued": "a load writes on as the site it read back from its disk",
-    DedupeOff = "dedupe-off": "what is sent again enters the log as something new",
-    GapIgnored = "gap-ignored": "a record beyond a hole is confirmed although the one before it is not there",
-    FanOutLost = "fan-out-lost": "a session misses a delta, and nobody notices",
-    FanOutBeforeLog = "fan-out-before-log": "readers see what no log holds",
-    JoinerForgotten = "joiner-forgotten": "what was confirmed while a session joined is not sent to it",
-    SnapshotAhead = "snapshot-ahead": "a snapshot claims more than it holds",
-    TornSnapshot = "torn-snapshot": "half a snapshot is taken for a whole one",
     StateOverwritten = "state-overwritten": "an older state replaces a newer one in the device's store",
-    HeldDropped = "held-dropped": "what is read beyond a hole is dropped instead of held",
+    SiteContinued = "site-continued": "a load writes on as the site of the load before it",
+    FanOutLost = "fan-out-lost": "a session misses frames, and nobody notices",
+    AckBackwards = "ack-backwards": "an ack names less than the one before it",
+    TornSnapshot = "torn-snapshot": "a snapshot claims more of the log than it holds",
+    SnapshotAhead = "snapshot-ahead": "a state diff is older than the vector it is sent for",
 }
 
 impl Plant {

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use selvedge_engine::{SiteId, VersionVector};
+use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
 use selvedge_protocol::message::SiteLease;
 use selvedge_protocol::{AckLevel, DocumentId, LogId, Position};
 use selvedge_region::{EntryContent, LogRecord, Snapshot};
 use selvedge_relay::room::{
-    Failure, Loaded, Materialised, Room, RoomConfig, RoomEffect, RoomEvent, RoomSetup, SessionKey, TailEntry, TailPage,
+    Failure, Loaded, Materialised, PushedDelta, Room, RoomConfig, RoomEffect, RoomEvent, RoomSetup, SessionKey,
+    TailEntry, TailPage,
 };
 
 use super::dice::Dice;
@@ -76,7 +77,7 @@ pub(super) struct Relay {
     /// Number of the process, while there is one.
     process: Option<u64>,
     processes: u64,
-    restored: bool,
+    pub(super) restored: bool,
     rooms: BTreeMap<DocumentId, Host>,
     jobs: BTreeMap<u64, (DocumentId, Question)>,
     next_job: u64,
@@ -199,6 +200,7 @@ impl World {
         self.note(format_args!("fault: the region is put back to offset {}", self.relay.region.log.head()));
         for document in self.documents.clone() {
             self.books.log_restored(&document, self.relay.region.logged(&document));
+            self.history.entry(document).or_default().retelling = true;
         }
         self.relay.restored = true;
     }
@@ -352,6 +354,16 @@ impl World {
             Question::Tail { request, from } => RoomEvent::Tail { request, outcome: tail(region, &document, from) },
             Question::Materialise { request, since } => {
                 let fold = region.fold(&document);
+                if self.options.plant == Some(Plant::SnapshotAhead) {
+                    let vector = fold.vector().clone();
+                    let old = region
+                        .snapshot(&document)
+                        .and_then(|kept| Document::load(&kept.bytes).ok())
+                        .unwrap_or_default();
+                    let diffs = since.iter().map(|since| Arc::from(old.state_diff(since).encode())).collect();
+                    let outcome = Ok(Materialised { vector, text_bytes: old.len_bytes() as u64, diffs });
+                    return self.tell_room(&document, RoomEvent::Materialised { request, outcome });
+                }
                 let diffs = since.iter().map(|since| Arc::from(fold.document().state_diff(since).encode())).collect();
                 let (vector, text_bytes) = (fold.vector().clone(), fold.document().len_bytes() as u64);
                 RoomEvent::Materialised { request, outcome: Ok(Materialised { vector, text_bytes, diffs }) }
@@ -361,7 +373,12 @@ impl World {
                 RoomEvent::Absorbed { key, outcome }
             }
             Question::Fold => {
-                let snapshot = region.fold(&document).snapshot();
+                let mut snapshot = region.fold(&document).snapshot();
+                if self.options.plant == Some(Plant::TornSnapshot)
+                    && let Some(kept) = region.snapshot(&document)
+                {
+                    snapshot.bytes.clone_from(&kept.bytes);
+                }
                 self.ask(&document, Question::Put(Box::new(snapshot)), 200 * MS);
                 return Ok(());
             }
@@ -386,10 +403,46 @@ impl World {
         let id = self.relay.next_append;
         self.relay.next_append += 1;
         self.relay.appends.insert(id, (document.clone(), append));
+        let records = self.append_by_plant(id, records);
         if self.relay.region.log.append(id, records) {
             self.begin_sync();
         }
         Ok(())
+    }
+
+    /// Planted faults between a room and the log.
+    fn append_by_plant(&mut self, id: u64, mut records: Vec<LogRecord>) -> Vec<LogRecord> {
+        match self.options.plant {
+            Some(Plant::AckBeforeAppend) => {
+                let head = self.relay.region.log.head();
+                let offsets = (head..head + records.len() as u64).collect();
+                let answers = vec![Answer { append: id, offsets: Some(offsets) }];
+                self.schedule.after(0, Event::LogAnswers { process: self.relay.processes, answers });
+            }
+            Some(Plant::GapIgnored) if self.relay.dice.percent(2) => {
+                records.remove(0);
+            }
+            Some(Plant::DedupeOff) => {
+                for record in &mut records {
+                    self.append_anew(record);
+                }
+            }
+            _ => {}
+        }
+        records
+    }
+
+    /// A record that the log has already becomes another site's.
+    fn append_anew(&mut self, record: &mut LogRecord) {
+        let known =
+            self.relay.region.log.durable().iter().any(|logged| logged.record.payload_hash == record.payload_hash);
+        let Ok(mut delta) = Delta::decode(&record.delta) else { return };
+        if known {
+            delta.site = SiteId::system(self.relay.next_append);
+            delta.first = 1;
+            *record =
+                LogRecord::new(record.document.clone(), record.generation, record.principal.clone(), delta.encode());
+        }
     }
 
     fn begin_sync(&mut self) {
@@ -446,6 +499,7 @@ impl World {
             return Ok(());
         }
         for answer in answers {
+            // Under a planted fault an append is answered early; its true answer comes to nobody.
             let Some((document, append)) = self.relay.appends.remove(&answer.append) else { continue };
             let region = &self.relay.region;
             let outcome = match answer.offsets {
@@ -482,11 +536,12 @@ fn tail(region: &Region, document: &DocumentId, from: Position) -> Result<TailPa
     Ok(TailPage { entries, next, at_end })
 }
 
-/// A state that a writer uploads, as deltas for the log.
-fn absorb(
-    _region: &Region,
-    _document: &DocumentId,
-    _bytes: &[u8],
-) -> Result<Vec<selvedge_relay::room::PushedDelta>, Failure> {
-    Err(Failure::Retry)
+/// A state that a writer uploads, as deltas for the log: from what the log makes to what it makes with that state.
+fn absorb(region: &Region, document: &DocumentId, bytes: &[u8]) -> Result<Vec<PushedDelta>, Failure> {
+    let before = region.fold(document).into_document();
+    let diff = StateDiff::decode(bytes).map_err(|_| Failure::Invalid)?;
+    let mut after = before.clone();
+    after.apply_state(&diff).map_err(|_| Failure::Invalid)?;
+    let pushed = |delta: Delta| PushedDelta { bytes: delta.encode(), delta: Arc::new(delta), announced: false };
+    Ok(after.deltas_since(&before).into_iter().map(pushed).collect())
 }

@@ -42,8 +42,14 @@ impl fmt::Display for Summary {
                 writeln!(formatter, "  VIOLATED: seed {}: {}{}", outcome.seed, violation.invariant, outcome.arguments)?;
             }
         }
+        let missing = self.faults_missing().len();
         let verdict = if self.held() { "every invariant held" } else { "NOT held" };
-        write!(formatter, "{verdict}")
+        writeln!(
+            formatter,
+            "{verdict}{}",
+            if missing > 0 { format!("; {missing} kinds of fault never hit") } else { String::new() }
+        )?;
+        write!(formatter, "{} passed, {} failed", self.runs - self.violated.len() as u64, self.violated.len())
     }
 }
 

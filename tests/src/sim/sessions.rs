@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use selvedge_protocol::message::{Closed, Drain};
+use selvedge_protocol::message::{Ack, Closed, Drain, kind};
 use selvedge_protocol::{Channel, ClientMessage, CloseCode, DocumentId, Frames, Rights, ServerMessage};
 use selvedge_relay::room::{Join, Outgoing, RoomEvent, SessionKey};
 use selvedge_relay::session::{Fault as SessionFault, Identity, Limits, Session, SessionConfig, SessionEvent};
@@ -255,9 +255,7 @@ impl World {
         message: Outgoing,
     ) -> Result<(), Stop> {
         let Some(connection) = self.relay.sessions.numbers.get(&key.session).copied() else { return Ok(()) };
-        if self.drop_by_plant(&message) {
-            return Ok(());
-        }
+        let Some(message) = self.sent_by_plant(message) else { return Ok(()) };
         self.queue(connection, key.channel, message);
         let Some(host) = self.relay.sessions.hosts.get(&connection) else { return Ok(()) };
         if host.queued > QUEUE_BYTES {
@@ -267,12 +265,20 @@ impl World {
         Ok(())
     }
 
-    /// Planted faults that lose what a session should be sent.
-    fn drop_by_plant(&mut self, message: &Outgoing) -> bool {
-        let Outgoing::Shared(shared) = message else { return false };
-        self.options.plant == Some(Plant::FanOutLost)
-            && shared.kind == selvedge_protocol::message::kind::DELTAS
-            && self.dice.percent(2)
+    /// Planted faults between a room and a session.
+    fn sent_by_plant(&mut self, message: Outgoing) -> Option<Outgoing> {
+        match (self.options.plant, message) {
+            (Some(Plant::FanOutLost), Outgoing::Shared(shared))
+                if shared.kind == kind::DELTAS && self.dice.percent(20) =>
+            {
+                None
+            }
+            (Some(Plant::AckBackwards), Outgoing::Message(message)) if self.dice.percent(2) => Some(match *message {
+                ServerMessage::Ack(ack) => Ack { region: ack.region / 2, replicated: 0, ..ack }.into(),
+                other => Outgoing::Message(Box::new(other)),
+            }),
+            (_, message) => Some(message),
+        }
     }
 
     fn queue(&mut self, connection: ConnectionId, channel: Channel, message: Outgoing) {

@@ -31,6 +31,7 @@ const CAUSES: &[(u64, Fault)] = &[
     (4, Fault::BackupRestored),
     (6, Fault::RelayCrash),
     (4, Fault::LogLostWrite),
+    (2, Fault::RelayRestored),
     (3, Fault::RelayDrain),
     (4, Fault::LogSlow),
     (4, Fault::AppendFailed),
