@@ -64,6 +64,7 @@ impl DeviceStore {
         if let (Some(new), Some(old)) =
             (&transaction.state, self.image.get(document).and_then(|stored| stored.state.as_ref()))
             && !self.overwrite
+            && !new.replace
             && old.generation == new.generation
             && !vector(new).dominates(&vector(old))
         {
