@@ -164,13 +164,29 @@ impl World {
     /// What a device holds now is what it has promised from now on: a fault took the rest.
     pub(super) fn promise_what_is_stored(&mut self, device: usize) {
         for document in self.documents.clone() {
-            let stored = self.devices[device].store.read(&document);
-            let mut saved =
-                stored.state.as_ref().and_then(|state| VersionVector::decode(&state.vector).ok()).unwrap_or_default();
-            for ((site, first), entry) in &stored.outbox {
-                promise(&mut saved, *site, *first, entry.last);
-            }
+            let saved = self.devices[device].store.covers(&document);
             self.devices[device].saved.insert(document, saved);
+        }
+    }
+
+    /// No transaction takes away what a device's store knows.
+    pub(super) fn check_commit(
+        &self,
+        id: usize,
+        device: usize,
+        document: &DocumentId,
+        before: &VersionVector,
+    ) -> Result<(), Stop> {
+        let after = self.devices[device].store.covers(document);
+        match before.iter().find(|(site, counter)| after.get(*site) < *counter) {
+            None => Ok(()),
+            Some((site, counter)) => {
+                let detail = format!(
+                    "a transaction of load {id} leaves device {device} with {site} up to {} of {counter}",
+                    after.get(site)
+                );
+                Err(self.stop(Invariant::OwnText, detail))
+            }
         }
     }
 
@@ -333,7 +349,10 @@ impl World {
                         if equal.snapshot() != state.snapshot() {
                             return Err(self.stop(
                                 Invariant::Convergence,
-                                format!("loads {other} and {id} have one vector and two states"),
+                                format!(
+                                    "loads {other} and {id} have one vector and two states: {}",
+                                    apart(equal, state)
+                                ),
                             ));
                         }
                     }
@@ -475,4 +494,13 @@ fn difference(left: &VersionVector, right: &VersionVector) -> String {
         .map(|(site, _)| format!("{site}: {} and {}", left.get(site), right.get(site)))
         .collect();
     differing.join(", ")
+}
+
+/// Where two states differ, in a line.
+fn apart(left: &Document, right: &Document) -> String {
+    let (one, other) = (left.text(), right.text());
+    let at = one.chars().zip(other.chars()).take_while(|(left, right)| left == right).count();
+    let counts = (one.chars().count(), other.chars().count());
+    let author = |document: &Document| document.author_at(document.scalar_to_utf16(at.min(document.len_scalars())));
+    format!("{} and {} characters, apart from {at} on ({:?}, {:?})", counts.0, counts.1, author(left), author(right))
 }

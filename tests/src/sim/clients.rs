@@ -384,7 +384,10 @@ impl World {
             self.hit(Fault::StoreFailed);
             Err(if self.dice.percent(50) { StoreError::Quota } else { StoreError::Failed("the disk".to_owned()) })
         } else {
-            self.commit(device, &document, transaction)
+            let before = self.devices[device].store.covers(&document);
+            let result = self.commit(device, &document, transaction);
+            self.check_commit(id, device, &document, &before)?;
+            result
         };
         let failed = result.as_ref().err().map(StoreError::to_string);
         self.note(format_args!("load {id}: store {} {}", ticket.0, failed.as_deref().unwrap_or("committed")));

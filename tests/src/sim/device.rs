@@ -7,6 +7,8 @@ use selvedge_engine::{SiteId, VersionVector};
 use selvedge_protocol::DocumentId;
 use selvedge_protocol::client::{OutboxEntry, Restored, StoreError, StoreTransaction, StoredState};
 
+use super::checks::promise;
+
 /// Transactions a power cut can reach back to.
 const AT_RISK_MAX: usize = 12;
 
@@ -54,6 +56,16 @@ impl DeviceStore {
     /// What is stored of `document`.
     pub(super) fn read(&self, document: &DocumentId) -> StoredDocument {
         self.image.get(document).cloned().unwrap_or_default()
+    }
+
+    /// What a load opened from this store would know of `document`.
+    pub(super) fn covers(&self, document: &DocumentId) -> VersionVector {
+        let Some(stored) = self.image.get(document) else { return VersionVector::new() };
+        let mut covered = stored.state.as_ref().map(vector).unwrap_or_default();
+        for ((site, first), entry) in &stored.outbox {
+            promise(&mut covered, *site, *first, entry.last);
+        }
+        covered
     }
 
     /// Commits a transaction.
