@@ -34,6 +34,9 @@ impl Document {
             let first = base.vector.get(site) + 1;
             if first <= last {
                 let mut chain = told.take(DotRange { site, first, last });
+                // What these once inserted is dead. Somebody may have that insert from its author and not the delete, which
+                // another chain covers: a void says nothing to who has its counters.
+                used.extend(chain.voids());
                 self.tell_meta(base, &mut chain, &mut used);
                 chains.push(chain);
             }
@@ -86,13 +89,13 @@ fn tell_deletes(chains: &mut [Chain], ranges: Vec<DotRange>) {
     }
     let mut ranges = ranges;
     let mut count = 0;
-    while normalised(ranges.clone()).len() > count * OP_RANGES_MAX {
+    while united(ranges.clone()).len() > count * OP_RANGES_MAX {
         count += 1;
         // A place for one more operation in every chain; it is filled below.
         let empty = || Op::Delete { ranges: Vec::new() };
         ranges.extend(chains.iter_mut().filter_map(|chain| chain.replace_last_void(empty())));
     }
-    let ranges = normalised(ranges);
+    let ranges = united(ranges);
     for chain in chains {
         let mut parts = ranges.chunks(OP_RANGES_MAX).cycle();
         for (_, op) in &mut chain.ops {
@@ -103,6 +106,19 @@ fn tell_deletes(chains: &mut [Chain], ranges: Vec<DotRange>) {
             }
         }
     }
+}
+
+/// Sorted, overlapping and adjacent ones joined.
+fn united(mut ranges: Vec<DotRange>) -> Vec<DotRange> {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, previous| {
+        let joins = next.site == previous.site && next.first <= previous.last + 1;
+        if joins {
+            previous.last = next.last.max(previous.last);
+        }
+        joins
+    });
+    ranges
 }
 
 /// The living text beyond the base, per site in counter order.
@@ -159,6 +175,12 @@ struct Chain {
 }
 
 impl Chain {
+    /// The counters that are void.
+    fn voids(&self) -> impl Iterator<Item = DotRange> {
+        let voids = self.ops.iter().filter(|(_, op)| matches!(op, Op::Void { .. }));
+        voids.map(|(first, op)| DotRange { site: self.site, first: *first, last: first + op.counters() - 1 })
+    }
+
     /// Puts an operation of one counter on the first void counter, if there is one; tells which.
     fn replace_first_void(&mut self, op: Op) -> Option<DotRange> {
         let at = self.ops.iter().position(|(_, op)| matches!(op, Op::Void { .. }))?;

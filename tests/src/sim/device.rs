@@ -77,7 +77,7 @@ impl DeviceStore {
             (&transaction.state, self.image.get(document).and_then(|stored| stored.state.as_ref()))
             && !self.overwrite
             && !new.replace
-            && old.generation == new.generation
+            && (old.generation == new.generation || old.generation == 0 || new.generation == 0)
             && !vector(new).dominates(&vector(old))
         {
             return Err(StoreError::Behind { state: old.snapshot.clone() });
@@ -113,7 +113,8 @@ fn apply(image: &mut Image, document: &DocumentId, transaction: &StoreTransactio
         stored.outbox.remove(&(key.site, key.first));
     }
     if let Some(state) = &transaction.state {
-        stored.state = Some(state.clone());
+        let known = stored.state.as_ref().filter(|_| !state.replace).map_or(0, |state| state.generation);
+        stored.state = Some(StoredState { generation: state.generation.max(known), ..state.clone() });
     }
 }
 
