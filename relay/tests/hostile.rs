@@ -261,17 +261,15 @@ async fn whoever_sends_too_much_is_slowed_then_told_when_to_return() {
     let mut honest = Honest::start(&relay).await;
     let mut flood = Raw::hello(&relay.socket(), "flood").await;
     flood.open(1, "flooded").await;
-    let deltas = words(SiteId::random(9), &["x"; 400]);
     let mut encoder = selvedge_protocol::stream::StreamEncoder::new();
-    for (seq, delta) in (0..).zip(&deltas) {
+    let mut message = Vec::new();
+    for (seq, delta) in (0..).zip(words(SiteId::random(9), &["x"; 400])) {
         let mut bytes = Vec::new();
-        encoder.push(delta, &mut bytes);
+        encoder.push(&delta, &mut bytes);
         let push = Push { seq, tag: None, deltas: bytes.into() };
-        let frame = ClientMessage::from(push).to_frame(Channel(1)).unwrap();
-        if flood.socket.send(Message::Binary(frame.into())).await.is_err() {
-            break;
-        }
+        ClientMessage::from(push).write(Channel(1), &mut message).unwrap();
     }
+    flood.bytes(message).await;
     let (_, failure) = flood.expect(|message| matches!(message, ServerMessage::Error(_))).await;
     let ServerMessage::Error(failure) = failure else { unreachable!() };
     assert!(failure.retryable && failure.retry_after_ms > 0);

@@ -15,6 +15,8 @@ use super::event::SessionKey;
 
 /// Longest wait before a failed append is repeated, in milliseconds.
 const RETRY_MS_MAX: u64 = 5_000;
+/// Records handed to the log in one append, however small they are.
+const APPEND_RECORDS_MAX: usize = 1_000;
 
 /// A delta on its way into the log.
 #[derive(Clone, Debug)]
@@ -168,7 +170,7 @@ impl Queue {
             first || bytes <= self.append_bytes_max
         };
         let records: Vec<LogRecord> =
-            self.queue.iter().take_while(fits).map(|pending| pending.record.clone()).collect();
+            self.queue.iter().take(APPEND_RECORDS_MAX).take_while(fits).map(|pending| pending.record.clone()).collect();
         self.appends += 1;
         self.in_flight = Some((self.appends, records.len()));
         Some((self.appends, records))

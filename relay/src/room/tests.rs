@@ -296,7 +296,8 @@ fn nothing_is_acked_or_shown_before_the_log_has_it() {
     let site = SiteId::random(1);
     let deltas = words(site, &["ab", "cd"]);
     table.hold_appends = true;
-    table.push(1, &deltas);
+    table.push(1, &deltas[..1]);
+    table.push(1, &deltas[1..]);
     assert_eq!((table.acked(1, site), table.text(2).as_str()), (0, ""));
     table.confirm();
     table.wait(100);
