@@ -1,4 +1,5 @@
 //! Two clients, one relay, one text.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod harness;
 

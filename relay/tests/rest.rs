@@ -1,4 +1,5 @@
 //! Documents over HTTP, beside clients that have them open.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod harness;
 

@@ -319,7 +319,8 @@ impl Actor {
         let now = self.ground.clock.now();
         match self.sinks.get(&key) {
             Some(Sink::Socket(outbound)) => {
-                if outbound.push(key.channel, message, now) {
+                let congested = outbound.push(key.channel, message, now);
+                if congested {
                     self.room.handle(RoomEvent::Congested { key }, now);
                 }
             }

@@ -14,6 +14,9 @@ use super::{Growth, PAUSE_MS, Phase, Ready, Room, Upload, WAITING_JOINS_MAX};
 
 /// Chunks handed to a session before it has to drain.
 const CHUNKS_AT_ONCE: usize = 3;
+/// A state diff as encoded messages, shared by all that are sent the same.
+type Chunks = Arc<Vec<Shared>>;
+
 /// What a resync may take from the recent past instead of a state diff, in deltas.
 const CATCH_UP_DELTAS_MAX: usize = 2_000;
 
@@ -314,7 +317,7 @@ impl Room {
         };
         self.growth.text_bytes = materialised.text_bytes;
         self.growth.measured_bytes = materialised.text_bytes;
-        let mut encoded: Vec<(Arc<[u8]>, Arc<Vec<Shared>>)> = Vec::new();
+        let mut encoded: Vec<(Arc<[u8]>, Chunks)> = Vec::new();
         for (key, diff) in keys.into_iter().zip(materialised.diffs) {
             let Some(Member { state: State::Waiting { has }, .. }) = self.members.get(&key) else { continue };
             let mut then_has = has.clone();
@@ -494,7 +497,7 @@ fn catch_up(ledger: &Ledger, mut has: VersionVector, entries: Vec<Entry>) -> (Ve
     (has, missing)
 }
 
-fn encode_chunks(number: u64, content: ChunkContent, bytes: &[u8]) -> Result<Arc<Vec<Shared>>, DecodeError> {
+fn encode_chunks(number: u64, content: ChunkContent, bytes: &[u8]) -> Result<Chunks, DecodeError> {
     let chunks = transfer::chunks(number, content, bytes)?;
     Ok(Arc::new(chunks.into_iter().map(|chunk| Shared::new(&ServerMessage::Chunk(chunk))).collect()))
 }

@@ -114,13 +114,10 @@ impl Room {
         {
             return Verdict::Refuse(NOT_YOURS);
         }
+        let is_seed = || verify_seed(self.setup.document.as_str(), ready.generation, std::slice::from_ref(delta));
         match delta.site.kind() {
             SiteKind::System => return Verdict::Refuse(SYSTEM_SITE),
-            SiteKind::Seed if !member.seeds => {
-                if !verify_seed(self.setup.document.as_str(), ready.generation, std::slice::from_ref(delta)) {
-                    return Verdict::Refuse(NOT_A_SEED);
-                }
-            }
+            SiteKind::Seed if !member.seeds && !is_seed() => return Verdict::Refuse(NOT_A_SEED),
             _ => {}
         }
         let accepted = known_site.map_or(0, |site| site.accepted).max(logged);

@@ -177,11 +177,7 @@ async fn drive(config: ClientConfig, mut todo: mpsc::UnboundedReceiver<Work>) {
                         let _ = out.send(Message::Binary(bytes.into()));
                     }
                 }
-                Effect::Disconnect { attempt, .. } => {
-                    if current.as_ref().is_some_and(|(mine, _)| *mine == attempt) {
-                        current = None;
-                    }
-                }
+                Effect::Disconnect { attempt, .. } => current = current.filter(|(mine, _)| *mine != attempt),
                 _ => {}
             }
         }
