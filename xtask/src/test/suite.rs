@@ -133,7 +133,6 @@ impl Workshop {
     /// Tells a test where the things are that it starts.
     pub(super) fn equip(&self, command: &mut Command) {
         command.env("RUST_BACKTRACE", "0");
-        command.env("SELVEDGE_WEB", self.root.join("web-demo/dist"));
         if let Some(relay) = self.built.as_ref().and_then(|built| built.program("selvedge-relay")) {
             command.env("SELVEDGE_RELAY_BIN", relay);
         }
