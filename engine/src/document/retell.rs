@@ -2,8 +2,10 @@
 //!
 //! Per site one chain from what the base covers to what this document covers. Living characters are inserts again, with
 //! their own dots at their own places; every other counter is void, since what it did is no longer to be seen, except
-//! that the last void counters of each site repeat the deletes of what the base still shows: whoever lacks a delete
-//! lacks that part of its site's chain, so all who apply the chains end with one state.
+//! that the last void counters of each site repeat all deletes: of what the base still shows and of what is dead beyond
+//! it. Whoever lacks a delete lacks that part of its site's chain, so all who apply the chains end with one text. One
+//! counter holds one operation, so who has all but the last of a chain from its author may miss a write of `meta` that
+//! stands before it, or, beyond 1,024 ranges, a part of the deletes.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +45,7 @@ impl Document {
         }
         used.extend(self.deletes_since(base, &diff.live));
         tell_deletes(&mut chains, used);
+        chains.iter_mut().for_each(Chain::deletes_last);
         chains.into_iter().flat_map(Chain::seal).collect()
     }
 
@@ -76,7 +79,7 @@ impl Document {
             // One that the base knows, or knows to be outdone, has no counter beyond the base.
             if base.meta.get(key).is_none_or(|present| present < entry) {
                 let (key, value, lamport) = (key.to_owned(), entry.value.clone(), entry.lamport);
-                used.extend(chain.replace_first_void(Op::Meta { key, value, lamport }));
+                used.extend(chain.replace_last_void(Op::Meta { key, value, lamport }));
             }
         }
     }
@@ -181,13 +184,7 @@ impl Chain {
         voids.map(|(first, op)| DotRange { site: self.site, first: *first, last: first + op.counters() - 1 })
     }
 
-    /// Puts an operation of one counter on the first void counter, if there is one; tells which.
-    fn replace_first_void(&mut self, op: Op) -> Option<DotRange> {
-        let at = self.ops.iter().position(|(_, op)| matches!(op, Op::Void { .. }))?;
-        self.replace_void(at, 0, op)
-    }
-
-    /// The same on the last one.
+    /// Puts an operation of one counter on the last void counter, if there is one; tells which.
     fn replace_last_void(&mut self, op: Op) -> Option<DotRange> {
         let at = self.ops.iter().rposition(|(_, op)| matches!(op, Op::Void { .. }))?;
         self.replace_void(at, self.ops[at].1.counters() - 1, op)
@@ -200,6 +197,18 @@ impl Chain {
         let parts = [void(first, skip), Some((counter, op)), void(counter + 1, length - skip - 1)];
         self.ops.splice(at..=at, parts.into_iter().flatten());
         Some(DotRange { site: self.site, first: counter, last: counter })
+    }
+
+    /// Of the operations put on void counters, those of `meta` come before the deletes: who has a part of the chain from
+    /// its author gets its end, and a delete that stays out does more harm.
+    fn deletes_last(&mut self) {
+        let put = |op: &Op| matches!(op, Op::Meta { .. } | Op::Delete { .. });
+        let slots: Vec<usize> = (0..self.ops.len()).filter(|at| put(&self.ops[*at].1)).collect();
+        let mut ops: Vec<Op> = slots.iter().map(|at| self.ops[*at].1.clone()).collect();
+        ops.sort_by_key(|op| matches!(op, Op::Delete { .. }));
+        for (at, op) in slots.into_iter().zip(ops) {
+            self.ops[at].1 = op;
+        }
     }
 
     fn seal(self) -> Vec<Delta> {
