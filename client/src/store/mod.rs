@@ -43,7 +43,9 @@ impl Kept {
     /// Whether the transaction may be executed.
     fn check(&self, transaction: &StoreTransaction) -> Result<(), StoreError> {
         let (Some(kept), Some(new)) = (&self.state, &transaction.state) else { return Ok(()) };
-        if new.replace || kept.generation != new.generation {
+        // Generation 0: no server was asked yet, it may be any.
+        let another = kept.generation != new.generation && kept.generation != 0 && new.generation != 0;
+        if new.replace || another {
             return Ok(());
         }
         let vector = |bytes: &[u8]| {
@@ -64,7 +66,8 @@ impl Kept {
             self.outbox.remove(key);
         }
         if let Some(state) = &transaction.state {
-            self.state = Some(state.clone());
+            let known = self.state.as_ref().filter(|_| !state.replace).map_or(0, |kept| kept.generation);
+            self.state = Some(StoredState { generation: state.generation.max(known), ..state.clone() });
         }
     }
 

@@ -158,7 +158,8 @@ pub struct StoreTransaction {
     /// Delete; a key that is not there is fine.
     pub delete_outbox: Vec<OutboxKey>,
     /// Replace the state, if its vector dominates the stored one of the same generation, or if it says `replace`; else
-    /// fail the whole transaction with [`StoreError::Behind`].
+    /// fail the whole transaction with [`StoreError::Behind`]. Generation 0 (no server was asked yet) is compared like the
+    /// same one, and never replaces a greater number.
     pub state: Option<StoredState>,
 }
 
