@@ -95,6 +95,15 @@ export function storeContract(name: string, device: () => Device): void {
       await store.close();
     });
 
+    it("compares a state of no known generation with any, and keeps the generation that is known", async () => {
+      const store = device().open();
+      await store.transact(DOCUMENT, write({ state: state([[1n, 40n]], 10, { generation: 1 }) }));
+      assert.equal((await store.transact(DOCUMENT, write({ state: state([[1n, 30n]], 10, { generation: 0 }) }))).kind, "conflict");
+      assert.equal((await store.transact(DOCUMENT, write({ state: state([[1n, 50n]], 10, { generation: 0 }) }))).kind, "written");
+      assert.equal((await store.load(DOCUMENT)).state?.generation, 1);
+      await store.close();
+    });
+
     it("puts a later generation over an earlier one, never the other way", async () => {
       const store = device().open();
       await store.transact(DOCUMENT, write({ state: state([[1n, 40n]], 10, { generation: 1 }) }));

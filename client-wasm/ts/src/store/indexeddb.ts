@@ -12,7 +12,7 @@
  */
 
 import type { SaveLevel } from "../status.js";
-import { bySiteAndCounter, mayReplace } from "./memory.js";
+import { bySiteAndCounter, mayReplace, written } from "./memory.js";
 import { StoreError, type OutboxEntry, type Store, type StoredDocument, type StoredState, type StoredSummary, type StoreTransaction, type TransactionOutcome } from "./store.js";
 
 const DATABASE = "selvedge";
@@ -76,7 +76,7 @@ export class IndexedDbStore implements Store {
           const stored = await stateOf(row, document, stores("state"));
           if (stored) return { kind: "conflict", stored };
         }
-        writeState(document, state, row?.chunks ?? 0, stores);
+        writeState(document, replace ? state : written(row ?? null, state), row?.chunks ?? 0, stores);
       }
       const outbox = stores("outbox");
       for (const { site, first, ...entry } of putOutbox) outbox.put(entry satisfies OutboxRow, [document, site, first]);

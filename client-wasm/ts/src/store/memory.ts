@@ -7,8 +7,16 @@ interface Kept { state: StoredState | null; readonly outbox: Map<string, OutboxE
 
 /** Whether `next` may replace `stored`. */
 export function mayReplace(stored: StoredState | null, next: StoredState): boolean {
-  if (!stored || stored.generation < next.generation) return true;
-  return stored.generation === next.generation && dominates(decodeVector(next.vector), decodeVector(stored.vector));
+  if (!stored) return true;
+  // Generation 0: no server was asked yet, it may be any.
+  const comparable = stored.generation === next.generation || stored.generation === 0 || next.generation === 0;
+  if (!comparable) return stored.generation < next.generation;
+  return dominates(decodeVector(next.vector), decodeVector(stored.vector));
+}
+
+/** `next` as it is written over `stored`: what is known of the generation is kept. */
+export function written(stored: { readonly generation: number } | null, next: StoredState): StoredState {
+  return stored && stored.generation > next.generation ? { ...next, generation: stored.generation } : next;
 }
 
 /** Keeps documents in memory. Several documents may share one. */
@@ -28,7 +36,7 @@ export class MemoryStore implements Store {
   async transact(document: string, { putOutbox, deleteOutbox, state, replace }: StoreTransaction): Promise<TransactionOutcome> {
     const kept = this.#documents.get(document) ?? { state: null, outbox: new Map<string, OutboxEntry>() };
     if (state && kept.state && !replace && !mayReplace(kept.state, state)) return { kind: "conflict", stored: kept.state };
-    if (state) kept.state = state;
+    if (state) kept.state = replace ? state : written(kept.state, state);
     for (const entry of putOutbox) kept.outbox.set(`${entry.site}:${entry.first}`, entry);
     for (const { site, first } of deleteOutbox) kept.outbox.delete(`${site}:${first}`);
     this.#documents.set(document, kept);
