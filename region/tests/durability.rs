@@ -44,12 +44,9 @@ async fn texts(log: &dyn RegionLog, name: &str) -> Vec<String> {
     }
 }
 
-/// Not a test of its own: the child that `a_killed_process_loses_nothing_acknowledged` kills.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the child process of another test"]
-async fn child_appends_until_killed() {
-    let Some(folder) = std::env::var_os(CHILD_FOLDER) else { return };
-    let region = open(Path::new(&folder)).await;
+/// What the child of `a_killed_process_loses_nothing_acknowledged` does until it is killed.
+async fn append_until_killed(folder: &Path) {
+    let region = open(folder).await;
     let writer = |writer: usize| {
         let log = region.region().log.clone();
         async move {
@@ -68,6 +65,10 @@ async fn child_appends_until_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_loses_nothing_acknowledged() {
+    // The test starts itself as the child that it kills.
+    if let Some(folder) = std::env::var_os(CHILD_FOLDER) {
+        return append_until_killed(Path::new(&folder)).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let mut acked = [0_usize; 4];
     for crash in 0..CRASHES {
@@ -90,7 +91,7 @@ async fn a_killed_process_loses_nothing_acknowledged() {
 /// Runs the child, kills it at a random moment after its first acknowledgement, and notes what it acknowledged.
 fn run_and_kill(folder: &Path, acked: &mut [usize; 4]) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_appends_until_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "a_killed_process_loses_nothing_acknowledged", "--nocapture"])
         .env(CHILD_FOLDER, folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -24,7 +24,7 @@ test("two tabs of one profile type at once and converge", async () => {
   assert.equal(await stage.relay.text(name), text);
 });
 
-test("two tabs hear each other with the relay away, and one that stays carries both home", async () => {
+test("two tabs hear each other with the relay away, and carry both texts home", async () => {
   const name = freshName("tabs-away");
   const { relay } = stage;
   const browser = await stage.browser();
@@ -40,9 +40,9 @@ test("two tabs hear each other with the relay away, and one that stays carries b
   await b.type("from the second. ");
   await a.hasText("from the first. from the second. ");
   await b.saved("device");
-  await b.close();
   await relay.up();
   await a.saved();
+  await b.saved();
   await a.says(/^Saved/);
   const other = await stage.browser();
   const c = await other.tab(relay.origin, name);

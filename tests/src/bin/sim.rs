@@ -111,8 +111,6 @@ fn many(arguments: &Arguments, options: Options) -> anyhow::Result<ExitCode> {
     let summary = run_batch(&batch, &progress);
     bar.finish_and_clear();
     println!("{summary}");
-    let violated = summary.violated.len() as u64;
-    println!("{} passed, {violated} failed", summary.runs.saturating_sub(violated));
     if let Some(file) = &arguments.json {
         write_rows(file, &summary).with_context(|| format!("--json {}", file.display()))?;
     }

@@ -1,6 +1,7 @@
 //! What the simulated region keeps: its log, who owns which site, and snapshots. It outlives every relay.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use selvedge_engine::{Delta, SiteId, VersionVector};
 use selvedge_protocol::{DocumentId, LogId, Position};
@@ -98,9 +99,8 @@ impl Region {
             let next = self.next_lease.entry(document.clone()).or_default();
             let site = SiteId::leased(0, *next);
             *next += 1;
-            let key = (document.clone(), site);
-            if !self.sites.contains_key(&key) {
-                self.sites.insert(key, Owned { principal: principal.to_owned(), released: None });
+            if let Entry::Vacant(free) = self.sites.entry((document.clone(), site)) {
+                free.insert(Owned { principal: principal.to_owned(), released: None });
                 return (site, 1);
             }
         }

@@ -67,6 +67,9 @@ export interface ReplicaOptions {
 
 /** How long closing waits for the device to finish. */
 const CLOSE_MS_MAX = 5_000;
+/** Whether the relay answers in this status. */
+const isOnline = (status: Status): boolean => status === "syncing" || status === "connected" || status === "readonly";
+
 /** How long a tab that says goodbye may take to store its last edits. */
 const LEAVING_TAB_MS = 300;
 const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:[^\uD800-\uDBFF]|^)[\uDC00-\uDFFF]/;
@@ -203,8 +206,9 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
         return this.#setSaved({ ...effect.counts, deviceError: this.#saved.deviceError });
       case "status":
         if (effect.status === this.#status) return;
+        // A quick answer goes from connecting to connected in one step.
+        if (isOnline(effect.status) && !isOnline(this.#status)) this.takeUpSoon(0);
         this.#status = effect.status;
-        if (effect.status === "syncing") this.takeUpSoon(0);
         return this.emit("status", effect.status);
       case "rights":
         if (effect.rights === this.#rights) return;
