@@ -51,3 +51,34 @@ test("two tabs hear each other with the relay away, and carry both texts home", 
   assert.equal(occurrences(text, "from the first. "), 1);
   assert.equal(occurrences(text, "from the second. "), 1);
 });
+
+/** Fails more often than not: the tab that stays does not always push what the closed one stored. To be mended in the package. */
+const KNOWN_FAULT = { todo: "the tab that stays must push the closed one's outbox" };
+
+test("two tabs hear each other with the relay away, and one that stays carries both home", KNOWN_FAULT, async () => {
+  const name = freshName("tabs-away");
+  const { relay } = stage;
+  const browser = await stage.browser();
+  const [a, b] = await together(browser.tab(relay.origin, name), browser.tab(relay.origin, name));
+  await together(a.synced(), b.synced());
+  await relay.kill();
+  await a.page.bringToFront();
+  await a.caret();
+  await a.type("from the first. ");
+  await b.hasText("from the first. ");
+  await b.page.bringToFront();
+  await b.caret();
+  await b.type("from the second. ");
+  await a.hasText("from the first. from the second. ");
+  await b.saved("device");
+  await b.close();
+  await relay.up();
+  await a.saved();
+  await a.says(/^Saved/);
+  const other = await stage.browser();
+  const c = await other.tab(relay.origin, name);
+  await c.hasPieces("from the first. ", "from the second. ");
+  const text = await converged(a, c);
+  assert.equal(occurrences(text, "from the first. "), 1);
+  assert.equal(occurrences(text, "from the second. "), 1);
+});
