@@ -44,12 +44,18 @@ impl Tally {
 
     /// Reads what a test runner printed: Rust's, Node's (TAP or its readable form), a plain
     /// `N passed, N failed[, N skipped]`, or a line of JSON with those three. `None` when there is no such count.
+    ///
+    /// A runner that ends with a line of JSON sums up there what it has printed before: then only that line counts.
     pub(crate) fn read(output: &str) -> Option<Self> {
-        let mut tally = Tally::default();
-        let mut counted = false;
+        let (mut tally, mut sum) = (Tally::default(), Tally::default());
+        let (mut counted, mut summed) = (false, false);
         for line in output.lines() {
             let line = line.trim();
-            counted |= tally.libtest(line) || tally.node(line) || tally.plain(line) || tally.json(line);
+            summed |= sum.json(line);
+            counted |= tally.libtest(line) || tally.node(line) || tally.plain(line);
+        }
+        if summed {
+            (tally.passed, tally.failed, tally.skipped, counted) = (sum.passed, sum.failed, sum.skipped, true);
         }
         // Node counts a group that is skipped as a whole for nothing.
         tally.skipped = tally.skipped.max(tally.skips.len() as u64);
@@ -190,6 +196,13 @@ mod tests {
         check("  VIOLATED: seed 7: I2\nsim: 499 passed, 1 failed\n", (499, 1, 0), &["seed 7: I2"], &[]);
         check("5 passed, 0 failed, 1 skipped\n", (5, 0, 1), &[], &[]);
         check("{\"suite\":\"browser\",\"passed\":9,\"failed\":1,\"skipped\":0,\"ms\":5}\n", (9, 1, 0), &[], &[]);
+    }
+
+    #[test]
+    fn a_sum_is_not_counted_twice() {
+        let runner =
+            "✔ types (2ms)\nℹ pass 1\nℹ fail 0\n{\"suite\":\"browser\",\"passed\":1,\"failed\":0,\"skipped\":0}\n";
+        check(runner, (1, 0, 0), &[], &[]);
     }
 
     #[test]
