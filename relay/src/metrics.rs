@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -20,13 +20,45 @@ pub(crate) struct CodeLabel {
     pub(crate) code: u32,
 }
 
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Carrier {
+    /// WebSocket over TCP.
+    WebSocket,
+}
+
+impl Carrier {
+    /// The word in logs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Carrier::WebSocket => "websocket",
+        }
+    }
+}
+
+/// The carrier as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CarrierLabel {
+    /// What carries the connection.
+    pub(crate) transport: Carrier,
+}
+
+/// Connections of one carrier.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionCounts {
+    /// Open now.
+    pub(crate) open: Gauge,
+    /// Accepted so far.
+    pub(crate) opened: Counter,
+}
+
 /// Everything the relay counts, under `selvedge_relay_*`.
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Connections that are open now.
-    pub(crate) connections: Gauge,
-    /// Connections accepted so far.
-    pub(crate) connections_total: Counter,
+    /// Connections that are open now, by transport.
+    connections: Family<CarrierLabel, Gauge>,
+    /// Connections accepted so far, by transport.
+    connections_total: Family<CarrierLabel, Counter>,
     /// Rooms in memory now.
     pub(crate) rooms: Gauge,
     /// Refusals, by code: each moves exactly one of these by one.
@@ -35,9 +67,9 @@ pub(crate) struct Metrics {
     pub(crate) rest_errors: Family<CodeLabel, Counter>,
     /// REST requests answered.
     pub(crate) rest_requests: Counter,
-    /// Bytes received on WebSockets.
+    /// Bytes received on connections.
     pub(crate) received_bytes: Counter,
-    /// Bytes written to WebSockets.
+    /// Bytes written to connections.
     pub(crate) sent_bytes: Counter,
     /// Records the log has confirmed.
     pub(crate) records: Counter,
@@ -78,8 +110,8 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Metrics {
             registry: Registry::with_prefix("selvedge_relay"),
-            connections: Gauge::default(),
-            connections_total: Counter::default(),
+            connections: Family::default(),
+            connections_total: Family::default(),
             rooms: Gauge::default(),
             refusals: Family::default(),
             rest_errors: Family::default(),
@@ -109,6 +141,15 @@ impl Metrics {
         self.refusals.get_or_create(&CodeLabel { code: u32::from(code.0) }).inc();
     }
 
+    /// The counts of connections that `transport` carries.
+    pub(crate) fn connections_of(&self, transport: Carrier) -> ConnectionCounts {
+        let label = CarrierLabel { transport };
+        ConnectionCounts {
+            open: self.connections.get_or_create(&label).clone(),
+            opened: self.connections_total.get_or_create(&label).clone(),
+        }
+    }
+
     /// Takes a room's counts.
     pub(crate) fn count_room(&self, counts: &RoomCounts) {
         if *counts == RoomCounts::default() {
@@ -136,14 +177,14 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("connections", "Connections open now", self.connections.clone());
-        registry.register("connections_opened", "Connections accepted", self.connections_total.clone());
+        registry.register("connections", "Connections open now, by transport", self.connections.clone());
+        registry.register("connections_opened", "Connections accepted, by transport", self.connections_total.clone());
         registry.register("rooms", "Documents in memory now", self.rooms.clone());
         registry.register("refusals", "Connections and documents refused, by close code", self.refusals.clone());
         registry.register("rest_errors", "REST requests answered with an error, by status", self.rest_errors.clone());
         registry.register("rest_requests", "REST requests answered", self.rest_requests.clone());
-        registry.register("received_bytes", "Bytes received on WebSockets", self.received_bytes.clone());
-        registry.register("sent_bytes", "Bytes written to WebSockets", self.sent_bytes.clone());
+        registry.register("received_bytes", "Bytes received on connections", self.received_bytes.clone());
+        registry.register("sent_bytes", "Bytes written to connections", self.sent_bytes.clone());
         registry.register("records", "Records confirmed by the log", self.records.clone());
         registry.register("append_failures", "Appends that failed and are repeated", self.append_failures.clone());
         registry.register("ops", "Operations taken in", self.ops.clone());

@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod address;
 mod config;
+pub(crate) mod conversation;
 pub(crate) mod web;
 pub(crate) mod websocket;
 

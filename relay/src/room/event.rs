@@ -384,6 +384,14 @@ impl Outgoing {
         }
     }
 
+    /// The message's kind.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Outgoing::Shared(shared) => shared.kind,
+            Outgoing::Message(message) => message.kind(),
+        }
+    }
+
     /// About how many bytes it will take.
     pub fn bytes(&self) -> usize {
         match self {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use selvedge_protocol::message::kind;
 use selvedge_protocol::{Channel, CloseCode, Instant};
 use tokio::sync::Notify;
 
@@ -10,7 +11,7 @@ use super::Fault;
 use crate::room::actor::RoomHandle;
 use crate::room::{Outgoing, SessionKey};
 
-/// Bytes put into one WebSocket message at most, unless a single frame is larger.
+/// Bytes put into one batch at most, unless a single frame is larger.
 const MESSAGE_BYTES: usize = 64 * 1024;
 /// How far beyond its bound the queue may run before the connection is given up: rooms stop at the bound, but acks go on.
 const OVERRUN: u64 = 4;
@@ -38,11 +39,24 @@ struct State {
     gone: bool,
 }
 
+/// Frames that are written together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Channel of the first frame; where channels are apart, of all.
+    pub(crate) channel: Channel,
+    /// Whole frames.
+    pub(crate) bytes: Vec<u8>,
+    /// Where channels are apart: one presence, which may be lost.
+    pub(crate) presence: bool,
+    /// Where channels are apart: nothing comes after it on this channel.
+    pub(crate) last: bool,
+}
+
 /// What the writer does next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// Write this message.
-    Message(Vec<u8>),
+    /// Write this.
+    Batch(Batch),
     /// Nothing waits: tell this room that its session has drained.
     Drained(RoomHandle, SessionKey),
     /// Nothing waits, and the connection ends for this reason.
@@ -128,23 +142,33 @@ impl Outbound {
         self.changed.notified().await;
     }
 
-    /// What the writer does next; frames are joined into one message while they are small.
-    pub(crate) fn next(&self) -> Next {
+    /// What the writer does next; frames are joined into one batch while they are small. `apart`: only those of one
+    /// channel, presence and a channel's last frame each alone.
+    pub(crate) fn next(&self, apart: bool) -> Next {
         let mut state = self.lock();
-        let mut out = Vec::new();
+        let mut batch: Option<Batch> = None;
         while let Some((channel, message, _)) = state.queue.front() {
-            let bytes = message.bytes();
-            if !out.is_empty() && out.len() + bytes > MESSAGE_BYTES {
+            let (channel, size, kind) = (*channel, message.bytes(), message.kind());
+            let alone = apart && (kind == kind::PRESENCE || kind == kind::CLOSED);
+            if let Some(batch) = &batch
+                && (alone || batch.bytes.len() + size > MESSAGE_BYTES || (apart && batch.channel != channel))
+            {
                 break;
             }
-            if let Err(error) = message.write(*channel, &mut out) {
+            let begun = batch.get_or_insert_with(|| Batch { channel, bytes: Vec::new(), presence: false, last: false });
+            if let Err(error) = message.write(channel, &mut begun.bytes) {
                 tracing::error!(%error, channel = channel.0, "a message that fits no frame was left out");
             }
-            state.bytes -= bytes as u64;
+            state.bytes -= size as u64;
             state.queue.pop_front();
+            if alone {
+                begun.presence = kind == kind::PRESENCE;
+                begun.last = kind == kind::CLOSED;
+                break;
+            }
         }
-        if !out.is_empty() {
-            return Next::Message(out);
+        if let Some(batch) = batch {
+            return Next::Batch(batch);
         }
         if let Some(fault) = state.fault.clone() {
             return Next::Close(fault);
@@ -188,7 +212,8 @@ impl Outbound {
 
 #[cfg(test)]
 mod tests {
-    use selvedge_protocol::message::Pong;
+    use selvedge_protocol::Frames;
+    use selvedge_protocol::message::{Closed, Pong, Presence};
 
     use super::*;
 
@@ -202,9 +227,28 @@ mod tests {
         assert!(!outbound.push(Channel(1), message(), Instant(0)));
         assert!(!outbound.push(Channel(2), message(), Instant(0)));
         assert!(outbound.push(Channel(3), message(), Instant(0)));
-        let Next::Message(bytes) = outbound.next() else { panic!("nothing to write") };
-        assert_eq!(selvedge_protocol::Frames::new(&bytes).count(), 3);
-        assert!(matches!(outbound.next(), Next::Idle));
+        let Next::Batch(batch) = outbound.next(false) else { panic!("nothing to write") };
+        assert_eq!(Frames::new(&batch.bytes).count(), 3);
+        assert!(matches!(outbound.next(false), Next::Idle));
+    }
+
+    #[test]
+    fn channels_that_are_apart_are_batched_apart() {
+        let outbound = Outbound::new(10_000, 5_000);
+        let presence = Presence { session: 7, data: None, user: None };
+        let closed = Closed { code: 4410, reason: String::new(), retry_after_ms: 0, generation: 0 };
+        for channel in [1, 1, 2] {
+            outbound.push(Channel(channel), message(), Instant(0));
+        }
+        outbound.push(Channel(2), presence.into(), Instant(0));
+        outbound.push(Channel(2), closed.into(), Instant(0));
+        let batches: Vec<_> = std::iter::from_fn(|| match outbound.next(true) {
+            Next::Batch(batch) => Some(batch),
+            _ => None,
+        })
+        .map(|batch| (batch.channel.0, Frames::new(&batch.bytes).count(), batch.presence, batch.last))
+        .collect();
+        assert_eq!(batches, [(1, 2, false, false), (2, 1, false, false), (2, 1, true, false), (2, 1, false, true)]);
     }
 
     #[test]
