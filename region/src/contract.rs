@@ -9,6 +9,7 @@ pub use crate::blobs::contract::blobs;
 pub use crate::bus::contract::bus;
 pub use crate::control::contract::control;
 pub use crate::log::contract::log;
+pub use crate::log::reader_contract::log_readers;
 pub use crate::ops::contract::op_store;
 pub use crate::snapshots::contract::snapshots;
 

@@ -29,3 +29,10 @@ suite!(snapshots, snapshots, contract::snapshots, DatabaseFaults);
 suite!(bus, bus, contract::bus, DatabaseFaults);
 suite!(blobs, blobs, contract::blobs, FileFaults);
 suite!(control, control, contract::control, DatabaseFaults);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_readers() {
+    let (_folder, region) = opened().await;
+    contract::log_readers(&*region.region().log).await;
+    region.close().await;
+}

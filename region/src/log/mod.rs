@@ -7,6 +7,11 @@
 #[doc(hidden)]
 pub mod contract;
 pub(crate) mod embedded;
+mod reader;
+#[doc(hidden)]
+pub mod reader_contract;
+
+pub use reader::{Assignment, LogReader, Reading};
 
 use futures_util::future::BoxFuture;
 
@@ -47,6 +52,15 @@ pub struct LogPage {
     pub at_end: bool,
 }
 
+/// What a partition holds: the records at `start <= offset < end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogBounds {
+    /// The earliest position that can still be read; past 0 when the log was trimmed.
+    pub start: Position,
+    /// One past the last record: the reading position of one who has read everything.
+    pub end: Position,
+}
+
 /// An undecodable record, put aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
@@ -84,7 +98,8 @@ pub trait RegionLog: Send + Sync {
     fn append(&self, batch: Vec<LogRecord>) -> BoxFuture<'_, Result<Vec<Position>>>;
 
     /// Reads a document's records from a position on (`None`: from the earliest), at most `limit` of them and no more than about
-    /// 1 MiB, but at least one if there is one.
+    /// 1 MiB. A page that is not at the end moves on, but may be empty: a log that keeps many documents in one partition looks
+    /// through a bounded part of it for each page.
     ///
     /// # Errors
     /// `Gone`: the log was trimmed past `from`: read snapshot and op store instead. `BeyondEnd`: the position is past the end or
@@ -96,7 +111,7 @@ pub trait RegionLog: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'a, Result<LogPage>>;
 
-    /// Reads all records of a partition from an offset on, as [`RegionLog::tail`] does.
+    /// Reads all records of a partition from an offset on, as [`RegionLog::tail`] does, but never an empty page before the end.
     ///
     /// # Errors
     /// As [`RegionLog::tail`].
@@ -104,6 +119,16 @@ pub trait RegionLog: Send + Sync {
 
     /// One past the last record of the document's partition: the reading position of one who has read everything.
     fn head<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Position>>;
+
+    /// Where a partition begins and ends now.
+    ///
+    /// # Errors
+    /// `Invalid` when there is no such partition.
+    fn bounds(&self, partition: u32) -> BoxFuture<'_, Result<LogBounds>>;
+
+    /// Becomes a member of a group of readers, which share out the log's partitions. The group's name is also the `reader` of
+    /// [`RegionLog::progress`].
+    fn join<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Box<dyn LogReader>>>;
 
     /// Removes the records of a partition that lie below an offset.
     ///
@@ -114,7 +139,7 @@ pub trait RegionLog: Send + Sync {
     /// Keeps how far a reader (`persist`, `ship`) has come: the next offset it will read, once all below it is done with.
     ///
     /// # Errors
-    /// `BeyondEnd` when the log does not reach there.
+    /// `BeyondEnd` when the log does not reach there; `Conflict` while a group of that name has members: they commit.
     fn commit_progress<'a>(&'a self, reader: &'a str, partition: u32, offset: u64) -> BoxFuture<'a, Result<()>>;
 
     /// How far a reader has come; `None`: it never committed.
