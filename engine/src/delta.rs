@@ -59,8 +59,12 @@ impl DeltaHeader {
 impl Delta {
     /// The counter of its last operation. O(b), b = bytes of text.
     pub fn last(&self) -> u64 {
-        let counters = self.ops.iter().fold(0_u64, |sum, op| sum.saturating_add(op.counters()));
-        self.first.saturating_add(counters).saturating_sub(1)
+        self.first.saturating_add(self.counters()).saturating_sub(1)
+    }
+
+    /// How many counters it takes.
+    pub(crate) fn counters(&self) -> u64 {
+        self.ops.iter().fold(0, |sum, op| sum.saturating_add(op.counters()))
     }
 
     /// What it covers.

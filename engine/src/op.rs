@@ -54,7 +54,7 @@ impl Op {
     /// How many counters of its site it consumes.
     pub fn counters(&self) -> u64 {
         match self {
-            Self::Insert { text, .. } => text.chars().count() as u64,
+            Self::Insert { text, .. } => scalars_of(text),
             Self::Delete { .. } | Self::Meta { .. } => 1,
             Self::Void { length } => *length,
         }
@@ -75,4 +75,9 @@ impl Op {
             Self::Delete { .. } | Self::Meta { .. } => self.clone(),
         }
     }
+}
+
+fn scalars_of(text: &str) -> u64 {
+    // Typing sends one letter at a time.
+    if text.len() == 1 { 1 } else { text.chars().count() as u64 }
 }

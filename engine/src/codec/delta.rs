@@ -17,8 +17,9 @@
 //!
 //! There is one encoding of a delta; a decoder refuses any other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use smallvec::SmallVec;
 
+use super::site_numbers::SiteNumbers;
 use super::{Reader, Writer, varint_len};
 use crate::delta::{Delta, DeltaHeader};
 use crate::error::DecodeError;
@@ -40,20 +41,23 @@ const AGAIN: u8 = 1 << 4;
 const SINGLE: u8 = 1 << 3;
 const VALUE: u8 = 1 << 3;
 
+/// What to reserve per operation and for a header: keystrokes take less.
+const OP_BYTES_GUESS: usize = 32;
+const HEADER_BYTES_GUESS: usize = 16;
+
 pub(crate) fn encode(delta: &Delta) -> Vec<u8> {
-    let mut encoder = Encoder::new(delta.site);
+    let mut writer = Writer::with_capacity(delta.ops.len() * OP_BYTES_GUESS + HEADER_BYTES_GUESS);
+    writer.byte(DELTA);
+    writer.varint(delta.site.get());
+    writer.varint(delta.first);
+    writer.varint(delta.counters());
+    let mut encoder = Encoder::new(delta.site, writer);
     let mut next = delta.first;
     for op in &delta.ops {
         encoder.op(op, next);
         next += op.counters();
     }
-    let mut writer = Writer::default();
-    writer.byte(DELTA);
-    writer.varint(delta.site.get());
-    writer.varint(delta.first);
-    writer.varint(next - delta.first);
-    writer.raw(encoder.writer.as_bytes());
-    writer.finish()
+    encoder.writer.finish()
 }
 
 /// Bytes `op` takes at most in a delta of `site`: as if nothing before it could be referred to.
@@ -62,23 +66,29 @@ pub(crate) fn op_bytes_max(site: SiteId, op: &Op, first: u64) -> usize {
         // Voids that meet become one, whose length may take all its bytes.
         return 1 + varint_len(COUNTER_END);
     }
-    let mut encoder = Encoder::new(site);
-    encoder.op(op, first);
+    let mut encoder = Encoder::new(site, Writer::default());
+    let mut text_bytes = 0;
+    if let Op::Insert { parent, digit, text, .. } = op {
+        encoder.path(parent, *digit, first);
+        text_bytes = 1 + varint_len(text.len() as u64) + text.len();
+    } else {
+        encoder.op(op, first);
+    }
     // Behind other sites a reference may take two bytes more.
-    encoder.writer.len() + 2 * encoder.references
+    encoder.writer.len() + text_bytes + 2 * encoder.references
 }
 
 struct Encoder<'a> {
     writer: Writer,
     site: SiteId,
-    sites: BTreeMap<SiteId, u64>,
+    sites: SiteNumbers,
     references: usize,
     group: Option<(&'a Path, Digit)>,
 }
 
 impl<'a> Encoder<'a> {
-    fn new(site: SiteId) -> Self {
-        Self { writer: Writer::default(), site, sites: BTreeMap::from([(site, 0)]), references: 0, group: None }
+    fn new(site: SiteId, writer: Writer) -> Self {
+        Self { writer, site, sites: SiteNumbers::of(site), references: 0, group: None }
     }
 
     fn op(&mut self, op: &'a Op, first: u64) {
@@ -120,12 +130,14 @@ impl<'a> Encoder<'a> {
     }
 
     fn reference(&mut self, site: SiteId) {
-        let new = self.sites.len() as u64;
-        let number = *self.sites.entry(site).or_insert(new);
         self.references += 1;
-        self.writer.varint(number);
-        if number == new {
-            self.writer.varint(site.get());
+        match self.sites.number(site) {
+            Some(number) => self.writer.varint(number as u64),
+            None => {
+                self.writer.varint(self.sites.len() as u64);
+                self.writer.varint(site.get());
+                self.sites.add(site);
+            }
         }
     }
 
@@ -195,13 +207,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
     }
     let mut reader = Reader::new(bytes);
     let header = read_header(&mut reader)?;
-    let mut decoder = Decoder {
-        reader,
-        site: header.site,
-        sites: vec![header.site],
-        known: BTreeSet::from([header.site]),
-        group: None,
-    };
+    let mut decoder = Decoder { reader, site: header.site, sites: SiteNumbers::of(header.site), group: None };
     let mut delta = Delta { site: header.site, first: header.first, ops: Vec::new() };
     let mut next = header.first;
     while decoder.reader.remaining() > 0 {
@@ -219,8 +225,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
 struct Decoder<'a> {
     reader: Reader<'a>,
     site: SiteId,
-    sites: Vec<SiteId>,
-    known: BTreeSet<SiteId>,
+    sites: SiteNumbers,
     group: Option<(Path, Digit)>,
 }
 
@@ -268,7 +273,7 @@ impl Decoder<'_> {
         if depth >= PATH_LEVELS_MAX {
             return Err(DecodeError::PathTooLong);
         }
-        let mut elements = Vec::with_capacity(depth);
+        let mut elements: SmallVec<[Element; 16]> = SmallVec::with_capacity(depth);
         for level in 0..depth {
             let code = self.reader.varint()?;
             let site = self.reference()?;
@@ -280,20 +285,20 @@ impl Decoder<'_> {
             elements.push(Element { digit, site, k });
         }
         let digit = digit_of(self.reader.varint()?, Dot::new(self.site, first), depth)?;
-        Ok((Path::from(elements), digit))
+        Ok((Path::from(elements.as_slice()), digit))
     }
 
     fn reference(&mut self) -> Result<SiteId, DecodeError> {
         let number = self.reader.varint()?;
         if number != self.sites.len() as u64 {
-            let known = usize::try_from(number).ok().and_then(|index| self.sites.get(index));
-            return known.copied().ok_or(DecodeError::NotCanonical);
+            let known = usize::try_from(number).ok().and_then(|number| self.sites.get(number));
+            return known.ok_or(DecodeError::NotCanonical);
         }
         let site = self.reader.site()?;
-        if !self.known.insert(site) {
+        if self.sites.number(site).is_some() {
             return Err(DecodeError::NotCanonical);
         }
-        self.sites.push(site);
+        self.sites.add(site);
         Ok(site)
     }
 

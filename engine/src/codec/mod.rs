@@ -4,6 +4,7 @@
 //! `state` that of snapshots and state diffs, `text` the packing of their text.
 
 pub(crate) mod delta;
+mod site_numbers;
 pub(crate) mod state;
 mod text;
 
@@ -24,6 +25,10 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes) }
+    }
+
     pub(crate) fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }

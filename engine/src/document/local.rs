@@ -1,11 +1,9 @@
 //! Local edits: positions in, operations of the open delta out.
 
-use super::unsealed::Tail;
 use super::{Change, Document, Writer};
-use crate::delta::Delta;
 use crate::error::EditError;
 use crate::id::{COUNTER_END, Dot, DotRange};
-use crate::limits::{META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX};
+use crate::limits::{META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX};
 use crate::meta;
 use crate::op::{Direction, Op};
 use crate::patch::TextPatch;
@@ -136,7 +134,7 @@ impl Document {
             self.delete_at(at, delete, capture);
             return Ok(());
         }
-        let (place, _) = self.sequence.seek(at);
+        let (mut place, _) = self.sequence.seek(at);
         let mut gap = self.sequence.gap(place);
         if delete > 0 {
             let end = self.sequence.find(Unit::Utf16, (at + delete) as u32).0;
@@ -147,15 +145,13 @@ impl Document {
         // decide where it goes, do not depend on how many operations the delete takes.
         let inserted = DotRange { site: writer.site, first: writer.next, last: writer.next + inserted - 1 };
         self.advance_writer(inserted.last);
-        let (group, direction) = self.open_group(allocation, writer);
+        let (group, direction) = self.open_group(allocation, writer, delete == 0);
         let mut capture = capture;
-        self.record_insert(group, direction, inserted, insert);
         if delete > 0 {
             self.delete_at(at, delete, capture.as_deref_mut());
+            place = self.sequence.seek(at).0;
         }
-        let (place, _) = self.sequence.seek(at);
-        let first = first_atom(group, direction, inserted);
-        self.sequence.insert(place, first, insert);
+        self.sequence.insert(place, first_atom(group, direction, inserted), insert);
         self.sequence.groups.release(group);
         if let Some(change) = capture {
             change.inserted.insert(inserted);
@@ -191,7 +187,6 @@ impl Document {
             }
         }
         if next > writer.next {
-            self.unsealed.push(writer.next, Op::Void { length: next - writer.next }, None);
             self.advance_writer(next - 1);
         }
         Ok(Writer { next, ..writer })
@@ -200,9 +195,10 @@ impl Document {
     /// Counters up to `last` are used.
     pub(super) fn advance_writer(&mut self, last: u64) {
         let writer = self.writer.as_mut().expect("only a writer's counters are used");
+        self.unsealed.open(writer.next);
         writer.next = last + 1;
-        self.vector.advance(writer.site, last);
         let site = writer.site;
+        self.vector.advance(site, last);
         self.settle_pending(site);
     }
 
@@ -215,42 +211,31 @@ impl Document {
         }
     }
 
-    /// The group of an allocation, held by a reference that the caller releases.
-    pub(super) fn open_group(&mut self, allocation: Allocation, writer: Writer) -> (GroupIndex, Direction) {
+    /// The group of an allocation, held by a reference that the caller releases. Between neighbours that touch no group
+    /// can be there already; one of text that is about to go can.
+    pub(super) fn open_group(
+        &mut self,
+        allocation: Allocation,
+        writer: Writer,
+        touching: bool,
+    ) -> (GroupIndex, Direction) {
         let groups = &mut self.sequence.groups;
         let (group, direction) = match allocation {
             Allocation::Extend(group, direction) => (group, direction),
-            Allocation::New(Slot { parent, digit }) => (groups.intern(parent, digit, writer.site), Direction::After),
+            Allocation::New(Slot { parent, digit }) => {
+                let group = match touching {
+                    true => groups.add(parent, digit, writer.site),
+                    false => groups.intern(parent, digit, writer.site),
+                };
+                (group, Direction::After)
+            }
         };
         groups.retain(group);
         (group, direction)
     }
 
-    /// Adds inserts to the open delta: joined to the last, or in pieces of at most 16 KiB.
-    pub(super) fn record_insert(&mut self, group: GroupIndex, direction: Direction, dots: DotRange, text: &str) {
-        let tail = Tail { group, direction };
-        if self.unsealed.extend(tail, text) {
-            return;
-        }
-        let groups = &self.sequence.groups;
-        let (parent, digit) = (groups.path(groups.parent(group)), groups.digit(group));
-        let mut next = dots.first;
-        let mut push = |piece: &str| {
-            let op = Op::Insert { parent: parent.clone(), digit, direction, text: piece.to_owned() };
-            let first = next;
-            next += op.counters();
-            self.unsealed.push(first, op, Some(tail));
-        };
-        let pieces = pieces(text);
-        match direction {
-            Direction::After => pieces.for_each(&mut push),
-            // The last piece of the text has the lowest counters.
-            Direction::Before => pieces.collect::<Vec<_>>().into_iter().rev().for_each(&mut push),
-        }
-    }
-
     fn delete_at(&mut self, at: usize, delete: usize, capture: Option<&mut Change>) {
-        let mut ranges = Vec::new();
+        let mut deleted = Deleted::new(self.unsealed.first());
         let mut capture = capture;
         let mut left = delete as u32;
         while left > 0 {
@@ -262,40 +247,24 @@ impl Document {
                 change.removed.extend(self.removed_run(place, most));
             }
             left -= most.utf16;
-            ranges.push(self.sequence.remove(place, most).range);
+            deleted.add(self.writer, self.sequence.remove(place, most).range);
         }
         if let Some(change) = capture {
             change.settle();
         }
-        self.record_delete(ranges);
+        self.record_delete(deleted);
     }
 
-    /// Adds a delete of `ranges`, which are no longer in the text, to the open delta: what is not sealed yet becomes
-    /// void.
-    pub(super) fn record_delete(&mut self, ranges: Vec<DotRange>) {
-        let writer = self.writer.expect("only a writer deletes");
-        let unsealed = self.unsealed.first().unwrap_or(writer.next);
-        let mut sealed = Vec::new();
-        for range in ranges {
-            if range.site != writer.site || range.last < unsealed {
-                sealed.push(range);
-                continue;
-            }
-            if range.first < unsealed {
-                sealed.push(DotRange { last: unsealed - 1, ..range });
-            }
-            self.unsealed.cancel(DotRange { first: range.first.max(unsealed), ..range });
+    /// Adds a delete of what is no longer in the text to the open delta: what was not sealed yet is void without it.
+    pub(super) fn record_delete(&mut self, deleted: Deleted) {
+        let next = self.writer.map_or(1, |writer| writer.next);
+        if deleted.sealed.is_empty() {
+            return self.advance_writer(next);
         }
-        let mut next = writer.next;
-        if sealed.is_empty() {
-            self.unsealed.push(next, Op::Void { length: 1 }, None);
-            next += 1;
+        for (counter, ranges) in (next..).zip(normalised(deleted.sealed).chunks(OP_RANGES_MAX)) {
+            self.advance_writer(counter);
+            self.unsealed.push(counter, Op::Delete { ranges: ranges.to_vec() });
         }
-        for ranges in normalised(sealed).chunks(OP_RANGES_MAX) {
-            self.unsealed.push(next, Op::Delete { ranges: ranges.to_vec() }, None);
-            next += 1;
-        }
-        self.advance_writer(next - 1);
     }
 
     /// Writes an entry of `meta`; `None` removes it.
@@ -311,22 +280,29 @@ impl Document {
         let lamport = self.meta.next_lamport();
         let value = value.map(<[u8]>::to_vec);
         self.meta.merge(key, meta::Entry { lamport, site: writer.site, value: value.clone() });
-        self.unsealed.push(writer.next, Op::Meta { key: key.to_owned(), value, lamport }, None);
         self.advance_writer(writer.next);
+        self.unsealed.push(writer.next, Op::Meta { key: key.to_owned(), value, lamport });
         Ok(())
     }
+}
 
-    /// Whether there is something to [`seal`](Self::seal).
-    pub fn has_unsealed(&self) -> bool {
-        !self.unsealed.is_empty()
+/// The dots of removed characters, of which only the sealed ones need an operation.
+pub(super) struct Deleted {
+    /// The writer's counters from here on are not sealed.
+    unsealed: u64,
+    sealed: Vec<DotRange>,
+}
+
+impl Deleted {
+    pub(super) fn new(unsealed: Option<u64>) -> Self {
+        Self { unsealed: unsealed.unwrap_or(COUNTER_END), sealed: Vec::new() }
     }
 
-    /// Takes what was written since the last seal, as deltas of at most 32 KiB, in counter order. They are sent and kept
-    /// byte for byte from here on.
-    pub fn seal(&mut self) -> Vec<Delta> {
-        match self.writer {
-            Some(writer) => self.unsealed.seal(writer.site),
-            None => Vec::new(),
+    pub(super) fn add(&mut self, writer: Option<Writer>, range: DotRange) {
+        if writer.is_none_or(|writer| writer.site != range.site) || range.last < self.unsealed {
+            self.sealed.push(range);
+        } else if range.first < self.unsealed {
+            self.sealed.push(DotRange { last: self.unsealed - 1, ..range });
         }
     }
 }
@@ -340,25 +316,11 @@ pub(super) fn first_atom(group: GroupIndex, direction: Direction, dots: DotRange
     Atom { group, k }
 }
 
-/// `text` in pieces of at most [`OP_TEXT_BYTES_MAX`], cut between characters.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    core::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let mut cut = rest.len().min(OP_TEXT_BYTES_MAX);
-        while !rest.is_char_boundary(cut) {
-            cut -= 1;
-        }
-        let (piece, tail) = rest.split_at(cut);
-        rest = tail;
-        Some(piece)
-    })
-}
-
 /// Ranges sorted, neighbours joined: they are disjoint to begin with.
 pub(super) fn normalised(mut ranges: Vec<DotRange>) -> Vec<DotRange> {
+    if ranges.len() < 2 {
+        return ranges;
+    }
     ranges.sort_unstable();
     ranges.dedup_by(|next, previous| {
         let joins = next.site == previous.site && next.first == previous.last + 1;

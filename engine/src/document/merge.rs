@@ -57,7 +57,6 @@ impl Document {
         {
             return Err(ApplyError::OwnSite { site: writer.site });
         }
-        self.unsealed.close_tail();
         let mut patches = PatchList::default();
         for range in self.gone_in(diff) {
             self.remove_live(range, &mut patches, None);

@@ -225,24 +225,25 @@ impl Document {
         Anchor { bias, path }
     }
 
-    /// The UTF-16 position of an anchor now: beside its character, or where that stood if it is gone. O(log n), or
-    /// O(d log n) if it is gone.
+    /// The UTF-16 position of an anchor now: beside its character, or where that stood if it is gone. O(d log n),
+    /// d = its depth.
     pub fn resolve(&self, anchor: &Anchor) -> usize {
-        let Some(last) = anchor.path.last() else {
+        if anchor.path.depth() == 0 {
             return match anchor.bias {
                 Bias::Before => 0,
                 Bias::After => self.len_utf16(),
             };
-        };
-        let alive = self.sequence.first_live(last.site, last.dot().counter..last.dot().counter + 1);
-        if let Some((place, character)) = alive {
-            let before = self.sequence.before(place).utf16 as usize;
-            return match anchor.bias {
-                Bias::Before => before + character.utf16 as usize,
-                Bias::After => before,
-            };
         }
-        self.sequence.before(self.sequence.place_of_path(&anchor.path)).utf16 as usize
+        let place = self.sequence.forward(self.sequence.place_of_path(&anchor.path));
+        let before = self.sequence.before(place).utf16 as usize;
+        let alive = anchor.bias == Bias::Before
+            && self.sequence.gap(place).right.is_some_and(|atom| self.sequence.groups.is_path(atom, &anchor.path));
+        if !alive {
+            return before;
+        }
+        let one =
+            self.sequence.rest_of_run(place).map(|(_, rest)| self.sequence.prefix_at(place, rest, Unit::Scalars, 1));
+        before + one.map_or(0, |one| one.utf16 as usize)
     }
 
     /// Sizes: O(n).

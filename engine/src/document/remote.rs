@@ -9,8 +9,7 @@ use crate::id::{Dot, DotRange, SiteId};
 use crate::meta;
 use crate::op::Op;
 use crate::patch::PatchList;
-use crate::position::group::{Atom, GroupIndex, Groups};
-use crate::position::{Digit, Path};
+use crate::position::group::Atom;
 use crate::sequence::{Measure, Place};
 
 impl Document {
@@ -39,7 +38,6 @@ impl Document {
         if self.site() == Some(site) {
             return Err(ApplyError::OwnSite { site });
         }
-        self.unsealed.close_tail();
         let mut patches = PatchList::default();
         if header.first > have {
             self.apply_ops(site, header.first, &delta.ops, &mut patches);
@@ -58,7 +56,6 @@ impl Document {
         for op in &delta.ops {
             let last = first + op.counters() - 1;
             if matches!(op, Op::Void { .. }) && first <= have {
-                self.unsealed.close_tail();
                 self.remove_live(DotRange { site: delta.site, first, last: last.min(have) }, patches, None);
             }
             first = last + 1;
@@ -67,14 +64,15 @@ impl Document {
 
     fn apply_ops(&mut self, site: SiteId, first: u64, ops: &[Op], patches: &mut PatchList) {
         let mut first = first;
-        let mut held = Held::default();
         for op in ops {
             let last = first + op.counters() - 1;
             let dots = DotRange { site, first, last };
             match op {
                 Op::Insert { parent, digit, direction, text } => {
-                    let group = held.group(&mut self.sequence.groups, parent, *digit, site);
+                    let group = self.sequence.groups.intern_below(parent, *digit, site);
+                    self.sequence.groups.retain(group);
                     self.integrate_undeleted(first_atom(group, *direction, dots), dots, text, patches);
+                    self.sequence.groups.release(group);
                 }
                 Op::Delete { ranges } => {
                     for range in ranges {
@@ -90,7 +88,6 @@ impl Document {
             self.settle_pending(site);
             first = last + 1;
         }
-        held.release(&mut self.sequence.groups);
     }
 
     /// Integrates those characters of a run whose deletes have not come before them.
@@ -115,15 +112,18 @@ impl Document {
         let (mut first, mut rest) = (first, text);
         while !rest.is_empty() {
             let place = self.place_for(first);
-            let scalars = Measure::of(rest).scalars as usize;
+            let whole = Measure::of(rest);
+            let scalars = whole.scalars as usize;
             let fits = match self.sequence.gap(place).right {
                 Some(right) => self.sequence.groups.count_before(first, scalars, right),
                 None => scalars,
             };
             debug_assert!(fits > 0, "a new character sorts before what follows its place");
-            let (piece, tail) = if fits == scalars { (rest, "") } else { rest.split_at(byte_of(rest, fits)) };
-            let at = self.sequence.before(place).utf16 as usize;
-            patches.insert(at, piece, Measure::of(piece).utf16 as usize);
+            let all = fits == scalars;
+            let (piece, tail) = if all { (rest, "") } else { rest.split_at(byte_of(rest, fits)) };
+            let measure = if all { whole } else { Measure::of(piece) };
+            let at = self.sequence.focus(place).utf16 as usize;
+            patches.insert(at, piece, measure.utf16 as usize);
             self.sequence.insert(place, first, piece);
             first.k += fits as i64;
             rest = tail;
@@ -131,7 +131,7 @@ impl Document {
     }
 
     /// The place of a new character: most continue the run their site wrote last.
-    fn place_for(&self, atom: Atom) -> Place {
+    fn place_for(&mut self, atom: Atom) -> Place {
         let site = self.sequence.groups.site(atom.group);
         let continued = (atom.k > 1).then(|| self.sequence.place_of_dot(Dot::new(site, atom.k as u64 - 1))).flatten();
         if let Some(place) = continued.and_then(|place| self.sequence.after(place, Atom { k: atom.k - 1, ..atom }))
@@ -167,42 +167,13 @@ impl Document {
             if let Some(runs) = capture.as_deref_mut() {
                 runs.extend(self.removed_run(place, measure));
             }
-            let at = self.sequence.before(place).utf16 as usize;
+            let at = self.sequence.focus(place).utf16 as usize;
             patches.delete(at, measure.utf16 as usize);
             let dots = self.sequence.remove(place, measure).range;
             removed.push(dots);
             next = dots.last + 1;
         }
         removed
-    }
-}
-
-/// The group of the insert before, kept alive for the next one, which often is of the same.
-#[derive(Default)]
-struct Held<'a> {
-    held: Option<(&'a Path, Digit, GroupIndex)>,
-}
-
-impl<'a> Held<'a> {
-    fn group(&mut self, groups: &mut Groups, parent: &'a Path, digit: Digit, site: SiteId) -> GroupIndex {
-        if let Some((path, same, group)) = self.held
-            && same == digit
-            && path == parent
-        {
-            return group;
-        }
-        let atom = groups.intern_path(parent);
-        let group = groups.intern(atom, digit, site);
-        groups.retain(group);
-        self.release(groups);
-        self.held = Some((parent, digit, group));
-        group
-    }
-
-    fn release(&mut self, groups: &mut Groups) {
-        if let Some((_, _, group)) = self.held.take() {
-            groups.release(group);
-        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! Where that would not be between the neighbours the text had when it was removed, as when these were themselves put
 //! back under new dots, it goes between them like typed text.
 
-use super::local::{Allocation, first_atom, normalised};
+use super::local::{Allocation, Deleted, first_atom, normalised};
 use super::remote::scalars;
 use super::{Change, Document, RemovedRun, Renamed, Writer, along};
 use crate::delta::Delta;
@@ -43,11 +43,15 @@ impl Document {
         self.ready_writer((scalars + deletes) as u64 + 1)?;
         let mut patches = PatchList::default();
         let mut inverse = Change::default();
-        let mut deleted = Vec::new();
+        let mut deleted = Deleted::new(self.unsealed.first());
+        let mut any = false;
         for range in change.inserted.iter() {
-            deleted.extend(self.remove_live(range, &mut patches, Some(&mut inverse.removed)));
+            for gone in self.remove_live(range, &mut patches, Some(&mut inverse.removed)) {
+                deleted.add(self.writer, gone);
+                any = true;
+            }
         }
-        if !deleted.is_empty() {
+        if any {
             self.record_delete(deleted);
         }
         let renamed = self.restore(change.removed.clone(), &mut patches);
@@ -134,8 +138,8 @@ impl Document {
         }
         for ranges in ranges.chunks(OP_RANGES_MAX) {
             let next = self.writer.map_or(1, |writer| writer.next);
-            self.unsealed.push(next, Op::Delete { ranges: ranges.to_vec() }, None);
             self.advance_writer(next);
+            self.unsealed.push(next, Op::Delete { ranges: ranges.to_vec() });
         }
     }
 
@@ -191,8 +195,9 @@ impl Document {
         renamed
     }
 
-    fn living_atom(&self, dot: Dot) -> Option<Atom> {
-        self.sequence.gap(self.sequence.place_of_dot(dot)?).right
+    fn living_atom(&mut self, dot: Dot) -> Option<Atom> {
+        let place = self.sequence.place_of_dot(dot)?;
+        self.sequence.gap(place).right
     }
 
     /// Puts a run where its path says, in parts where something lives between its characters: the last part first.
@@ -230,14 +235,12 @@ impl Document {
         text: &str,
         patches: &mut PatchList,
     ) -> Option<DotRange> {
-        let at = |atom: Atom| {
-            self.sequence.place_of_dot(Dot::new(self.sequence.groups.site(atom.group), atom.k.unsigned_abs()))
-        };
-        let place = match (left, right) {
-            (Some(left), _) => self.sequence.after(at(left)?, left)?,
-            (None, Some(right)) => at(right)?,
-            (None, None) => return None,
-        };
+        let beside = left.or(right)?;
+        let dot = Dot::new(self.sequence.groups.site(beside.group), beside.k.unsigned_abs());
+        let mut place = self.sequence.place_of_dot(dot)?;
+        if let Some(left) = left {
+            place = self.sequence.after(place, left)?;
+        }
         self.restore_in(place, text, |_, _, _| None, patches)
     }
 
@@ -257,11 +260,10 @@ impl Document {
         let dot = Dot::new(new.site, new.first);
         let allocation = slot(&self.sequence.groups, dot, new.last).or_else(|| self.allocate(gap, writer, counters));
         debug_assert!(allocation.is_some(), "levels were kept free");
-        let (group, direction) = self.open_group(allocation?, writer);
-        patches.insert(self.sequence.before(place).utf16 as usize, text, measure.utf16 as usize);
+        let (group, direction) = self.open_group(allocation?, writer, false);
+        patches.insert(self.sequence.focus(place).utf16 as usize, text, measure.utf16 as usize);
         self.sequence.insert(place, first_atom(group, direction, new), text);
         self.advance_writer(new.last);
-        self.record_insert(group, direction, new, text);
         self.sequence.groups.release(group);
         Some(new)
     }

@@ -1,112 +1,115 @@
 //! The open delta: what was written here since the last seal, joined as it comes.
 //!
-//! Typing extends the last insert. Deleting what is not sealed yet turns it into a void, so that it is never sent. Each
-//! edit still consumes its counters: a vector names one state, sealed or not.
+//! It holds no text. An unsealed counter is a delete or a write of `meta`, which are kept here, or a character, which is
+//! in the text, or else void: a character deleted before it was sealed is never sent. Each edit consumes its counters
+//! all the same: a vector names one state, sealed or not. Typing and taking back cost nothing here.
 
+use core::ops::Range;
+
+use super::Document;
 use crate::codec::delta::op_bytes_max;
 use crate::delta::Delta;
-use crate::dots::DotSet;
-use crate::id::{DotRange, SiteId};
+use crate::id::SiteId;
 use crate::limits::{DELTA_BYTES_MAX, OP_TEXT_BYTES_MAX};
 use crate::op::{Direction, Op};
+use crate::position::Path;
 use crate::position::group::GroupIndex;
 
 /// Bytes of a delta's header at most: kind, site, first, counters.
 const HEADER_BYTES_MAX: usize = 1 + 10 + 8 + 8;
 
-#[derive(Clone, Debug)]
-struct Entry {
-    first: u64,
-    op: Op,
-}
-
-/// The group and direction of the insert that typing may extend.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Tail {
-    pub(super) group: GroupIndex,
-    pub(super) direction: Direction,
-}
-
-/// Operations of one site with consecutive counters, not sealed yet.
+/// Counters of one site from `first` on, not sealed yet.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unsealed {
-    entries: Vec<Entry>,
-    /// Characters in here that were deleted again.
-    cancelled: DotSet,
-    /// Set only while its group certainly lives, since numbers of groups are used again.
-    tail: Option<Tail>,
+    first: Option<u64>,
+    /// Deletes and writes of `meta` with their counters, in order.
+    ops: Vec<(u64, Op)>,
+    /// The path spelled last: the next insert often stands on it too.
+    path: Path,
 }
 
 impl Unsealed {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Adds to the last insert if `tail` is its and there is room. Costs O(bytes of text).
-    pub(super) fn extend(&mut self, tail: Tail, more: &str) -> bool {
-        if self.tail != Some(tail) {
-            return false;
-        }
-        let Some(Entry { op: Op::Insert { text, .. }, .. }) = self.entries.last_mut() else {
-            return false;
-        };
-        if text.len() + more.len() > OP_TEXT_BYTES_MAX {
-            return false;
-        }
-        match tail.direction {
-            Direction::After => text.push_str(more),
-            Direction::Before => text.insert_str(0, more),
-        }
-        true
-    }
-
-    /// Adds an operation; `tail` if it is an insert that may be extended.
-    pub(super) fn push(&mut self, first: u64, op: Op, tail: Option<Tail>) {
-        self.tail = tail;
-        if let Op::Void { length } = op
-            && let Some(Entry { op: Op::Void { length: before }, .. }) = self.entries.last_mut()
-        {
-            *before += length;
-            return;
-        }
-        self.entries.push(Entry { first, op });
-    }
-
-    /// What comes next does not extend what is there.
-    pub(super) fn close_tail(&mut self) {
-        self.tail = None;
+    pub(super) const fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 
     /// The lowest counter not sealed yet.
-    pub(super) fn first(&self) -> Option<u64> {
-        self.entries.first().map(|entry| entry.first)
+    pub(super) const fn first(&self) -> Option<u64> {
+        self.first
     }
 
-    /// The characters of `range`, which are all in here, are gone: they are sealed as voids. O(log r), r = ranges.
-    pub(super) fn cancel(&mut self, range: DotRange) {
-        self.tail = None;
-        self.cancelled.insert(range);
-    }
-
-    /// Takes everything as deltas of at most [`DELTA_BYTES_MAX`] each.
-    pub(super) fn seal(&mut self, site: SiteId) -> Vec<Delta> {
-        self.tail = None;
-        let cancelled = core::mem::take(&mut self.cancelled);
-        let mut sealing = Sealing::new(site);
-        for Entry { first, op } in self.entries.drain(..) {
-            if cancelled.is_empty() || !matches!(op, Op::Insert { .. }) {
-                sealing.push(first, op);
-                continue;
-            }
-            let last = first + op.counters() - 1;
-            let parts = cancelled.divide(DotRange { site, first, last });
-            for (part, gone) in parts {
-                let length = part.last - part.first + 1;
-                let op = if gone { Op::Void { length } } else { op.slice(part.first - first, length) };
-                sealing.push(part.first, op);
-            }
+    /// Counters from `first` on are used.
+    pub(super) const fn open(&mut self, first: u64) {
+        if self.first.is_none() {
+            self.first = Some(first);
         }
+    }
+
+    /// Adds a delete or a write of `meta`.
+    pub(super) fn push(&mut self, counter: u64, op: Op) {
+        self.ops.push((counter, op));
+    }
+}
+
+impl Document {
+    /// Whether there is something to [`seal`](Self::seal).
+    pub fn has_unsealed(&self) -> bool {
+        !self.unsealed.is_empty()
+    }
+
+    /// Takes what was written since the last seal, as deltas of at most 32 KiB, in counter order. They are sent and kept
+    /// byte for byte from here on. O(r log n + b), r = their runs and ranges, b = bytes of text; O(1) after typing.
+    pub fn seal(&mut self) -> Vec<Delta> {
+        let (Some(writer), Some(first)) = (self.writer, self.unsealed.first.take()) else {
+            return Vec::new();
+        };
+        let mut sealing = Sealing::new(writer.site);
+        let mut next = first;
+        // The list keeps its room for the next ones.
+        let mut ops = core::mem::take(&mut self.unsealed.ops);
+        for (counter, op) in ops.drain(..) {
+            self.seal_text(next..counter, &mut sealing);
+            sealing.push(counter, op);
+            next = counter + 1;
+        }
+        self.unsealed.ops = ops;
+        self.seal_text(next..writer.next, &mut sealing);
         sealing.finish()
+    }
+
+    /// Seals what lives of these counters as inserts, and the rest as void.
+    fn seal_text(&mut self, counters: Range<u64>, sealing: &mut Sealing) {
+        let mut next = counters.start;
+        let mut before: Option<(GroupIndex, Direction)> = None;
+        while let Some((place, measure)) = self.sequence.first_live(sealing.site, next..counters.end) {
+            let Some((run, _)) = self.sequence.rest_of_run(place) else { break };
+            let text = self.sequence.text_at(place, measure);
+            let length = u64::from(measure.scalars);
+            let k = run.atom(place.spot.scalars).k;
+            let (direction, first) =
+                if k > 0 { (Direction::After, k as u64) } else { (Direction::Before, (1 - k) as u64 - length) };
+            let continues = first == next && before == Some((run.group, direction));
+            if first > next {
+                sealing.push(next, Op::Void { length: first - next });
+            }
+            if !continues || !sealing.extend(direction, text) {
+                let groups = &self.sequence.groups;
+                let above = groups.parent(run.group);
+                if !groups.is_path(above, &self.unsealed.path) {
+                    self.unsealed.path = groups.path(above);
+                }
+                let parent = self.unsealed.path.clone();
+                sealing.push(
+                    first,
+                    Op::Insert { parent, digit: groups.digit(run.group), direction, text: text.to_owned() },
+                );
+            }
+            before = Some((run.group, direction));
+            next = first + length;
+        }
+        if next < counters.end {
+            sealing.push(next, Op::Void { length: counters.end - next });
+        }
     }
 }
 
@@ -114,34 +117,56 @@ impl Unsealed {
 pub(super) struct Sealing {
     site: SiteId,
     deltas: Vec<Delta>,
-    /// Bytes the last delta may still take.
+    /// Bytes the last delta may still take beyond its last operation, which may grow.
     room: usize,
+    /// Counter of the last operation.
+    last: u64,
 }
 
 impl Sealing {
     pub(super) const fn new(site: SiteId) -> Self {
-        Self { site, deltas: Vec::new(), room: 0 }
+        Self { site, deltas: Vec::new(), room: 0, last: 0 }
     }
 
     pub(super) fn finish(self) -> Vec<Delta> {
         self.deltas
     }
 
-    pub(super) fn push(&mut self, first: u64, op: Op) {
-        if let Op::Void { length } = op
-            && let Some(Op::Void { length: before }) = self.deltas.last_mut().and_then(|delta| delta.ops.last_mut())
-        {
-            *before += length;
-            return;
+    /// Adds to the text of the last operation, an insert, if there is room.
+    fn extend(&mut self, direction: Direction, more: &str) -> bool {
+        let Some(last) = self.deltas.last_mut().and_then(|delta| delta.ops.last_mut()) else { return false };
+        // Its length may take two bytes more.
+        let fits = op_bytes_max(self.site, last, self.last) + more.len() + 2 <= self.room;
+        let Op::Insert { text, .. } = last else { return false };
+        if text.len() + more.len() > OP_TEXT_BYTES_MAX || !fits {
+            return false;
         }
-        let bytes = op_bytes_max(self.site, &op, first);
-        match self.deltas.last_mut() {
-            Some(delta) if bytes <= self.room => delta.ops.push(op),
-            _ => {
-                self.room = DELTA_BYTES_MAX - HEADER_BYTES_MAX;
-                self.deltas.push(Delta { site: self.site, first, ops: vec![op] });
+        match direction {
+            Direction::After => text.push_str(more),
+            Direction::Before => text.insert_str(0, more),
+        }
+        true
+    }
+
+    pub(super) fn push(&mut self, first: u64, op: Op) {
+        if let Some(delta) = self.deltas.last_mut()
+            && let Some(last) = delta.ops.last_mut()
+        {
+            if let (Op::Void { length }, Op::Void { length: before }) = (&op, &mut *last) {
+                *before += length;
+                return;
+            }
+            let taken = op_bytes_max(self.site, last, self.last);
+            let room = self.room.saturating_sub(taken);
+            if op_bytes_max(self.site, &op, first) <= room {
+                self.room = room;
+                self.last = first;
+                delta.ops.push(op);
+                return;
             }
         }
-        self.room -= bytes;
+        self.room = DELTA_BYTES_MAX - HEADER_BYTES_MAX;
+        self.last = first;
+        self.deltas.push(Delta { site: self.site, first, ops: vec![op] });
     }
 }

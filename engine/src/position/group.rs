@@ -53,15 +53,17 @@ type Key = (Atom, Digit, SiteId);
 pub(crate) struct Groups {
     groups: Vec<Group>,
     free: Vec<GroupIndex>,
-    /// A tree rather than a hash table: keys come from strangers.
-    index: BTreeMap<Key, GroupIndex>,
+    /// A tree rather than a hash table: keys come from strangers. Made when a path is first looked up.
+    index: Option<BTreeMap<Key, GroupIndex>>,
+    /// The group of the path last interned: the next one is often the same, or shares most of it.
+    recent: GroupIndex,
 }
 
 impl Default for Groups {
     fn default() -> Self {
         let root =
             Group { parent: Atom::ROOT, digit: Digit::new(0), site: SiteId::new(0), references: 1, depth: 0, bytes: 0 };
-        Self { groups: vec![root], free: Vec::new(), index: BTreeMap::new() }
+        Self { groups: vec![root], free: Vec::new(), index: None, recent: 0 }
     }
 }
 
@@ -69,9 +71,15 @@ impl Groups {
     /// The group of (digit, site, ...) below `parent`, made if it is new. A new group has no reference yet: give it one
     /// or [`collect`](Self::collect) it.
     pub(crate) fn intern(&mut self, parent: Atom, digit: Digit, site: SiteId) -> GroupIndex {
-        if let Some(&index) = self.index.get(&(parent, digit, site)) {
-            return index;
+        let index = self.index.get_or_insert_with(|| index_of(&self.groups));
+        match index.get(&(parent, digit, site)) {
+            Some(&group) => group,
+            None => self.add(parent, digit, site),
         }
+    }
+
+    /// Makes a group that is known to be new. It has no reference yet.
+    pub(crate) fn add(&mut self, parent: Atom, digit: Digit, site: SiteId) -> GroupIndex {
         let above = &mut self.groups[parent.group as usize];
         above.references += 1;
         let group = Group {
@@ -82,27 +90,91 @@ impl Groups {
             depth: above.depth + 1,
             bytes: above.bytes + k_bytes_of(parent) + group_bytes(digit) as u16,
         };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.groups[index as usize] = group;
-                index
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.groups[number as usize] = group;
+                number
             }
             None => {
                 self.groups.push(group);
                 (self.groups.len() - 1) as GroupIndex
             }
         };
-        self.index.insert((parent, digit, site), index);
-        index
+        if let Some(index) = &mut self.index {
+            index.insert((parent, digit, site), number);
+        }
+        number
+    }
+
+    /// The group of text that stands on a path. O(d) if the path was the last one, O(d log g) at worst, g = groups.
+    pub(crate) fn intern_below(&mut self, path: &Path, digit: Digit, site: SiteId) -> GroupIndex {
+        if self.references(self.recent) > 0
+            && self.digit(self.recent) == digit
+            && self.site(self.recent) == site
+            && self.is_path(self.parent(self.recent), path)
+        {
+            return self.recent;
+        }
+        let above = self.intern_path(path);
+        self.recent = self.intern(above, digit, site);
+        self.recent
     }
 
     /// The atom of a path, its groups made where they are new.
     pub(crate) fn intern_path(&mut self, path: &Path) -> Atom {
-        let mut atom = Atom::ROOT;
-        for element in path.elements() {
+        let (mut atom, known) = self.shared_with_recent(path);
+        for element in &path.elements()[known..] {
             atom = Atom { group: self.intern(atom, element.digit, element.site), k: element.k };
         }
         atom
+    }
+
+    /// The longest part of a path that is the recent group's too, and its levels.
+    fn shared_with_recent(&self, path: &Path) -> (Atom, usize) {
+        let mut shared = Atom::ROOT;
+        if self.references(self.recent) == 0 {
+            return (shared, 0);
+        }
+        let recent = self.chain(Atom { group: self.recent, k: 0 });
+        for (level, (atom, element)) in recent.iter().zip(path.elements()).enumerate() {
+            let group = &self.groups[atom.group as usize];
+            if group.parent != shared || group.digit != element.digit || group.site != element.site {
+                return (shared, level);
+            }
+            shared = Atom { group: atom.group, k: element.k };
+        }
+        (shared, recent.len().min(path.depth()))
+    }
+
+    /// Whether `atom`'s path is `path`: O(d).
+    pub(crate) fn is_path(&self, atom: Atom, path: &Path) -> bool {
+        let mut atom = atom;
+        self.depth(atom.group) == path.depth()
+            && path.elements().iter().rev().all(|element| {
+                let group = &self.groups[atom.group as usize];
+                let same = atom.k == element.k && group.digit == element.digit && group.site == element.site;
+                atom = group.parent;
+                same
+            })
+    }
+
+    /// Order in the text of an atom and a path: O(d).
+    pub(crate) fn compare_path(&self, atom: Atom, path: &Path) -> Ordering {
+        let chain = self.chain(atom);
+        for (atom, element) in chain.iter().zip(path.elements()) {
+            let group = &self.groups[atom.group as usize];
+            let order = (group.digit, group.site, atom.k).cmp(&(element.digit, element.site, element.k));
+            if order.is_ne() {
+                return order;
+            }
+        }
+        let here = chain.get(path.depth()).map_or(0, |atom| self.digit(atom.group).get());
+        let there = path.elements().get(chain.len()).map_or(0, |element| element.digit.get());
+        here.cmp(&there)
+    }
+
+    fn references(&self, group: GroupIndex) -> u32 {
+        self.groups.get(group as usize).map_or(0, |group| group.references)
     }
 
     /// Counts one more run on a group.
@@ -121,12 +193,14 @@ impl Groups {
         let mut index = group;
         while self.groups[index as usize].references == 0 {
             let Group { parent, digit, site, .. } = self.groups[index as usize];
-            self.index.remove(&(parent, digit, site));
+            if let Some(groups) = &mut self.index {
+                groups.remove(&(parent, digit, site));
+            }
             self.free.push(index);
             index = parent.group;
             self.groups[index as usize].references -= 1;
         }
-        if self.index.is_empty() {
+        if self.len() == 0 {
             self.groups.truncate(1);
             self.free.clear();
         }
@@ -156,7 +230,7 @@ impl Groups {
 
     /// How many groups there are, the root not counted.
     pub(crate) fn len(&self) -> usize {
-        self.index.len()
+        self.groups.len() - 1 - self.free.len()
     }
 
     /// One past the highest number a group has.
@@ -167,7 +241,7 @@ impl Groups {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.groups.capacity() * size_of::<Group>()
             + self.free.capacity() * size_of::<GroupIndex>()
-            + self.index.len() * (size_of::<Key>() + size_of::<GroupIndex>()) * 3 / 2
+            + self.index.as_ref().map_or(0, BTreeMap::len) * (size_of::<Key>() + size_of::<GroupIndex>()) * 3 / 2
     }
 
     /// The path of an atom: O(d).
@@ -239,7 +313,9 @@ impl Groups {
     pub(crate) fn assert_invariants(&self, runs: &BTreeMap<GroupIndex, u32>) {
         let mut references = runs.clone();
         *references.entry(0).or_default() += 1;
-        for (&(parent, digit, site), &index) in &self.index {
+        let made = index_of(&self.groups);
+        assert!(self.index.as_ref().is_none_or(|index| *index == made), "the index has every group and no other");
+        for (&(parent, digit, site), &index) in &made {
             let group = &self.groups[index as usize];
             assert_eq!((group.parent, group.digit, group.site), (parent, digit, site), "a group is indexed by its key");
             assert_eq!(usize::from(group.depth), self.depth(parent.group) + 1, "a group is one level below its parent");
@@ -248,9 +324,15 @@ impl Groups {
         for (&index, &count) in &references {
             assert_eq!(self.groups[index as usize].references, count, "references of group {index}");
         }
-        assert_eq!(references.len(), self.index.len() + 1, "no group without a reference");
-        assert_eq!(self.groups.len(), self.index.len() + self.free.len() + 1, "no group is lost");
+        assert_eq!(references.len(), made.len() + 1, "no group without a reference");
+        assert_eq!(made.len(), self.len(), "no group is lost, none stands twice");
     }
+}
+
+/// The living groups by what names them, the root left out.
+fn index_of(groups: &[Group]) -> BTreeMap<Key, GroupIndex> {
+    let living = groups.iter().enumerate().skip(1).filter(|(_, group)| group.references > 0);
+    living.map(|(number, group)| ((group.parent, group.digit, group.site), number as GroupIndex)).collect()
 }
 
 fn k_bytes_of(atom: Atom) -> u16 {

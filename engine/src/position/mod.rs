@@ -112,7 +112,8 @@ pub(crate) const fn unzigzag(value: u64) -> i64 {
 /// stand on one path, and a delta may not take much more memory than its bytes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Path {
-    elements: Arc<Vec<Element>>,
+    /// `None` for the root.
+    elements: Option<Arc<[Element]>>,
 }
 
 impl Path {
@@ -123,22 +124,22 @@ impl Path {
 
     /// Its elements from the root down.
     pub fn elements(&self) -> &[Element] {
-        &self.elements
+        self.elements.as_deref().unwrap_or_default()
     }
 
     /// How many levels it has.
     pub fn depth(&self) -> usize {
-        self.elements.len()
+        self.elements().len()
     }
 
     /// Its last element; `None` for the root.
     pub fn last(&self) -> Option<Element> {
-        self.elements.last().copied()
+        self.elements().last().copied()
     }
 
-    /// Adds a level.
+    /// Adds a level: O(d).
     pub fn push(&mut self, element: Element) {
-        Arc::make_mut(&mut self.elements).push(element);
+        self.elements = Some(self.elements().iter().copied().chain([element]).collect());
     }
 
     /// Whether decoders accept it: digits within their levels, counters in range, not too long.
@@ -146,11 +147,11 @@ impl Path {
     /// # Errors
     /// Which of these it breaks.
     pub fn validate(&self) -> Result<(), DecodeError> {
-        if self.elements.len() > PATH_LEVELS_MAX {
+        if self.depth() > PATH_LEVELS_MAX {
             return Err(DecodeError::PathTooLong);
         }
         let mut bytes = 0;
-        for (level, element) in self.elements.iter().enumerate() {
+        for (level, element) in self.elements().iter().enumerate() {
             if !element.digit.fits(level) {
                 return Err(DecodeError::Digit);
             }
@@ -166,13 +167,19 @@ impl Path {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.elements.iter().map(|element| element.bytes()).sum()
+        self.elements().iter().map(|element| element.bytes()).sum()
     }
 }
 
 impl From<Vec<Element>> for Path {
     fn from(elements: Vec<Element>) -> Self {
-        Self { elements: Arc::new(elements) }
+        Self::from(elements.as_slice())
+    }
+}
+
+impl From<&[Element]> for Path {
+    fn from(elements: &[Element]) -> Self {
+        Self { elements: (!elements.is_empty()).then(|| Arc::from(elements)) }
     }
 }
 
@@ -185,14 +192,14 @@ impl PartialOrd for Path {
 /// Order of position identifiers: O(d), d = the shorter path's depth.
 impl Ord for Path {
     fn cmp(&self, other: &Self) -> Ordering {
-        for (mine, theirs) in self.elements.iter().zip(other.elements.iter()) {
+        for (mine, theirs) in self.elements().iter().zip(other.elements()) {
             match mine.cmp(theirs) {
                 Ordering::Equal => {}
                 unequal => return unequal,
             }
         }
-        let here = self.elements.get(other.depth()).map_or(0, |element| element.digit.get());
-        let there = other.elements.get(self.depth()).map_or(0, |element| element.digit.get());
+        let here = self.elements().get(other.depth()).map_or(0, |element| element.digit.get());
+        let there = other.elements().get(self.depth()).map_or(0, |element| element.digit.get());
         here.cmp(&there)
     }
 }

@@ -100,6 +100,48 @@ impl Leaf {
         self.end()
     }
 
+    /// Moves from the start of a run, given by its number and the lengths before it, to the spot at `offset` units: O(runs
+    /// in between).
+    pub(crate) fn walk(&self, run: &mut usize, start: &mut Measure, unit: Unit, offset: u32) -> Spot {
+        while start.get(unit) > offset {
+            *run -= 1;
+            *start -= self.runs[*run].measure;
+        }
+        loop {
+            let Some(here) = self.runs.get(*run) else {
+                return self.end();
+            };
+            let inside = offset - start.get(unit);
+            if inside == 0 {
+                return Spot { run: *run, scalars: 0, before: *start };
+            }
+            if inside < here.measure.get(unit) {
+                let from = start.bytes as usize;
+                let text = &self.text[from..from + here.measure.bytes as usize];
+                let cut = prefix(text, here.measure, unit, inside);
+                let mut before = *start;
+                before += cut;
+                return Spot { run: *run, scalars: cut.scalars, before };
+            }
+            *start += here.measure;
+            *run += 1;
+        }
+    }
+
+    /// The lengths before the run of a spot.
+    pub(crate) fn start_of_run_at(&self, spot: Spot) -> Measure {
+        let mut start = spot.before;
+        if spot.scalars == 0 {
+            return start;
+        }
+        let run = self.runs[spot.run].measure;
+        if run.scalars == run.bytes {
+            start -= Measure { scalars: spot.scalars, utf16: spot.scalars, bytes: spot.scalars };
+            return start;
+        }
+        self.start_of(spot.run).before
+    }
+
     /// The spot before run `run`.
     pub(crate) fn start_of(&self, run: usize) -> Spot {
         let mut before = Measure::default();
@@ -127,6 +169,19 @@ impl Leaf {
         spot
     }
 
+    /// Characters `from..to` of run `run`, before which the lengths are `start`: where they begin, and their lengths.
+    pub(crate) fn part(&self, run: usize, start: Measure, from: u32, to: u32) -> (Spot, Measure) {
+        let whole = self.runs[run].measure;
+        let bytes = start.bytes as usize;
+        let text = &self.text[bytes..bytes + whole.bytes as usize];
+        let head = prefix(text, whole, Unit::Scalars, from);
+        let mut measure = if to == whole.scalars { whole } else { prefix(text, whole, Unit::Scalars, to) };
+        measure -= head;
+        let mut before = start;
+        before += head;
+        (Spot { run, scalars: from, before }, measure)
+    }
+
     pub(crate) const fn end(&self) -> Spot {
         Spot { run: self.runs.len(), scalars: 0, before: self.measure }
     }
@@ -143,7 +198,7 @@ impl Leaf {
         let mut rest = run.measure;
         if spot.scalars > 0 {
             let mut head = spot.before;
-            head -= self.start_of(spot.run).before;
+            head -= self.start_of_run_at(spot);
             rest -= head;
         }
         rest

@@ -13,17 +13,21 @@ impl Sequence {
     /// one.
     pub(crate) fn seek(&mut self, utf16: usize) -> (Place, Measure) {
         let offset = utf16 as u32;
-        let caret = self.caret.filter(|caret| {
+        let near = self.caret.filter(|caret| {
             let start = caret.before.utf16;
             let end = start + self.tree.leaf(caret.leaf).measure.utf16;
-            start < offset && offset <= end
+            (start < offset || offset == 0) && start <= offset && offset <= end
         });
-        let caret = caret.unwrap_or_else(|| {
+        let mut caret = near.unwrap_or_else(|| {
             let (leaf, before) = self.tree.find(Unit::Utf16, offset);
-            Caret { leaf, before }
+            Caret { leaf, before, run: 0, start: Measure::default() }
         });
+        let leaf = self.tree.leaf(caret.leaf);
+        let spot = leaf.walk(&mut caret.run, &mut caret.start, Unit::Utf16, offset - caret.before.utf16);
         self.caret = Some(caret);
-        self.in_leaf(caret.leaf, caret.before, Unit::Utf16, offset)
+        let mut at = caret.before;
+        at += spot.before;
+        (Place { leaf: caret.leaf, spot }, at)
     }
 
     /// The place at a position, and the lengths before it: O(log n).
@@ -48,11 +52,21 @@ impl Sequence {
         Place { leaf: leaf.next, spot: Spot { run: 0, scalars: 0, before: Measure::default() } }
     }
 
-    /// The lengths of the text before `place`: O(log n).
+    /// The lengths of the text before `place`: O(log n), O(1) in the caret's leaf.
     pub(crate) fn before(&self, place: Place) -> Measure {
-        let mut before = self.tree.before(place.leaf);
+        let caret = self.caret.filter(|caret| caret.leaf == place.leaf);
+        let mut before = caret.map_or_else(|| self.tree.before(place.leaf), |caret| caret.before);
         before += place.spot.before;
         before
+    }
+
+    /// [`before`](Self::before) a place that is about to be changed: the caret goes there.
+    pub(crate) fn focus(&mut self, place: Place) -> Measure {
+        if self.caret.is_none_or(|caret| caret.leaf != place.leaf) {
+            let before = self.tree.before(place.leaf);
+            self.caret = Some(Caret { leaf: place.leaf, before, run: 0, start: Measure::default() });
+        }
+        self.before(place)
     }
 
     /// Where `atom`, which is not in the text, belongs: O(d log n), d = its depth.
@@ -73,7 +87,7 @@ impl Sequence {
     }
 
     /// The character of a dot, if it is in the text: O(log n).
-    pub(crate) fn place_of_dot(&self, dot: Dot) -> Option<Place> {
+    pub(crate) fn place_of_dot(&mut self, dot: Dot) -> Option<Place> {
         self.first_live(dot.site, dot.counter..dot.counter + 1).map(|(place, _)| place)
     }
 
@@ -92,10 +106,10 @@ impl Sequence {
         Gap { left: self.gap(place).left, right: self.gap(Place { leaf: place.leaf, spot: end }).right }
     }
 
-    /// Where the character of `path`, which is not in the text, belongs. Its groups need not exist. O(d log n) paths
-    /// are spelled out.
+    /// Where the character of `path` stands or, if it is not in the text, belongs. Its groups need not exist. O(d log n),
+    /// d = its depth.
     pub(crate) fn place_of_path(&self, path: &Path) -> Place {
-        let less = |run: Run| self.groups.path(run.first()) < *path;
+        let less = |run: Run| self.groups.compare_path(run.first(), path).is_lt();
         let index = self.tree.find_by(less);
         let leaf = self.tree.leaf(index);
         let run = leaf.runs.partition_point(|run| less(*run));
@@ -123,21 +137,15 @@ impl Sequence {
     }
 
     /// The living dots within `counters` that hold together in one run and include the lowest one; where the text of
-    /// them begins and how much it is. O(log n).
-    pub(crate) fn first_live(&self, site: SiteId, counters: Range<u64>) -> Option<(Place, Measure)> {
+    /// them begins and how much it is. O(log n), O(1) at the caret.
+    pub(crate) fn first_live(&mut self, site: SiteId, counters: Range<u64>) -> Option<(Place, Measure)> {
         if counters.is_empty() {
             return None;
         }
-        let containing = self.index.range(..=Dot::new(site, counters.start)).next_back();
-        let containing = containing.filter(|(dot, _)| dot.site == site).and_then(|(dot, leaf)| {
-            let run = self.indexed_run(*dot, *leaf);
-            (self.tree.leaf(*leaf).runs[run].high() >= counters.start).then_some((*leaf, run))
-        });
-        let (leaf, run) = containing.or_else(|| {
-            let dots = Dot::new(site, counters.start)..Dot::new(site, counters.end);
-            self.index.range(dots).next().map(|(dot, leaf)| (*leaf, self.indexed_run(*dot, *leaf)))
+        let (index, run) = self.run_at_caret(site, counters.start).or_else(|| {
+            self.make_index();
+            self.first_run(site, counters.clone())
         })?;
-        let index = leaf;
         let leaf = self.tree.leaf(index);
         let whole = leaf.runs[run];
         let first = whole.low().max(counters.start);
@@ -147,10 +155,44 @@ impl Sequence {
         } else {
             (whole.high() - last, whole.high() + 1 - first)
         };
-        let (start, end) = (leaf.within(run, from as u32), leaf.within(run, to as u32));
-        let mut measure = end.before;
-        measure -= start.before;
+        let (start, measure) = leaf.part(run, self.run_start(index, run), from as u32, to as u32);
         Some((Place { leaf: index, spot: start }, measure))
+    }
+
+    /// The run of `site` at the caret or next to it that has `counter`: where somebody types, and takes back.
+    fn run_at_caret(&self, site: SiteId, counter: u64) -> Option<(LeafIndex, usize)> {
+        let caret = self.caret?;
+        let runs = &self.tree.leaf(caret.leaf).runs;
+        let first = caret.run.saturating_sub(1);
+        let near = runs.get(first..runs.len().min(caret.run + 2))?;
+        let has = |run: &Run| (run.low()..=run.high()).contains(&counter) && self.groups.site(run.group) == site;
+        near.iter().position(has).map(|at| (caret.leaf, first + at))
+    }
+
+    /// The lengths of its leaf's text before a run: O(1) at the caret.
+    fn run_start(&self, leaf: LeafIndex, run: usize) -> Measure {
+        let runs = &self.tree.leaf(leaf).runs;
+        match self.caret.filter(|caret| caret.leaf == leaf) {
+            Some(caret) if caret.run == run => caret.start,
+            Some(caret) if caret.run == run + 1 => {
+                let mut start = caret.start;
+                start -= runs[run].measure;
+                start
+            }
+            _ => self.tree.leaf(leaf).start_of(run).before,
+        }
+    }
+
+    fn first_run(&self, site: SiteId, counters: Range<u64>) -> Option<(LeafIndex, usize)> {
+        let containing = self.index.range(..=Dot::new(site, counters.start)).next_back();
+        let containing = containing.filter(|(dot, _)| dot.site == site).and_then(|(dot, leaf)| {
+            let run = self.indexed_run(*dot, *leaf);
+            (self.tree.leaf(*leaf).runs[run].high() >= counters.start).then_some((*leaf, run))
+        });
+        containing.or_else(|| {
+            let dots = Dot::new(site, counters.start)..Dot::new(site, counters.end);
+            self.index.range(dots).next().map(|(dot, leaf)| (*leaf, self.indexed_run(*dot, *leaf)))
+        })
     }
 
     fn indexed_run(&self, dot: Dot, leaf: LeafIndex) -> usize {

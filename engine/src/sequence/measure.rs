@@ -22,6 +22,10 @@ impl Measure {
     /// The lengths of `text`: O(bytes).
     pub(crate) fn of(text: &str) -> Self {
         let bytes = text.as_bytes();
+        if let [byte] = bytes {
+            debug_assert!(byte.is_ascii(), "one byte of UTF-8 is ASCII");
+            return Self { scalars: 1, utf16: 1, bytes: 1 };
+        }
         let continued = bytes.iter().filter(|&&byte| byte & 0xc0 == 0x80).count();
         let astral = bytes.iter().filter(|&&byte| byte >= 0xf0).count();
         let scalars = bytes.len() - continued;
@@ -55,7 +59,7 @@ impl SubAssign for Measure {
 
 /// Measure of the longest prefix of `text` with at most `offset` units: cut before a character the offset splits.
 pub(crate) fn prefix(text: &str, whole: Measure, unit: Unit, offset: u32) -> Measure {
-    if whole.scalars == whole.bytes {
+    if offset == 0 || whole.scalars == whole.bytes {
         return Measure { scalars: offset, utf16: offset, bytes: offset };
     }
     let mut measure = Measure::default();

@@ -10,6 +10,7 @@
 //! By position, by identifier and by dot a place is found in O(log n), n = runs (times d, the depth, by identifier);
 //! an edit near the last one in O(1) plus the sums above its leaf. Nothing remembers what was removed.
 
+mod index;
 mod leaf;
 mod locate;
 mod measure;
@@ -18,11 +19,10 @@ mod tree;
 pub(crate) use leaf::{LEAF_BYTES_MAX, LEAF_RUNS_MAX, Leaf, LeafIndex, NONE, Run, Spot};
 pub(crate) use measure::{Measure, Unit};
 
-use std::collections::BTreeMap;
-
 use crate::id::{Dot, DotRange};
 use crate::position::allocate::Gap;
 use crate::position::group::{Atom, Groups};
+use index::DotIndex;
 use tree::Tree;
 
 /// A place between two characters: a leaf and a spot in it.
@@ -40,11 +40,13 @@ pub(crate) struct Removed {
     pub(crate) measure: Measure,
 }
 
-/// The leaf last edited, and the lengths before it.
+/// The place last edited: its leaf, the lengths before that, and a run of the leaf with the lengths before it there.
 #[derive(Clone, Copy, Debug)]
 struct Caret {
     leaf: LeafIndex,
     before: Measure,
+    run: usize,
+    start: Measure,
 }
 
 /// Runs in identifier order with their text.
@@ -52,7 +54,7 @@ struct Caret {
 pub(crate) struct Sequence {
     pub(crate) groups: Groups,
     tree: Tree,
-    index: BTreeMap<Dot, LeafIndex>,
+    index: DotIndex,
     caret: Option<Caret>,
 }
 
@@ -100,19 +102,19 @@ impl Sequence {
 
     fn insert_piece(&mut self, place: Place, first: Atom, text: &str, measure: Measure) -> Place {
         let Place { leaf: at, spot } = place;
-        self.keep_caret_in(at);
+        let Spot { run, scalars, before } = spot;
         self.tree.grow(at, measure);
         let leaf = self.tree.leaf_mut(at);
-        leaf.text.insert_str(spot.before.bytes as usize, text);
-        let mut after = spot.before;
+        let start = leaf.start_of_run_at(spot);
+        leaf.text.insert_str(before.bytes as usize, text);
+        let mut after = before;
         after += measure;
         let new = Run { first_k: first.k, group: first.group, measure };
-        let Spot { run, scalars, .. } = spot;
         if scalars > 0 {
             let whole = leaf.runs[run];
             let (head, tail) = split_run(whole, scalars, {
-                let mut head = spot.before;
-                head -= leaf.start_of(run).before;
+                let mut head = before;
+                head -= start;
                 head
             });
             leaf.runs[run] = head;
@@ -120,6 +122,7 @@ impl Sequence {
             self.reindex(whole, &[head, tail], at);
             self.groups.retain(whole.group);
             self.add_run(new, at);
+            self.focus_on(at, run + 2, after);
             return Place { leaf: at, spot: Spot { run: run + 2, scalars: 0, before: after } };
         }
         if run > 0 && leaf.runs[run - 1].precedes(first) {
@@ -127,6 +130,7 @@ impl Sequence {
             leaf.runs[run - 1].measure += measure;
             let longer = leaf.runs[run - 1];
             self.reindex(whole, &[longer], at);
+            self.focus_on(at, run, after);
             return Place { leaf: at, spot: Spot { run, scalars: 0, before: after } };
         }
         if let Some(&whole) = leaf.runs.get(run)
@@ -136,10 +140,12 @@ impl Sequence {
             longer.measure += whole.measure;
             leaf.runs[run] = longer;
             self.reindex(whole, &[longer], at);
+            self.focus_on(at, run, before);
             return Place { leaf: at, spot: Spot { run, scalars: measure.scalars, before: after } };
         }
         leaf.runs.insert(run, new);
         self.add_run(new, at);
+        self.focus_on(at, run + 1, after);
         Place { leaf: at, spot: Spot { run: run + 1, scalars: 0, before: after } }
     }
 
@@ -196,7 +202,7 @@ impl Sequence {
         }
         let index = self.tree.insert_after(at, right);
         if let Some((whole, head)) = divided {
-            self.index.remove(&self.key(whole));
+            self.index.remove(self.key(whole));
             self.index.insert(self.key(head), at);
             self.groups.retain(whole.group);
         }
@@ -210,28 +216,36 @@ impl Sequence {
         let Place { leaf: at, spot } = place;
         let leaf = self.tree.leaf_mut(at);
         let whole = leaf.runs[spot.run];
-        let start = leaf.start_of(spot.run).before;
+        let start = leaf.start_of_run_at(spot);
         let bytes = spot.before.bytes as usize;
         leaf.text.drain(bytes..bytes + most.bytes as usize);
         let mut head_measure = spot.before;
         head_measure -= start;
         let (head, rest) = split_run(whole, spot.scalars, head_measure);
         let (removed, tail) = split_run(rest, most.scalars, most);
-        let kept = [head, tail].into_iter().filter(|run| run.measure.scalars > 0);
-        let count = kept.clone().count();
-        leaf.runs.splice(spot.run..=spot.run, kept.clone());
+        match (head.measure.scalars > 0, tail.measure.scalars > 0) {
+            (false, false) => {
+                leaf.runs.remove(spot.run);
+                self.index.remove(self.key(whole));
+            }
+            (true, true) => {
+                leaf.runs[spot.run] = head;
+                leaf.runs.insert(spot.run + 1, tail);
+                self.reindex(whole, &[head, tail], at);
+                self.groups.retain(whole.group);
+            }
+            (has_head, _) => {
+                let kept = if has_head { head } else { tail };
+                leaf.runs[spot.run] = kept;
+                self.reindex(whole, &[kept], at);
+            }
+        }
         self.tree.shrink(at, most);
-        self.index.remove(&self.key(whole));
-        for run in kept {
-            self.index.insert(self.key(run), at);
-        }
         let range = self.range(removed);
-        match count {
-            0 => self.groups.release(whole.group),
-            2 => self.groups.retain(whole.group),
-            _ => {}
+        if most.scalars == whole.measure.scalars {
+            self.groups.release(whole.group);
         }
-        self.keep_caret_in(at);
+        self.focus_on(at, spot.run, start);
         self.tidy(at);
         Removed { first: removed.first(), range, measure: most }
     }
@@ -272,8 +286,8 @@ impl Sequence {
         let (left, right) = (runs[at - 1], runs.remove(at));
         runs[at - 1].measure += right.measure;
         let joined = runs[at - 1];
-        self.index.remove(&self.key(left));
-        self.index.remove(&self.key(right));
+        self.index.remove(self.key(left));
+        self.index.remove(self.key(right));
         self.index.insert(self.key(joined), leaf);
         self.groups.release(right.group);
     }
@@ -290,13 +304,19 @@ impl Sequence {
         {
             return;
         }
-        self.index.remove(&self.key(old));
+        if !self.index.is_made() {
+            return;
+        }
+        self.index.remove(self.key(old));
         for &run in new {
             self.index.insert(self.key(run), leaf);
         }
     }
 
     fn index_runs(&mut self, leaf: LeafIndex, from: usize) {
+        if !self.index.is_made() {
+            return;
+        }
         for run in &self.tree.leaf(leaf).runs[from..] {
             let key = Dot::new(self.groups.site(run.group), run.low());
             self.index.insert(key, leaf);
@@ -312,15 +332,24 @@ impl Sequence {
         DotRange { site: self.groups.site(run.group), first: run.low(), last: run.high() }
     }
 
-    /// A change of `leaf` leaves the caret right only if it is the caret's leaf.
-    fn keep_caret_in(&mut self, leaf: LeafIndex) {
-        if self.caret.is_some_and(|caret| caret.leaf != leaf) {
-            self.caret = None;
-        }
+    /// The caret goes to a run of `leaf`, which was changed, if it is in that leaf; else it is lost, since what lies before
+    /// its own leaf may have changed.
+    fn focus_on(&mut self, leaf: LeafIndex, run: usize, start: Measure) {
+        self.caret = self.caret.filter(|caret| caret.leaf == leaf).map(|caret| Caret { run, start, ..caret });
     }
 
-    /// A sequence of these runs in order, with empty caches: O(n log n) for the index. Groups come with references
-    /// from their descendants only.
+    /// Makes the index of dots if there is none yet.
+    fn make_index(&mut self) {
+        if self.index.is_made() {
+            return;
+        }
+        let Self { tree, groups, index, .. } = self;
+        let entry = |run: &Run| Dot::new(groups.site(run.group), run.low());
+        index.make(tree.leaves().flat_map(|(at, leaf)| leaf.runs.iter().map(move |run| (entry(run), at))));
+    }
+
+    /// A sequence of these runs in order, with empty caches: O(n). Groups come with references from their descendants
+    /// only.
     pub(crate) fn from_runs<'a>(groups: Groups, runs: impl Iterator<Item = (Atom, &'a str)>) -> Self {
         let mut leaves: Vec<Leaf> = Vec::new();
         let mut leaf = Leaf::new();
@@ -343,16 +372,11 @@ impl Sequence {
         if !leaf.runs.is_empty() {
             leaves.push(leaf);
         }
-        let mut sequence = Self { groups, tree: Tree::from_leaves(leaves), index: BTreeMap::new(), caret: None };
-        let mut keys = Vec::new();
-        for (index, leaf) in sequence.tree.leaves() {
-            keys.extend(leaf.runs.iter().map(|run| (sequence.key(*run), run.group, index)));
+        let mut groups = groups;
+        for run in leaves.iter().flat_map(|leaf| &leaf.runs) {
+            groups.retain(run.group);
         }
-        for &(_, group, _) in &keys {
-            sequence.groups.retain(group);
-        }
-        sequence.index = keys.into_iter().map(|(dot, _, leaf)| (dot, leaf)).collect();
-        sequence
+        Self { groups, tree: Tree::from_leaves(leaves), index: DotIndex::default(), caret: None }
     }
 
     /// The runs in text order with their text, joined where a leaf's border divides them.
@@ -384,14 +408,16 @@ impl Sequence {
     /// Checks order, index, references, sums and caches. O(n d).
     pub(crate) fn assert_invariants(&self) {
         self.tree.assert_invariants();
-        let mut references = BTreeMap::new();
+        let mut references = std::collections::BTreeMap::new();
         let mut indexed = 0;
         let mut previous: Option<Run> = None;
         for (index, leaf) in self.tree.leaves() {
             for run in &leaf.runs {
                 *references.entry(run.group).or_default() += 1;
                 indexed += 1;
-                assert_eq!(self.index.get(&self.key(*run)), Some(&index), "a run is indexed by its lowest dot");
+                let dot = self.key(*run);
+                let found = self.index.range(dot..=dot).next().map(|entry| *entry.1);
+                assert!(!self.index.is_made() || found == Some(index), "a run is indexed by its lowest dot");
                 assert!(run.first_k > 0 || run.last().k < 0, "a run's k have one sign");
                 if let Some(previous) = previous {
                     assert!(self.groups.compare(previous.last(), run.first()).is_lt(), "identifiers ascend");
@@ -399,10 +425,10 @@ impl Sequence {
                 previous = Some(*run);
             }
         }
-        assert_eq!(indexed, self.index.len(), "the index names runs only");
+        assert!(!self.index.is_made() || indexed == self.index.len(), "the index names runs only");
         self.groups.assert_invariants(&references);
         let mut end = None;
-        for (&dot, &leaf) in &self.index {
+        for (&dot, &leaf) in self.index.range(..) {
             let run =
                 self.tree.leaf(leaf).runs.iter().find(|run| self.key(**run) == dot).expect("an indexed run is there");
             assert!(end.is_none_or(|end| end < dot), "no dot stands twice");
@@ -410,6 +436,7 @@ impl Sequence {
         }
         if let Some(caret) = self.caret {
             assert_eq!(caret.before, self.tree.before(caret.leaf), "the caret knows where it is");
+            assert_eq!(caret.start, self.tree.leaf(caret.leaf).start_of(caret.run).before, "the caret knows its run");
         }
     }
 }

@@ -5,6 +5,8 @@ use super::leaf::{LEAF_BYTES_MAX, LEAF_RUNS_MAX, Leaf, LeafIndex, NONE, Run};
 use super::measure::{Measure, Unit};
 
 const CHILDREN_MAX: usize = 32;
+/// Inner nodes have 8 children on average at least, and leaves are counted with 32 bits.
+const HEIGHT_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Child {
@@ -29,6 +31,8 @@ pub(crate) struct Tree {
     /// Inner levels above the leaves; at 0 the root is a leaf.
     height: usize,
     measure: Measure,
+    /// Per height the number of the child last changed: typing changes the same ones again.
+    recent: [u8; HEIGHT_MAX],
 }
 
 impl Default for Tree {
@@ -41,6 +45,7 @@ impl Default for Tree {
             root: 0,
             height: 0,
             measure: Measure::default(),
+            recent: [0; HEIGHT_MAX],
         }
     }
 }
@@ -182,12 +187,20 @@ impl Tree {
 
     fn for_each_above(&mut self, leaf: LeafIndex, mut change: impl FnMut(&mut Measure)) {
         let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
+        let mut height = 0;
         while parent != NONE {
-            let inner = &mut self.inners[parent as usize];
-            if let Some(child) = inner.children.iter_mut().find(|child| child.node == node) {
-                change(&mut child.measure);
+            let children = &mut self.inners[parent as usize].children;
+            let guess = self.recent.get(height).map_or(0, |&at| usize::from(at));
+            let at = match children.get(guess) {
+                Some(child) if child.node == node => guess,
+                _ => children.iter().position(|child| child.node == node).expect("a node is its parent's child"),
+            };
+            change(&mut children[at].measure);
+            if let Some(recent) = self.recent.get_mut(height) {
+                *recent = at as u8;
             }
-            (node, parent) = (parent, inner.parent);
+            (node, parent) = (parent, self.inners[parent as usize].parent);
+            height += 1;
         }
     }
 
@@ -250,6 +263,9 @@ impl Tree {
     /// The leaf after `leaf` under the same parent, if both together are small.
     pub(crate) fn small_neighbour(&self, leaf: LeafIndex) -> Option<LeafIndex> {
         let this = self.leaf(leaf);
+        if this.text.len() > LEAF_BYTES_MAX / 2 {
+            return None;
+        }
         let next = self.leaves.get(this.next as usize)?;
         let small = this.text.len() + next.text.len() <= LEAF_BYTES_MAX / 2
             && this.runs.len() + next.runs.len() <= LEAF_RUNS_MAX / 2;
