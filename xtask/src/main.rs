@@ -13,6 +13,7 @@ mod paths;
 mod process;
 mod programs;
 mod setup;
+mod stack;
 mod stamp;
 mod test;
 mod wasm;
@@ -26,7 +27,7 @@ struct Chore {
 }
 
 /// Every command, in the order the help shows them.
-const CHORES: [Chore; 7] = [
+const CHORES: [Chore; 8] = [
     Chore { arguments: demo::arguments, run: demo::run },
     Chore { arguments: test::arguments, run: test::run },
     Chore { arguments: setup::arguments, run: |_| setup::run() },
@@ -34,6 +35,7 @@ const CHORES: [Chore; 7] = [
     Chore { arguments: delegate::replay_arguments, run: delegate::replay },
     Chore { arguments: delegate::sim_arguments, run: delegate::sim },
     Chore { arguments: bench::arguments, run: bench::run },
+    Chore { arguments: stack::arguments, run: stack::run },
 ];
 
 fn main() -> std::process::ExitCode {

@@ -2,7 +2,7 @@
 
 mod supervise;
 
-pub(crate) use supervise::{Finished, Show, Supervised, obey_signals};
+pub(crate) use supervise::{Finished, Show, Supervised, obey_signals, signal_group};
 
 use std::ffi::OsStr;
 use std::io::IsTerminal;

@@ -187,7 +187,7 @@ fn end_group(group: u32, child: &mut Child) {
 }
 
 /// Sends a signal to a process group. That the group is gone already is the usual case, and fine.
-fn signal_group(group: u32, signal: &str) {
+pub(crate) fn signal_group(group: u32, signal: &str) {
     // The shell's own `kill`: there on every machine, and no unsafe call here.
     let _ = Command::new("sh")
         .args(["-c", &format!("kill -{signal} -{group}")])

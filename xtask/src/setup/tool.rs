@@ -1,7 +1,7 @@
 //! Each tool: how it is found, which Debian packages bring it, what a person does otherwise.
 
 use super::toolchain::WasmToolchain;
-use crate::{paths, process};
+use crate::{paths, process, stack};
 
 /// The oldest Rust that compiles the project; the same as `rust-version` in `Cargo.toml`.
 const RUST_MINOR_MIN: u32 = 95;
@@ -27,12 +27,38 @@ pub(crate) enum Tool {
     Npm,
     /// A Chromium browser, for tests.
     Chromium,
+    /// `make` and a C++ compiler, for the Kafka client's C library.
+    Make,
+    /// A Java runtime, for Kafka and DynamoDB Local.
+    Java,
+    /// Maven, which fetches Kafka.
+    Maven,
+    /// PostgreSQL's server.
+    Postgres,
+    /// Redis' server.
+    Redis,
+    /// Python with virtual environments, for the AWS emulator.
+    Python,
 }
 
 impl Tool {
     /// Every tool.
-    pub(crate) const ALL: [Tool; 8] =
-        [Tool::Rust, Tool::Rustfmt, Tool::Clippy, Tool::C, Tool::Wasm, Tool::Node, Tool::Npm, Tool::Chromium];
+    pub(crate) const ALL: [Tool; 14] = [
+        Tool::Rust,
+        Tool::Rustfmt,
+        Tool::Clippy,
+        Tool::C,
+        Tool::Wasm,
+        Tool::Node,
+        Tool::Npm,
+        Tool::Chromium,
+        Tool::Make,
+        Tool::Java,
+        Tool::Maven,
+        Tool::Postgres,
+        Tool::Redis,
+        Tool::Python,
+    ];
     /// What the npm package is built with.
     pub(crate) const FOR_PACKAGE: [Tool; 4] = [Tool::Rust, Tool::Wasm, Tool::Node, Tool::Npm];
     /// The tool for a person.
@@ -46,6 +72,12 @@ impl Tool {
             Tool::Node => "Node.js",
             Tool::Npm => "npm",
             Tool::Chromium => "Chromium",
+            Tool::Make => "make and C++ compiler",
+            Tool::Java => "Java runtime",
+            Tool::Maven => "Maven",
+            Tool::Postgres => "PostgreSQL server",
+            Tool::Redis => "Redis server",
+            Tool::Python => "Python with venv",
         }
     }
 
@@ -56,14 +88,24 @@ impl Tool {
                 .filter(|found| number(found, 1).is_some_and(|minor| minor >= RUST_MINOR_MIN)),
             Tool::Rustfmt => process::ask("cargo", &["fmt", "--version"]),
             Tool::Clippy => process::ask("cargo", &["clippy", "--version"]),
-            Tool::C => {
-                process::ask("cc", &["--version"]).map(|found| found.lines().next().unwrap_or_default().to_owned())
-            }
+            Tool::C => first_line("cc"),
             Tool::Wasm => WasmToolchain::find().map(|toolchain| toolchain.describe()),
             Tool::Node => process::ask("node", &["--version"])
                 .filter(|found| number(found, 0).is_some_and(|major| major >= NODE_MAJOR_MIN)),
             Tool::Npm => process::ask("npm", &["--version"]),
             Tool::Chromium => chromium(),
+            Tool::Make => first_line("c++").and_then(|_| first_line("make")),
+            // It speaks on standard error.
+            Tool::Java => paths::which("java").map(|path| path.display().to_string()),
+            Tool::Maven => paths::which("mvn").map(|path| path.display().to_string()),
+            Tool::Postgres => {
+                stack::find_postgres().and_then(|program| process::ask(&program.to_string_lossy(), &["--version"]))
+            }
+            Tool::Redis => process::ask("redis-server", &["--version"]),
+            // Without pip's wheels, a virtual environment is made without pip.
+            Tool::Python => {
+                process::ask("python3", &["-c", "import ensurepip, sys, venv; print(sys.version.split()[0])"])
+            }
         }
     }
 
@@ -77,6 +119,12 @@ impl Tool {
             Tool::Node => &["nodejs"],
             Tool::Npm => &["npm"],
             Tool::Chromium => &["chromium"],
+            Tool::Make => &["make", "g++"],
+            Tool::Java => &["default-jre-headless"],
+            Tool::Maven => &["maven"],
+            Tool::Postgres => &["postgresql"],
+            Tool::Redis => &["redis-server"],
+            Tool::Python => &["python3", "python3-venv"],
         }
     }
 
@@ -105,8 +153,23 @@ impl Tool {
             Tool::Chromium => "install Chromium or Chrome (Debian: `apt-get install chromium`), \
                                or name its program in SELVEDGE_CHROMIUM"
                 .into(),
+            Tool::Make => "install make and g++ (Debian: `apt-get install make g++`)".into(),
+            Tool::Java => "install a Java runtime, 17 or later (Debian: `apt-get install default-jre-headless`)".into(),
+            Tool::Maven => "install Maven (Debian: `apt-get install maven`)".into(),
+            Tool::Postgres => "install PostgreSQL (Debian: `apt-get install postgresql`), or give the addresses of \
+                               running servers in SELVEDGE_STACK_A_POSTGRES and SELVEDGE_STACK_B_POSTGRES"
+                .into(),
+            Tool::Redis => "install Redis (Debian: `apt-get install redis-server`), or give the addresses of running \
+                            servers in SELVEDGE_STACK_A_REDIS and SELVEDGE_STACK_B_REDIS"
+                .into(),
+            Tool::Python => "install Python 3 with venv (Debian: `apt-get install python3-venv`)".into(),
         }
     }
+}
+
+/// The first line of what a program says of its version.
+fn first_line(program: &str) -> Option<String> {
+    process::ask(program, &["--version"]).map(|found| found.lines().next().unwrap_or_default().to_owned())
 }
 
 /// The browser for tests: the one named in `SELVEDGE_CHROMIUM`, else the first known one in `PATH`.
