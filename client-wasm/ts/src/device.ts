@@ -2,9 +2,10 @@
 
 import type { Store } from "./store/store.js";
 
-const CHANNEL = "selvedge:1:device";
-/** How long tabs that open together get to agree. Only a profile that never edited anything waits. */
-const AGREE_MS = 40;
+/** Held while a tab finds out the principal. */
+const DECIDING = "selvedge:1:device";
+/** Held, with the principal behind it, by every tab whose principal no store may have yet. */
+const HOLDING = `${DECIDING}:`;
 
 /** A principal, and whether the store has it already. */
 export interface DevicePrincipal {
@@ -18,48 +19,48 @@ export function anonymousPrincipal(): string {
   return `anon:${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
-let agreed: Promise<string> | null = null;
+let agreed: Promise<DevicePrincipal> | null = null;
 
-/** The principal `store` keeps; else one that all tabs of this profile agree on, without writing anything. */
+/** The principal `store` keeps; else one that all tabs of this profile agree on. Writes nothing where there are Web Locks. */
 export async function devicePrincipal(store: Store): Promise<DevicePrincipal> {
-  const kept = await store.principal();
-  if (kept !== null) return { principal: kept, kept: true };
-  agreed ??= agree();
-  return { principal: await agreed, kept: false };
+  const principal = await store.principal();
+  if (principal !== null) return { principal, kept: true };
+  const locks = typeof navigator === "undefined" ? undefined : navigator.locks;
+  const alone = typeof window === "undefined";
+  // A page outside a secure context has no locks: there only the store can decide between tabs.
+  if (!locks && !alone) return { principal: await store.adoptPrincipal(anonymousPrincipal()), kept: true };
+  agreed ??= locks ? agree(locks, store) : Promise.resolve({ principal: anonymousPrincipal(), kept: false });
+  agreed.catch(() => { agreed = null; });
+  return agreed;
 }
 
-/** Tabs that open at the same time take the least of their candidates; later ones are told by those that are there. */
-function agree(): Promise<string> {
-  if (typeof BroadcastChannel === "undefined") return Promise.resolve(anonymousPrincipal());
-  const channel = new BroadcastChannel(CHANNEL);
-  // Stays open to answer later tabs; in Node that must not keep the process.
-  (channel as { unref?: () => void }).unref?.();
-  let mine = anonymousPrincipal();
-  return new Promise((resolve) => {
-    let settled = false;
-    const settle = (): void => {
-      settled = true;
-      resolve(mine);
-    };
-    const timer = setTimeout(settle, AGREE_MS);
-    channel.onmessage = ({ data }: MessageEvent<unknown>) => {
-      const message = decode(data);
-      if (!message) return;
-      if (settled) {
-        if (!message.settled) channel.postMessage({ principal: mine, settled: true });
-      } else if (message.settled) {
-        mine = message.principal;
-        clearTimeout(timer);
-        settle();
-      } else if (message.principal < mine) mine = message.principal;
-      else if (message.principal > mine) channel.postMessage({ principal: mine, settled: false });
-    };
-    channel.postMessage({ principal: mine, settled: false });
+/**
+ * Two tabs with two principals could not push each other's edits, so this waits for nothing but the lock: whoever decides
+ * first names the principal in the name of a lock that stays held with the page, and the others read it there.
+ */
+function agree(locks: LockManager, store: Store): Promise<DevicePrincipal> {
+  return locks.request(DECIDING, async () => {
+    // The tab that decided may have kept it and gone since the store was asked.
+    const kept = await store.principal();
+    if (kept !== null) return { principal: kept, kept: true };
+    const { held = [] } = await locks.query();
+    const principal = held.map(({ name }) => principalOf(name)).find((found) => found !== null) ?? anonymousPrincipal();
+    await hold(locks, HOLDING + principal);
+    return { principal, kept: false };
   });
 }
 
-function decode(data: unknown): { principal: string; settled: boolean } | null {
-  if (typeof data !== "object" || data === null) return null;
-  const { principal, settled } = data as Partial<Record<string, unknown>>;
-  return typeof principal === "string" && /^anon:[0-9a-f]{32}$/.test(principal) && typeof settled === "boolean" ? { principal, settled } : null;
+/** Resolves once the lock is held; it stays held as long as the page lives. */
+function hold(locks: LockManager, name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    locks.request(name, { mode: "shared" }, () => {
+      resolve();
+      return new Promise<never>(() => undefined);
+    }).catch(reject);
+  });
+}
+
+function principalOf(lock: string | undefined): string | null {
+  const principal = lock?.startsWith(HOLDING) ? lock.slice(HOLDING.length) : "";
+  return /^anon:[0-9a-f]{32}$/.test(principal) ? principal : null;
 }

@@ -52,10 +52,7 @@ test("two tabs hear each other with the relay away, and carry both texts home", 
   assert.equal(occurrences(text, "from the second. "), 1);
 });
 
-/** Fails more often than not: the tab that stays does not always push what the closed one stored. To be mended in the package. */
-const KNOWN_FAULT = { todo: "the tab that stays must push the closed one's outbox" };
-
-test("two tabs hear each other with the relay away, and one that stays carries both home", KNOWN_FAULT, async () => {
+test("two tabs hear each other with the relay away, and one that stays carries both home", async () => {
   const name = freshName("tabs-away");
   const { relay } = stage;
   const browser = await stage.browser();
