@@ -68,7 +68,7 @@ const CLIENT_NAME = "selvedge-js/0.1.0";
 const DOCUMENTS_MAX = 64;
 
 /** A link with what tells it apart, so that documents of one page share their connection. */
-interface Shared { readonly key: string; readonly link: Link; readonly replicas: Map<Replica, Awareness | null> }
+interface Shared { readonly key: string; readonly relay: string | undefined; readonly link: Link; readonly replicas: Map<Replica, Awareness | null> }
 
 const shared: Shared[] = [];
 const tokenNumbers = new WeakMap<object, number>();
@@ -80,6 +80,9 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
   const stopIfAborted = (): void => { if (signal?.aborted) throw abortReason(signal); };
   stopIfAborted();
   const starting = start(options.wasm, source);
+  const transport = new WebSocketTransport();
+  // The way to the relay is made while the device is read.
+  prepare(transport, options);
   const store = storeOf(options);
   let tabs: Tabs | null = null;
   try {
@@ -92,8 +95,9 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
     tabs = wantsTabs(options) ? new Tabs(document) : null;
     const stored = store ? await readStore(store, document) : { found: null, problem: null };
     stopIfAborted();
-    return connectRoom({ document, options, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, ...(await identity) });
+    return connectRoom({ document, options, transport, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, ...(await identity) });
   } catch (error) {
+    transport.discard();
     tabs?.close();
     await store?.close();
     starting.catch(() => undefined);
@@ -104,6 +108,7 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
 interface Ingredients {
   readonly document: string;
   readonly options: OpenOptions;
+  readonly transport: WebSocketTransport;
   readonly tabs: Tabs | null;
   readonly store: Store | null;
   readonly stored: StoredDocument | null;
@@ -115,7 +120,7 @@ interface Ingredients {
 function connectRoom(parts: Ingredients): Room {
   const { document, options, tabs, store, principal } = parts;
   const relays = relaysOf(options.relays);
-  const place = placeFor(document, relays, principal, options);
+  const place = placeFor(document, relays, principal, parts);
   const replica = new Replica({
     document, principal, link: place.link, store, tabs,
     keepPrincipal: !parts.kept && options.principal === undefined,
@@ -135,12 +140,22 @@ function connectRoom(parts: Ingredients): Room {
   return { doc, text: doc.text, awareness, undo, relay, store, ready, close, [Symbol.asyncDispose]: close };
 }
 
+/** Opens a socket early, unless a connection of this page may be shared. */
+function prepare(transport: WebSocketTransport, options: OpenOptions): void {
+  const [first] = relaysOf(options.relays);
+  if (first === undefined || options.connect === false || options.transports || !transport.supported) return;
+  if (!shared.some((place) => place.relay === first)) transport.prepare(first);
+}
+
 /** The link for a document: one that goes to the same place in the same name, has room, and has not got it yet. */
-function placeFor(document: string, relays: readonly string[], principal: string, options: OpenOptions): Shared {
+function placeFor(document: string, relays: readonly string[], principal: string, { options, transport }: Ingredients): Shared {
   const key = JSON.stringify([relays, principal, tokenKey(options.token ?? null), options.transports?.length ?? 0]);
   const usable = shared.find((place) => place.key === key && relays.length > 0 && !options.transports
     && place.replicas.size < DOCUMENTS_MAX && ![...place.replicas.keys()].some((replica) => replica.document === document));
-  if (usable) return usable;
+  if (usable) {
+    transport.discard();
+    return usable;
+  }
   // In open mode the device's principal stands where a token would.
   const token: TokenSource = options.token ?? principal;
   const { Client } = facade();
@@ -148,14 +163,14 @@ function placeFor(document: string, relays: readonly string[], principal: string
   const replicas = new Map<Replica, Awareness | null>();
   const link = new Link({
     client, token,
-    transports: options.transports ?? [new WebSocketTransport()],
+    transports: options.transports ?? [transport],
     onEmpty: () => {
       stopWatching();
       const index = shared.indexOf(place);
       if (index >= 0) shared.splice(index, 1);
     },
   });
-  const place: Shared = { key, link, replicas };
+  const place: Shared = { key, relay: relays[0], link, replicas };
   const stopWatching = watchPage(link, {
     hidden: (forever) => {
       for (const awareness of replicas.values()) awareness?.suspend();

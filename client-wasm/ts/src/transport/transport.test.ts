@@ -56,6 +56,68 @@ function peerOf(socket: WebSocket): PeerConnection {
   };
 }
 
+describe("a prepared WebSocket", () => {
+  class Socket {
+    static made: Socket[] = [];
+    binaryType = "";
+    readyState = 0;
+    onopen: (() => void) | null = null;
+    onmessage: (() => void) | null = null;
+    onclose: ((event: { code: number; reason: string }) => void) | null = null;
+    onerror: (() => void) | null = null;
+    constructor(readonly url: string) { Socket.made.push(this); }
+    send(): void {}
+    close(): void { this.readyState = 3; }
+  }
+  const prepared = (url: string): { transport: WebSocketTransport; socket: Socket } => {
+    Socket.made = [];
+    const transport = new WebSocketTransport({ WebSocket: Socket as unknown as WebSocketConstructor });
+    transport.prepare(url);
+    const [socket] = Socket.made;
+    assert.ok(socket);
+    return { transport, socket };
+  };
+  const connect = (transport: WebSocketTransport, url: string): { told: string[] } => {
+    const told: string[] = [];
+    transport.connect(url, { opened: () => told.push("opened"), received: () => told.push("received"), ended: () => told.push("ended") });
+    return { told };
+  };
+
+  it("is the one the next connection uses, open or not", async () => {
+    for (const early of [true, false]) {
+      const { transport, socket } = prepared("http://relay");
+      if (early) socket.readyState = 1;
+      const { told } = connect(transport, "http://relay");
+      assert.deepEqual(told, [], "nothing is told while the caller is still connecting");
+      socket.readyState = 1;
+      if (!early) socket.onopen?.();
+      await Promise.resolve();
+      assert.deepEqual(told, ["opened"]);
+      assert.equal(Socket.made.length, 1);
+      connect(transport, "http://relay");
+      assert.equal(Socket.made.length, 2, "it is used once");
+    }
+  });
+
+  it("is left alone when it failed, or goes elsewhere", () => {
+    const { transport, socket } = prepared("http://relay");
+    connect(transport, "http://other");
+    assert.equal(Socket.made.length, 2);
+    socket.readyState = 3;
+    connect(transport, "http://relay");
+    assert.equal(Socket.made.length, 3);
+    transport.discard();
+  });
+
+  it("is closed when nobody wants it", () => {
+    const { transport, socket } = prepared("http://relay");
+    transport.discard();
+    assert.equal(socket.readyState, 3);
+    connect(transport, "http://relay");
+    assert.equal(Socket.made.length, 2);
+  });
+});
+
 describe("websocketUrl", () => {
   const check = (relay: string, expected: string): void => void it(relay, () => assert.equal(websocketUrl(relay), expected));
   check("https://relay.example.com", "wss://relay.example.com/v1/connect");

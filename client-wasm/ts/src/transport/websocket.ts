@@ -4,6 +4,8 @@ import type { Transport, TransportConnection, TransportListener } from "./transp
 
 /** The code browsers give a connection that ended without one. */
 const ABNORMAL = 1006;
+/** How long a prepared socket may wait: relays close one that says nothing for 5 s. */
+const PREPARED_MS_MAX = 3_000;
 
 /** The part of the browser's `WebSocket` used here, so that another implementation can be passed. */
 export interface WebSocketLike {
@@ -34,6 +36,7 @@ export function websocketUrl(relay: string): string {
 export class WebSocketTransport implements Transport {
   readonly name = "websocket";
   readonly #socketClass: WebSocketConstructor | undefined;
+  #prepared: { readonly address: string; readonly socket: WebSocketLike; readonly timer: ReturnType<typeof setTimeout> } | null = null;
 
   constructor(options: { WebSocket?: WebSocketConstructor | undefined } = {}) {
     this.#socketClass = options.WebSocket
@@ -45,7 +48,40 @@ export class WebSocketTransport implements Transport {
   }
 
   connect(url: string, listener: TransportListener): TransportConnection {
-    return new WebSocketConnection(this.#socketClass, url, listener);
+    return new WebSocketConnection(() => this.#take(url) ?? this.#begin(url), listener);
+  }
+
+  /** Begins to connect before anybody has something to say: the next {@link connect} to `url` goes on from there. */
+  prepare(url: string): void {
+    this.discard();
+    try {
+      const socket = this.#begin(url);
+      socket.onerror = () => undefined;
+      this.#prepared = { address: websocketUrl(url), socket, timer: setTimeout(() => this.discard(), PREPARED_MS_MAX) };
+    } catch { /* the connection itself will say why */ }
+  }
+
+  /** Closes what {@link prepare} opened and nobody took. */
+  discard(): void {
+    const prepared = this.#prepared;
+    if (!prepared) return;
+    this.#prepared = null;
+    clearTimeout(prepared.timer);
+    try { prepared.socket.close(); } catch { /* it is over already */ }
+  }
+
+  /** The prepared socket, if it goes to `url` and has not failed. */
+  #take(url: string): WebSocketLike | null {
+    const prepared = this.#prepared;
+    if (prepared?.address !== websocketUrl(url) || prepared.socket.readyState > 1) return null;
+    this.#prepared = null;
+    clearTimeout(prepared.timer);
+    return prepared.socket;
+  }
+
+  #begin(url: string): WebSocketLike {
+    if (!this.#socketClass) throw new Error("no WebSocket here");
+    return new this.#socketClass(websocketUrl(url));
   }
 }
 
@@ -55,11 +91,10 @@ class WebSocketConnection implements TransportConnection {
   #open = false;
   #ended = false;
 
-  constructor(constructor: WebSocketConstructor | undefined, url: string, listener: TransportListener) {
+  constructor(begin: () => WebSocketLike, listener: TransportListener) {
     this.#listener = listener;
     try {
-      if (!constructor) throw new Error("no WebSocket here");
-      this.#start(new constructor(websocketUrl(url)));
+      this.#start(begin());
     } catch (error) {
       queueMicrotask(() => this.#end(ABNORMAL, error instanceof Error ? error.message : "cannot connect"));
     }
@@ -85,11 +120,14 @@ class WebSocketConnection implements TransportConnection {
   #start(socket: WebSocketLike): void {
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => {
-      if (this.#ended) return;
+    const opened = (): void => {
+      if (this.#ended || this.#open) return;
       this.#open = true;
       this.#listener.opened();
     };
+    socket.onopen = opened;
+    // One prepared before may have opened: its event is over, the caller still has to be told later.
+    if (socket.readyState === 1) queueMicrotask(opened);
     socket.onmessage = (event: { data: unknown }) => {
       if (this.#ended || !this.#open) return;
       if (event.data instanceof ArrayBuffer) this.#listener.received(new Uint8Array(event.data));
