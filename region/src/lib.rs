@@ -26,6 +26,8 @@ pub mod fold;
 pub mod log;
 pub mod ops;
 pub mod record;
+#[cfg(feature = "regional")]
+pub mod regional;
 pub mod snapshots;
 
 use std::sync::Arc;

@@ -7,6 +7,8 @@
 #[doc(hidden)]
 pub mod contract;
 pub(crate) mod embedded;
+#[cfg(feature = "regional")]
+pub(crate) mod kafka;
 mod reader;
 #[doc(hidden)]
 pub mod reader_contract;

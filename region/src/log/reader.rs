@@ -60,7 +60,8 @@ pub trait LogReader: Send {
     /// [`super::RegionLog::progress`] tells it to everybody under the group's name.
     ///
     /// # Errors
-    /// `Conflict` when the partition is not this member's, or no longer; `BeyondEnd` past what it was given to read.
+    /// `Conflict` when the partition is not this member's, or no longer; `BeyondEnd` past what it was given to read;
+    /// `Unavailable` while the group shares out anew: call [`LogReader::next`], and commit again.
     fn commit(&mut self, partition: u32, offset: u64) -> BoxFuture<'_, Result<()>>;
 
     /// Leaves the group, which shares out this member's partitions at once. What was not committed is read again by others.

@@ -111,7 +111,13 @@ impl Told {
 
     async fn commit_all(&mut self) {
         for (&partition, &offset) in self.at.iter().filter(|(partition, _)| self.owned.contains(partition)) {
-            self.reader.commit(partition, offset).await.expect("what was read is committed");
+            let mut attempts = 0;
+            // A group that shares out anew takes no commits for a moment.
+            while let Err(error) = self.reader.commit(partition, offset).await {
+                assert!(error.kind() == "unavailable" && attempts < TURNS_MAX, "what was read is committed: {error}");
+                attempts += 1;
+                tokio::time::sleep(QUIET).await;
+            }
         }
     }
 }

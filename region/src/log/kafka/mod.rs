@@ -1,0 +1,379 @@
+//! The log on Apache Kafka: topic `ops`, keyed by document, a fixed number of virtual partitions, no retention by time.
+//!
+//! The log's id is the topic's own id, which Kafka makes when a topic is created: a broker that was wiped has another log.
+//! Appends go through one idempotent producer with `acks=all`; what one caller appends in turn stays in turn.
+
+mod errors;
+mod partitioner;
+mod producer;
+mod reader;
+mod scan;
+mod topic;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub(crate) use errors::{blocking, kafka_error};
+use futures_util::future::BoxFuture;
+pub(crate) use producer::{Outgoing, Producer};
+use rdkafka::ClientConfig;
+use rdkafka::admin::AdminOptions;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+pub(crate) use scan::{Limits, Scanner};
+pub(crate) use topic::{Admin, Topic, TopicKind};
+
+use super::{DeadLetter, EntryContent, LogBounds, LogEntry, LogPage, LogReader, RegionLog};
+use crate::record::LogRecord;
+use crate::{DocumentId, Error, LogId, Position, Result};
+
+pub(crate) const WHAT: &str = "log";
+/// How long a request that a person or a room waits for may take.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of one page, and of what is looked through for one.
+const PAGE_BYTES_MAX: usize = 1024 * 1024;
+const LOOKED_BYTES_MAX: usize = 16 * 1024 * 1024;
+const PAGE_ENTRIES_MAX: usize = 10_000;
+
+/// How to reach Kafka, and how its topics are laid out.
+#[derive(Debug, Clone)]
+pub struct KafkaOptions {
+    /// `host:port` of some brokers, separated by commas.
+    pub bootstrap: String,
+    /// Put before the names of topics and groups; empty in production.
+    pub prefix: String,
+    /// Virtual partitions of `ops`: fixed for the life of the log, the same in every region.
+    pub partitions: u32,
+    /// Copies of each partition: 3, with 2 in sync; one broker can hold one.
+    pub replicas: u32,
+    /// A record that is not confirmed by then, in milliseconds, is refused to its caller.
+    pub message_timeout_ms: u64,
+    /// How long a record waits for others to go with it, in milliseconds.
+    pub linger_ms: u64,
+    /// Bytes of records that may be on their way; more is refused with `Full`.
+    pub in_flight_bytes_max: usize,
+}
+
+impl KafkaOptions {
+    /// The layout of production, at those brokers.
+    #[must_use]
+    pub fn new(bootstrap: impl Into<String>) -> Self {
+        Self {
+            bootstrap: bootstrap.into(),
+            prefix: String::new(),
+            partitions: 64,
+            replicas: 3,
+            message_timeout_ms: 10_000,
+            linger_ms: 2,
+            in_flight_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+
+    /// What every client of these brokers is configured with.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("client.id", "selvedge")
+            .set("socket.keepalive.enable", "true")
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("topic.metadata.refresh.interval.ms", "30000");
+        config
+    }
+
+    /// The full name of a topic or group.
+    pub(crate) fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+/// The log of a region on Kafka.
+pub struct KafkaLog {
+    options: KafkaOptions,
+    ops: Topic,
+    dead: Topic,
+    producer: Producer,
+    dead_producer: Producer,
+    scanner: Scanner,
+    dead_scanner: Scanner,
+    admin: Admin,
+    /// A client for each group whose progress was asked for.
+    groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
+}
+
+impl KafkaLog {
+    /// Creates the topics that are missing and learns the log's id.
+    ///
+    /// # Errors
+    /// `Unavailable` when no broker answers; `Invalid` when the topic has another number of partitions than configured.
+    pub async fn open(options: KafkaOptions) -> Result<Self> {
+        let admin = Arc::new(options.client().create().map_err(|error| kafka_error(WHAT, error))?);
+        let ops = Topic::ensure(&options, &admin, TopicKind::Ops).await?;
+        let dead = Topic::ensure(&options, &admin, TopicKind::DeadLetters).await?;
+        let producer = Producer::new(&options, WHAT)?;
+        let dead_producer = Producer::new(&options, "dead letters")?;
+        let scanner = Scanner::new(&options, &ops)?;
+        let dead_scanner = Scanner::new(&options, &dead)?;
+        let groups = Mutex::default();
+        Ok(Self { options, ops, dead, producer, dead_producer, scanner, dead_scanner, admin, groups })
+    }
+
+    /// Waits for what is on its way.
+    pub async fn close(&self) {
+        self.producer.close().await;
+        self.dead_producer.close().await;
+    }
+
+    /// Appends bytes that may be no record at all: damage, for the contract suite.
+    pub(crate) async fn append_raw(&self, document: &DocumentId, bytes: Vec<u8>) -> Result<()> {
+        let partition = self.partition(document);
+        let key = document.as_str().as_bytes().to_vec();
+        self.producer.send(&self.ops.name, vec![Outgoing { partition, key, value: bytes }]).await.map(|_| ())
+    }
+
+    /// From now on there is no room for anything, or there is again: a full queue, for the contract suite.
+    pub(crate) fn fill(&self, full: bool) {
+        self.producer.fill(full);
+    }
+
+    fn at(&self, partition: u32, offset: u64) -> Position {
+        Position { log: self.ops.id, partition, offset }
+    }
+
+    fn check_partition(&self, partition: u32) -> Result<()> {
+        if partition < self.ops.partitions {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!("there is no partition {partition}: this log has {}", self.ops.partitions)))
+    }
+
+    async fn page(
+        &self,
+        partition: u32,
+        from: Option<u64>,
+        limit: usize,
+        only: Option<&DocumentId>,
+    ) -> Result<LogPage> {
+        self.check_partition(partition)?;
+        let key = only.map(|document| document.as_str().as_bytes().to_vec());
+        let limits =
+            Limits { entries: limit.clamp(1, PAGE_ENTRIES_MAX), bytes: PAGE_BYTES_MAX, looked_bytes: LOOKED_BYTES_MAX };
+        let found = self.scanner.read(partition, from, limits, key).await?;
+        let entry = |(offset, bytes): (u64, Vec<u8>)| {
+            let content = decode(bytes);
+            let of_other = |record: &LogRecord| only.is_some_and(|document| *document != record.document);
+            // Somebody wrote a record under another document's key: it is no record of this document.
+            let foreign = matches!(&content, EntryContent::Record(record) if of_other(record));
+            (!foreign).then(|| LogEntry { position: self.at(partition, offset), content })
+        };
+        Ok(LogPage {
+            entries: found.records.into_iter().filter_map(entry).collect(),
+            next: self.at(partition, found.next),
+            at_end: found.at_end,
+        })
+    }
+
+    /// The client that knows a group's offsets without being a member.
+    fn group(&self, reader: &str) -> Result<Arc<BaseConsumer>> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(consumer) = groups.get(reader) {
+            return Ok(Arc::clone(consumer));
+        }
+        let mut config = self.options.client();
+        config.set("group.id", self.options.named(reader)).set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create().map_err(|error| kafka_error("progress", error))?;
+        let consumer = Arc::new(consumer);
+        groups.insert(reader.to_owned(), Arc::clone(&consumer));
+        Ok(consumer)
+    }
+
+    fn list(&self, partition: u32, offset: Offset) -> Result<TopicPartitionList> {
+        list(&self.ops.name, partition, offset)
+    }
+}
+
+/// A list of one partition.
+pub(crate) fn list(topic: &str, partition: u32, offset: Offset) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition.cast_signed(), offset).map_err(|error| kafka_error(WHAT, error))?;
+    Ok(list)
+}
+
+/// Kafka's offsets are signed.
+pub(crate) fn offset(value: u64) -> Offset {
+    Offset::Offset(value.cast_signed())
+}
+
+fn decode(bytes: Vec<u8>) -> EntryContent {
+    match LogRecord::decode(&bytes) {
+        Ok(record) => EntryContent::Record(record),
+        Err(reason) => EntryContent::Undecodable { bytes, reason },
+    }
+}
+
+impl RegionLog for KafkaLog {
+    fn log_id(&self) -> LogId {
+        self.ops.id
+    }
+
+    fn partitions(&self) -> u32 {
+        self.ops.partitions
+    }
+
+    fn partition(&self, document: &DocumentId) -> u32 {
+        partitioner::partition(document, self.ops.partitions)
+    }
+
+    fn append(&self, batch: Vec<LogRecord>) -> BoxFuture<'_, Result<Vec<Position>>> {
+        Box::pin(async move {
+            let mut outgoing = Vec::with_capacity(batch.len());
+            for record in &batch {
+                record.check().map_err(|error| Error::Invalid(error.to_string()))?;
+                outgoing.push(Outgoing {
+                    partition: self.partition(&record.document),
+                    key: record.document.as_str().as_bytes().to_vec(),
+                    value: record.encode(),
+                });
+            }
+            if self.producer.is_doubtful() {
+                // A broker that answers again after a fault may be another one.
+                self.ops.check(&self.admin).await?;
+                self.producer.trust();
+            }
+            let placed = self.producer.send(&self.ops.name, outgoing).await?;
+            Ok(placed.into_iter().map(|(partition, offset)| self.at(partition, offset)).collect())
+        })
+    }
+
+    fn tail<'a>(
+        &'a self,
+        document: &'a DocumentId,
+        from: Option<Position>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<LogPage>> {
+        Box::pin(async move {
+            let partition = self.partition(document);
+            if let Some(asked) = from.filter(|from| from.log != self.ops.id || from.partition != partition) {
+                return Err(Error::BeyondEnd { asked, end: self.head(document).await? });
+            }
+            self.page(partition, from.map(|from| from.offset), limit, Some(document)).await
+        })
+    }
+
+    fn read(&self, partition: u32, from: u64, limit: usize) -> BoxFuture<'_, Result<LogPage>> {
+        Box::pin(self.page(partition, Some(from), limit, None))
+    }
+
+    fn head<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Position>> {
+        Box::pin(async move { Ok(self.bounds(self.partition(document)).await?.end) })
+    }
+
+    fn bounds(&self, partition: u32) -> BoxFuture<'_, Result<LogBounds>> {
+        Box::pin(async move {
+            self.check_partition(partition)?;
+            let (start, end) = self.scanner.bounds(partition).await?;
+            Ok(LogBounds { start: self.at(partition, start), end: self.at(partition, end) })
+        })
+    }
+
+    fn join<'a>(&'a self, group: &'a str) -> BoxFuture<'a, Result<Box<dyn LogReader>>> {
+        Box::pin(async move { reader::Member::join(&self.options, &self.ops, group) })
+    }
+
+    fn trim(&self, partition: u32, below: u64) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let bounds = self.bounds(partition).await?;
+            if below > bounds.end.offset {
+                return Err(Error::BeyondEnd { asked: self.at(partition, below), end: bounds.end });
+            }
+            if below <= bounds.start.offset {
+                return Ok(());
+            }
+            let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+            let trimmed = self.admin.delete_records(&self.list(partition, offset(below))?, &options).await;
+            let trimmed = trimmed.map_err(|error| kafka_error(WHAT, error))?;
+            trimmed.elements().iter().try_for_each(|own| own.error().map_err(|error| kafka_error(WHAT, error)))
+        })
+    }
+
+    fn commit_progress<'a>(&'a self, reader: &'a str, partition: u32, next: u64) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let end = self.bounds(partition).await?.end;
+            if next > end.offset {
+                return Err(Error::BeyondEnd { asked: self.at(partition, next), end });
+            }
+            let (consumer, list) = (self.group(reader)?, self.list(partition, offset(next))?);
+            blocking("progress", move || consumer.commit(&list, CommitMode::Sync)).await
+        })
+    }
+
+    fn progress<'a>(&'a self, reader: &'a str, partition: u32) -> BoxFuture<'a, Result<Option<u64>>> {
+        Box::pin(async move {
+            let (consumer, list) = (self.group(reader)?, self.list(partition, Offset::Invalid)?);
+            let kept = blocking("progress", move || consumer.committed_offsets(list, REQUEST_TIMEOUT)).await?;
+            let kept = kept.elements().first().map(|own| own.offset());
+            Ok(match kept {
+                Some(Offset::Offset(next)) => Some(next.cast_unsigned()),
+                _ => None,
+            })
+        })
+    }
+
+    fn dead_letter<'a>(&'a self, letter: DeadLetter) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let Position { log, partition, offset } = letter.position;
+            let key = format!("{:032x}/{partition}/{offset}", log.0).into_bytes();
+            let outgoing = Outgoing { partition: 0, key, value: letter_bytes(&letter) };
+            self.dead_producer.send(&self.dead.name, vec![outgoing]).await.map(|_| ())
+        })
+    }
+
+    fn dead_letters(&self, limit: usize) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
+        Box::pin(async move {
+            let mut letters: Vec<DeadLetter> = Vec::new();
+            let mut from = None;
+            loop {
+                let limits =
+                    Limits { entries: PAGE_ENTRIES_MAX, bytes: LOOKED_BYTES_MAX, looked_bytes: LOOKED_BYTES_MAX };
+                let found = self.dead_scanner.read(0, from, limits, None).await?;
+                for (_, bytes) in &found.records {
+                    let letter = letter_from(bytes)?;
+                    if letters.len() < limit && !letters.iter().any(|kept| kept.position == letter.position) {
+                        letters.push(letter);
+                    }
+                }
+                if found.at_end || letters.len() >= limit {
+                    return Ok(letters);
+                }
+                from = Some(found.next);
+            }
+        })
+    }
+}
+
+/// Log id (16 bytes, big-endian), partition (4), offset (8), length of the reason (4), the reason, the record's bytes.
+fn letter_bytes(letter: &DeadLetter) -> Vec<u8> {
+    let mut out = letter.position.log.0.to_be_bytes().to_vec();
+    out.extend(letter.position.partition.to_be_bytes());
+    out.extend(letter.position.offset.to_be_bytes());
+    out.extend(u32::try_from(letter.reason.len()).unwrap_or(0).to_be_bytes());
+    out.extend(letter.reason.as_bytes());
+    out.extend(&letter.bytes);
+    out
+}
+
+fn letter_from(bytes: &[u8]) -> Result<DeadLetter> {
+    let read = || {
+        let (log, rest) = bytes.split_first_chunk()?;
+        let (partition, rest) = rest.split_first_chunk()?;
+        let (offset, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (reason, bytes) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        let log = LogId(u128::from_be_bytes(*log));
+        let position = Position { log, partition: u32::from_be_bytes(*partition), offset: u64::from_be_bytes(*offset) };
+        Some(DeadLetter { position, reason: String::from_utf8_lossy(reason).into_owned(), bytes: bytes.to_vec() })
+    };
+    read().ok_or_else(|| Error::Corrupt { what: "a dead letter".to_owned(), detail: "it ends early".to_owned() })
+}

@@ -1,0 +1,166 @@
+//! Appending: one idempotent producer, so many bytes on their way and no more, and a new producer after a fatal fault.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use tokio::sync::Mutex;
+
+use super::{KafkaOptions, blocking, kafka_error};
+use crate::{Error, Result};
+
+/// How long records on their way may take at a shutdown.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+/// What one record is counted for beside its key and value.
+const RECORD_OVERHEAD_BYTES: usize = 128;
+
+/// One record to be written.
+pub(crate) struct Outgoing {
+    pub(crate) partition: u32,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+}
+
+/// A producer of one part.
+pub(crate) struct Producer {
+    options: KafkaOptions,
+    what: &'static str,
+    current: RwLock<Arc<FutureProducer>>,
+    in_flight_bytes: AtomicUsize,
+    /// Something was refused since the log was last known to be the same.
+    doubtful: AtomicBool,
+    /// Held while a batch is handed over, so that batches do not mix.
+    turn: Mutex<()>,
+}
+
+impl Producer {
+    pub(crate) fn new(options: &KafkaOptions, what: &'static str) -> Result<Self> {
+        Ok(Self {
+            options: options.clone(),
+            what,
+            current: RwLock::new(Arc::new(create(options, what)?)),
+            in_flight_bytes: AtomicUsize::new(0),
+            doubtful: AtomicBool::new(false),
+            turn: Mutex::default(),
+        })
+    }
+
+    /// Whether something went wrong since [`Producer::trust`].
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Acquire)
+    }
+
+    /// The log is the same as before.
+    pub(crate) fn trust(&self) {
+        self.doubtful.store(false, Ordering::Release);
+    }
+
+    /// Writes the records in order and answers each one's partition and offset once all are confirmed.
+    pub(crate) async fn send(&self, topic: &str, batch: Vec<Outgoing>) -> Result<Vec<(u32, u64)>> {
+        let bytes = batch.iter().map(|one| one.key.len() + one.value.len() + RECORD_OVERHEAD_BYTES).sum();
+        let _room = self.reserve(bytes)?;
+        let producer = self.current();
+        let waiting = {
+            let _turn = self.turn.lock().await;
+            let mut waiting = Vec::with_capacity(batch.len());
+            for one in &batch {
+                let record =
+                    FutureRecord::to(topic).partition(one.partition.cast_signed()).key(&one.key).payload(&one.value);
+                waiting.push(producer.send_result(record).map_err(|(error, _)| error));
+            }
+            waiting
+        };
+        // All are waited for, also after a failure: what is on its way keeps its room until it is settled.
+        let confirmed = join_all(waiting.into_iter().map(|sent| async {
+            match sent?.await {
+                Ok(Ok(delivery)) => Ok((delivery.partition.cast_unsigned(), delivery.offset.cast_unsigned())),
+                Ok(Err((error, _))) => Err(error),
+                Err(_) => Err(KafkaError::Canceled),
+            }
+        }));
+        let confirmed: std::result::Result<Vec<_>, KafkaError> = confirmed.await.into_iter().collect();
+        confirmed.map_err(|error| self.refused(&producer, error))
+    }
+
+    /// Waits for what is on its way.
+    pub(crate) async fn close(&self) {
+        let producer = self.current();
+        if let Err(error) = blocking(self.what, move || producer.flush(FLUSH_TIMEOUT)).await {
+            tracing::warn!(%error, what = self.what, "records were still on their way at the end");
+        }
+    }
+
+    /// Takes all room there is, or gives it back.
+    pub(crate) fn fill(&self, full: bool) {
+        let all = self.options.in_flight_bytes_max;
+        if full {
+            self.in_flight_bytes.fetch_add(all, Ordering::AcqRel);
+        } else {
+            let _ = self
+                .in_flight_bytes
+                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_sub(all)));
+        }
+    }
+
+    fn current(&self) -> Arc<FutureProducer> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<Room<'_>> {
+        let max = self.options.in_flight_bytes_max;
+        // A batch larger than the bound goes alone rather than never.
+        let fits = |now: usize| (now + bytes <= max || now == 0).then_some(now + bytes);
+        match self.in_flight_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
+            Ok(_) => Ok(Room { of: &self.in_flight_bytes, bytes }),
+            Err(_) => Err(Error::Full { what: self.what, source: None }),
+        }
+    }
+
+    /// Notes a failure; a producer that can never write again is replaced.
+    fn refused(&self, producer: &Arc<FutureProducer>, error: KafkaError) -> Error {
+        self.doubtful.store(true, Ordering::Release);
+        let Some((code, reason)) = producer.client().fatal_error() else {
+            return kafka_error(self.what, error);
+        };
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&current, producer) {
+            tracing::warn!(%code, reason, what = self.what, "the producer is replaced after a fatal fault");
+            match create(&self.options, self.what) {
+                Ok(fresh) => *current = Arc::new(fresh),
+                Err(error) => return error,
+            }
+        }
+        // Repeating is harmless: records are idempotent.
+        Error::Unavailable { what: self.what, source: Some(error.into()) }
+    }
+}
+
+/// Room taken; given back when dropped.
+struct Room<'a> {
+    of: &'a AtomicUsize,
+    bytes: usize,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.of.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+fn create(options: &KafkaOptions, what: &'static str) -> Result<FutureProducer> {
+    let mut config = options.client();
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("linger.ms", options.linger_ms.to_string())
+        .set("message.timeout.ms", options.message_timeout_ms.to_string())
+        .set("request.timeout.ms", options.message_timeout_ms.min(5_000).to_string())
+        .set("retry.backoff.ms", "50")
+        // The bound is `in_flight_bytes_max`; the client's own is only there so as not to be in the way.
+        .set("queue.buffering.max.messages", "10000000")
+        .set("queue.buffering.max.kbytes", "2097151");
+    config.create().map_err(|error| kafka_error(what, error))
+}
