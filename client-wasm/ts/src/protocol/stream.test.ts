@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { MalformedError, StreamReader, type StreamDelta } from "./index.js";
+
+interface Vector {
+  readonly name: string;
+  readonly from: "stream" | "durable" | "state";
+  readonly hex: string;
+  readonly fields: readonly (readonly [hex: string, note: string])[];
+}
+
+const file = fileURLToPath(new URL("../../../../protocol/vectors/stream.json", import.meta.url));
+const vectors = JSON.parse(readFileSync(file, "utf8")) as readonly Vector[];
+const bytesOf = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"));
+const stream = vectors.filter(({ from }) => from === "stream");
+
+const B = 0x8000000000000002n;
+const below = { digit: 40n, k: 2n };
+
+/** What each entry says, by its name. */
+const said: Record<string, (a: bigint, b: bigint) => StreamDelta> = {
+  "a first insert": (a) => ({ site: a, first: 1n, ops: [{ kind: "insert", parent: [], digit: 40n, direction: "after", text: "hi" }] }),
+  "an extension": (a) => ({ site: a, first: 3n, ops: [{ kind: "insert", parent: [], digit: 40n, direction: "after", text: "!" }] }),
+  "an insert below and before": (a, b) => ({
+    site: b, first: 1n,
+    ops: [{ kind: "insert", parent: [{ ...below, site: a }], digit: -3n, direction: "before", text: "\u{1f600}x" }],
+  }),
+  "a void and a delete": (a, b) => ({
+    site: b, first: 3n,
+    ops: [{ kind: "void", length: 40n }, { kind: "delete", ranges: [{ site: a, first: 1n, last: 2n }, { site: b, first: 4n, last: 4n }] }],
+  }),
+  "a meta write": (a) => ({ site: a, first: 9n, ops: [{ kind: "meta", key: "title", value: Uint8Array.of(0x78), lamport: 5n }] }),
+};
+
+describe("golden vectors of the stream form", () => {
+  it("are there", () => assert.deepEqual(stream.map(({ name }) => name), Object.keys(said)));
+
+  it("say what they say, read in order, and leave the state that joiners are given", () => {
+    const reader = new StreamReader();
+    let sites: bigint[] = [];
+    for (const { name, hex } of stream) {
+      const deltas = reader.read(bytesOf(hex));
+      sites = reader.known.map(({ site }) => site);
+      const [a = 0n, b = 0n] = sites;
+      assert.deepEqual(deltas, [said[name]?.(a, b)], name);
+    }
+    assert.equal(sites.length, 2);
+    assert.equal(sites[1], B);
+    const state = vectors.find(({ from }) => from === "state");
+    assert.ok(state);
+    assert.deepEqual(StreamReader.fromState(bytesOf(state.hex)).known, reader.known);
+  });
+
+  it("are malformed when cut anywhere", () => {
+    for (const { hex } of stream) {
+      const bytes = bytesOf(hex);
+      // An entry may be cut where it leaves nothing: no delta at all is a whole stream.
+      for (let length = 1; length < bytes.length; length++) {
+        const reader = new StreamReader();
+        for (const earlier of stream.slice(0, stream.findIndex((one) => one.hex === hex))) reader.read(bytesOf(earlier.hex));
+        assert.throws(() => reader.read(bytes.subarray(0, length)), MalformedError);
+      }
+    }
+  });
+
+  it("join to their fields", () => {
+    for (const { hex, fields } of vectors) assert.equal(fields.map(([part]) => part).join(""), hex);
+  });
+});

@@ -1,0 +1,191 @@
+/** The stream form of deltas, as `PROTOCOL.md` describes it: read one after the other, each with what those before it left. */
+
+import { MalformedError, Reader } from "./reader.js";
+
+/** A place on a path. The digit is null where it is the hash of the element's dot and so was not written. */
+export interface PathElement { readonly digit: bigint | null; readonly site: bigint; readonly k: bigint }
+
+/** A range of dots of one site, both ends included. */
+export interface Dots { readonly site: bigint; readonly first: bigint; readonly last: bigint }
+
+/** Where an insert stands. */
+export interface StreamPlace {
+  readonly parent: readonly PathElement[];
+  readonly digit: bigint | null;
+  readonly direction: "after" | "before";
+}
+
+/** One operation of a delta. */
+export type StreamOp =
+  | (StreamPlace & { readonly kind: "insert"; readonly text: string })
+  | { readonly kind: "delete"; readonly ranges: readonly Dots[] }
+  | { readonly kind: "meta"; readonly key: string; readonly value: Uint8Array | null; readonly lamport: bigint }
+  | { readonly kind: "void"; readonly length: bigint };
+
+/** Operations of one site from one counter on. */
+export interface StreamDelta { readonly site: bigint; readonly first: bigint; readonly ops: readonly StreamOp[] }
+
+/** From this number on it stands as a varint behind the operation's byte. */
+const INLINE_END = 31;
+const PATH_LEVELS_MAX = 64;
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+interface Known { readonly site: bigint; next: bigint; place: StreamPlace | null }
+
+/** The reading side of a stream. The rules of the engine's format beyond the form itself are not checked here. */
+export class StreamReader {
+  #known: Known[] = [];
+
+  /** What is remembered: per site in the order of their numbers its next counter and the place of its last insert. */
+  get known(): readonly Readonly<Known>[] {
+    return this.#known;
+  }
+
+  /** Reads on from a state as it is handed to those who join. Throws {@link MalformedError}. */
+  static fromState(bytes: Uint8Array): StreamReader {
+    const reader = new Reader(bytes);
+    const stream = new StreamReader();
+    const count = reader.count();
+    if (count * 10 > reader.left) throw new MalformedError("more sites than bytes");
+    for (let i = 0; i < count; i++) stream.#add(readSite(reader));
+    for (const known of stream.#known) {
+      known.next = reader.varint();
+      const direction = reader.u8();
+      if (direction > 2) throw new MalformedError("no direction");
+      if (direction === 0) continue;
+      const digit = unzigzag(reader.varint());
+      const parent: PathElement[] = [];
+      for (let depth = levels(reader); depth > 0; depth--) {
+        const of = unzigzag(reader.varint());
+        parent.push({ digit: of, site: stream.#numbered(reader.varint()).site, k: unzigzag(reader.varint()) });
+      }
+      known.place = { parent, digit, direction: direction === 1 ? "after" : "before" };
+    }
+    reader.end();
+    return stream;
+  }
+
+  /** Reads every delta of `bytes`. Throws {@link MalformedError}; the stream is lost then. */
+  read(bytes: Uint8Array): StreamDelta[] {
+    const reader = new Reader(bytes);
+    const deltas: StreamDelta[] = [];
+    while (reader.left > 0) deltas.push(this.#delta(reader));
+    return deltas;
+  }
+
+  #delta(reader: Reader): StreamDelta {
+    const author = this.#who(reader);
+    const head = reader.count();
+    const first = head % 2 === 1 ? author.next : reader.varint();
+    const count = Math.floor(head / 2);
+    if (count > reader.left) throw new MalformedError("more operations than bytes");
+    const ops: StreamOp[] = [];
+    let next = first;
+    for (let i = 0; i < count; i++) {
+      const op = this.#op(author, reader);
+      next += op.kind === "insert" ? BigInt([...op.text].length) : op.kind === "void" ? op.length : 1n;
+      ops.push(op);
+    }
+    author.next = next;
+    return { site: author.site, first, ops };
+  }
+
+  #op(author: Known, reader: Reader): StreamOp {
+    const byte = reader.u8();
+    const number = byte >> 3 === INLINE_END ? reader.count() : byte >> 3;
+    switch (byte & 7) {
+      case 0:
+        if (!author.place) throw new MalformedError("an extension of nothing");
+        return { kind: "insert", ...author.place, text: readText(reader, number) };
+      case 1:
+      case 2: {
+        const parent = this.#path(author, reader);
+        author.place = { parent, digit: readDigit(reader), direction: (byte & 7) === 1 ? "after" : "before" };
+        return { kind: "insert", ...author.place, text: readText(reader, number) };
+      }
+      case 3:
+        return { kind: "delete", ranges: this.#ranges(number, reader) };
+      case 4: {
+        const key = readText(reader, number);
+        const flag = reader.u8();
+        if (flag > 1) throw new MalformedError("no flag");
+        return { kind: "meta", key, value: flag === 1 ? reader.bytes(reader.count()) : null, lamport: reader.varint() };
+      }
+      case 5:
+        return { kind: "void", length: BigInt(number) };
+      default:
+        throw new MalformedError("an operation nobody knows");
+    }
+  }
+
+  #path(author: Known, reader: Reader): PathElement[] {
+    const shared = levels(reader);
+    const others = levels(reader);
+    const before = author.place?.parent ?? [];
+    if (shared > before.length || shared + others > PATH_LEVELS_MAX) throw new MalformedError("a path that is too long");
+    const path = before.slice(0, shared);
+    for (let i = 0; i < others; i++) {
+      const digit = readDigit(reader);
+      path.push({ digit, site: this.#who(reader).site, k: unzigzag(reader.varint()) });
+    }
+    return path;
+  }
+
+  #ranges(count: number, reader: Reader): Dots[] {
+    const ranges: Dots[] = [];
+    for (let i = 0; i < count; i++) {
+      const { site, next } = this.#who(reader);
+      const start = reader.varint();
+      const before = ranges.at(-1);
+      const first = before?.site === site ? before.last + start : (next > 1n ? next : 1n) - unzigzag(start);
+      ranges.push({ site, first, last: first + reader.varint() });
+    }
+    return ranges;
+  }
+
+  #who(reader: Reader): Known {
+    const number = reader.varint();
+    return number === 0n ? this.#add(readSite(reader)) : this.#numbered(number - 1n);
+  }
+
+  #add(site: bigint): Known {
+    if (this.#known.some((known) => known.site === site)) throw new MalformedError("a site named twice");
+    const known: Known = { site, next: 0n, place: null };
+    this.#known.push(known);
+    return known;
+  }
+
+  #numbered(number: bigint): Known {
+    const known = this.#known[Number(number)];
+    if (!known) throw new MalformedError("a site number nobody gave");
+    return known;
+  }
+}
+
+function readSite(reader: Reader): bigint {
+  const bytes = reader.bytes(8);
+  return new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+}
+
+function readDigit(reader: Reader): bigint | null {
+  const written = reader.varint();
+  return written === 0n ? null : unzigzag(written);
+}
+
+function readText(reader: Reader, length: number): string {
+  try {
+    return utf8.decode(reader.bytes(length));
+  } catch (error) {
+    throw error instanceof MalformedError ? error : new MalformedError("text that is not UTF-8");
+  }
+}
+
+function levels(reader: Reader): number {
+  const count = reader.count();
+  if (count > PATH_LEVELS_MAX) throw new MalformedError("a path that is too long");
+  return count;
+}
+
+function unzigzag(value: bigint): bigint {
+  return (value & 1n) === 1n ? -((value + 1n) >> 1n) : value >> 1n;
+}
