@@ -151,6 +151,8 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
 
   room.relay.on("saved", tellSafety);
   room.relay.on("status", tellSafety);
+  // Told after the status: only then is it known that the server has everything.
+  room.relay.on("synced", tellSafety);
   room.relay.on("permission", permitted);
   room.relay.on("refused", ({ message }) => {
     lasting = "refused";

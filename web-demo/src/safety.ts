@@ -61,7 +61,7 @@ function headline(facts: Facts): Omit<Wording, "steps"> {
   if (facts.link === "closed") {
     return region > 0
       ? { tone: "alarm", short: `${edits(region)} not sent`, long: "The server no longer takes edits to this text. They are kept on this device." }
-      : { tone: "waiting", short: "Disconnected", long: "The server closed this text. What you see is kept on this device." };
+      : { tone: "waiting", short: "Kept on this device", long: "The server closed this text. What you see is kept on this device." };
   }
   if (!facts.canWrite && region > 0) {
     return { tone: "alarm", short: `${edits(region)} not accepted`, long: "You may read this text but no longer change it. Your edits are kept on this device." };

@@ -47,3 +47,11 @@ test("nothing is called saved that the relay's disk does not have", async () => 
     await tab.synced();
   }
 });
+
+test("a text nobody wrote in is shown as safe everywhere once the relay was asked", async () => {
+  const browser = await stage.browser();
+  const tab = await browser.tab(stage.relay.origin, freshName("untouched"));
+  await tab.synced();
+  await tab.says(/^Saved$/);
+  await tab.page.waitForFunction(() => document.querySelectorAll("button.save .stitch.done").length === 2);
+});
