@@ -101,6 +101,12 @@ test("a second browser sees the first one's cursor, with its name", async () => 
   await b.hasText("Hello from Ada");
   const label = b.page.locator(".cm-collab-name", { hasText: "Ada Byron" });
   await label.waitFor();
+  // Cursors follow the text a moment later: what counts as the right end is where the text ends.
+  await b.page.waitForFunction(() => {
+    const { view } = window.selvedge;
+    const caret = document.querySelector(".cm-collab-caret");
+    return caret !== null && Math.abs(caret.getBoundingClientRect().x - view.coordsAtPos(view.state.doc.length).left) < 10;
+  });
   const right = (await b.page.locator(".cm-collab-caret").boundingBox()).x;
   await a.page.keyboard.press("Home");
   await b.page.waitForFunction((before) => document.querySelector(".cm-collab-caret").getBoundingClientRect().x < before - 20, right);
