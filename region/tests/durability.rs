@@ -142,6 +142,28 @@ async fn a_folder_has_one_owner_and_keeps_its_log_id() {
     region.close().await;
 }
 
+/// A process being started has copies of this one's descriptors until it executes its program; they keep no folder locked.
+#[tokio::test]
+async fn a_closed_folder_is_free_while_a_process_is_being_started() {
+    use std::os::unix::process::CommandExt;
+    let folder = tempfile::tempdir().unwrap();
+    let region = open(folder.path()).await;
+    let mut child = Command::new("true");
+    // SAFETY: between fork and exec the child only sleeps, a system call that is safe there.
+    unsafe {
+        child.pre_exec(|| {
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(())
+        });
+    }
+    let starting = std::thread::spawn(move || child.status().unwrap());
+    // The fork is over long before; were it not, the test would only see less than it could.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    region.close().await;
+    open(folder.path()).await.close().await;
+    assert!(starting.join().unwrap().success());
+}
+
 #[tokio::test]
 async fn a_broken_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,6 @@
 //! The SQLite database: one writing connection, a few reading ones, and how Rust's numbers lie in its columns.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqlSafeStr, SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::lock::FolderLock;
 use crate::ops::DocumentKey;
 use crate::{Error, LogId, Result};
 
@@ -44,12 +44,12 @@ struct Writer {
     /// A transaction was begun and its caller went away before it ended.
     dirty: bool,
     /// Held as long as the connection is.
-    lock: Option<File>,
+    lock: Option<FolderLock>,
 }
 
 impl Database {
     /// Opens or creates the file and runs the migrations.
-    pub(crate) async fn open(file: &Path, lock: Option<File>) -> Result<Self> {
+    pub(crate) async fn open(file: &Path, lock: Option<FolderLock>) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)

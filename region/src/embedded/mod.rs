@@ -13,8 +13,9 @@
 mod backup;
 mod database;
 mod faults;
+mod lock;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,10 +32,10 @@ use crate::log::embedded::SqliteLog;
 use crate::ops::embedded::SqliteOps;
 use crate::snapshots::embedded::SqliteSnapshots;
 use crate::{Error, LogId, Region, Result};
+use lock::FolderLock;
 
 /// Name of the database inside the data folder.
 pub const DATABASE_FILE: &str = "selvedge.db";
-const LOCK_FILE: &str = "lock";
 const BLOBS_FOLDER: &str = "blobs";
 
 /// How to open a data folder.
@@ -71,7 +72,7 @@ impl EmbeddedRegion {
     pub async fn open(options: EmbeddedOptions) -> Result<Self> {
         let EmbeddedOptions { folder, restored } = options;
         std::fs::create_dir_all(&folder).map_err(|source| folder_error(&folder, source))?;
-        let lock = lock(&folder)?;
+        let lock = FolderLock::take(&folder)?;
         let database = Arc::new(Database::open(&folder.join(DATABASE_FILE), Some(lock)).await?);
         sync_folder(&folder).map_err(|source| folder_error(&folder, source))?;
         let log_id = database.log_id(restored).await?;
@@ -118,22 +119,6 @@ impl EmbeddedRegion {
     pub async fn close(self) {
         self.log.close().await;
         self.database.close().await;
-    }
-}
-
-/// Locks the folder for this process. The lock ends with the returned file.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(LOCK_FILE);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|source| folder_error(folder, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: folder.display().to_string() }),
-        Err(TryLockError::Error(source)) => Err(folder_error(folder, source)),
     }
 }
 
