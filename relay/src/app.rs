@@ -35,6 +35,11 @@ const LEAVE_SHARE: u64 = 2;
 /// How long answers to requests under way may take once nothing else is going on.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
+/// How long a data folder may stay locked by a relay that is ending, before it counts as somebody else's.
+const PREDECESSOR: Duration = Duration::from_secs(2);
+/// Pause between two looks at a locked folder.
+const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
+
 /// Why the relay did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -129,9 +134,7 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
     let admin = bind("admin", config.listen.admin).await?;
     let address = local(&listen, config.listen.listen);
     let admin_address = local(&admin, config.listen.admin);
-    let options = EmbeddedOptions { restored: config.restored, ..EmbeddedOptions::new(config.data.clone()) };
-    let opened = EmbeddedRegion::open(options).await;
-    let embedded = opened.map_err(|source| StartError::Data { folder: config.data.display().to_string(), source })?;
+    let embedded = open_region(&config).await?;
     let region = embedded.region().clone();
     let persist = PersistTask::spawn(region.clone(), PersistConfig::default());
     let clock = Clock::start();
@@ -245,6 +248,22 @@ fn administration(app: &Arc<App>) -> Router {
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { flag, address, source })
+}
+
+/// Opens the data folder; a relay that is just ending there is waited for.
+async fn open_region(config: &Config) -> Result<EmbeddedRegion, StartError> {
+    let options = EmbeddedOptions { restored: config.restored, ..EmbeddedOptions::new(config.data.clone()) };
+    let patience = tokio::time::Instant::now() + PREDECESSOR;
+    loop {
+        match EmbeddedRegion::open(options.clone()).await {
+            Err(selvedge_region::Error::Locked { .. }) if tokio::time::Instant::now() < patience => {
+                tokio::time::sleep(PREDECESSOR_PAUSE).await;
+            }
+            opened => {
+                return opened.map_err(|source| StartError::Data { folder: config.data.display().to_string(), source });
+            }
+        }
+    }
 }
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
