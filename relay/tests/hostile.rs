@@ -80,6 +80,31 @@ async fn malformed_input_closes_with_its_code_and_harms_nobody() {
     honest.go_on("after").await;
 }
 
+/// A peer that is still sending when it is refused reads the close all the same: no reset takes it away.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_still_sends_learns_why_it_is_closed() {
+    let relay = Relay::start().await;
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(relay.running.address).await.unwrap();
+        let upgrade = format!(
+            "GET /v1/connect HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+            relay.running.address
+        );
+        stream.write_all(upgrade.as_bytes()).await.unwrap();
+        let mut head = [0; 1];
+        stream.read_exact(&mut head).await.unwrap();
+        // A binary frame of 6 MiB, its mask zero, its head refused at once.
+        let mut frame = vec![0x82, 0xff, 0, 0, 0, 0, 0, 0x60, 0, 0, 0, 0, 0, 0];
+        frame.resize(frame.len() + 6 * 1024 * 1024, 0);
+        stream.write_all(&frame).await.expect("what is under way is taken until its end");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("the connection ends in order");
+        let code = CloseCode::TOO_LARGE.0.to_be_bytes();
+        assert!(answer.windows(2).any(|window| window == code), "the close frame is among {} bytes", answer.len());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_document_name_closes_that_channel_alone() {
     let relay = Relay::start().await;

@@ -13,16 +13,19 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tower_service::Service;
 
 use super::ListenConfig;
 use super::address::{Place, Waiting};
+use super::linger::{Lingering, linger};
 
 /// Pause after the system refused to accept, e.g. for want of file handles.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that are read off at their end at a time, and as many that wait for it; more are closed at once.
+const LINGERING_MAX: usize = 256;
 
 /// Serves until told to stop; then no new connection is taken and those open finish the answer they are at.
 pub(crate) async fn serve(
@@ -34,6 +37,8 @@ pub(crate) async fn serve(
 ) {
     let mut stop = stopped.clone();
     let mut connections = JoinSet::new();
+    let (ending, mut ended) = mpsc::channel(LINGERING_MAX);
+    let mut lingering = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -42,6 +47,8 @@ pub(crate) async fn serve(
                     if connections.len() as u64 <= config.connections_max
                         && let Some(place) = waiting.enter(peer.ip())
                     {
+                        let _ = stream.set_nodelay(true);
+                        let stream = Lingering::new(stream, ending.clone());
                         connections.spawn(connection(stream, peer, place, router.clone(), config.clone(), stopped.clone()));
                     }
                 }
@@ -51,22 +58,29 @@ pub(crate) async fn serve(
                 }
             },
             Some(_) = connections.join_next() => {}
+            Some(stream) = ended.recv(), if lingering.len() < LINGERING_MAX => {
+                lingering.spawn(linger(stream));
+            }
+            Some(_) = lingering.join_next() => {}
             () = told(&mut stop) => break,
         }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+    while let Ok(stream) = ended.try_recv() {
+        lingering.spawn(linger(stream));
+    }
+    while lingering.join_next().await.is_some() {}
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Lingering,
     peer: SocketAddr,
     place: Place,
     router: Router,
     config: ListenConfig,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let _ = stream.set_nodelay(true);
     // Given back as soon as a whole head has come: from there on the request, or the session, has limits of its own.
     let place = Mutex::new(Some(place));
     let service = service_fn(|request: hyper::Request<Incoming>| {

@@ -96,7 +96,9 @@ pub(crate) async fn converse(
         tokio::select! {
             () = conversation.run(admission) => {
                 // What was queued last, and the close itself; a client that does not read them is not waited for.
-                let _ = tokio::time::timeout(FAREWELL, &mut writer).await;
+                if outbound.fault().is_some() {
+                    let _ = tokio::time::timeout(FAREWELL, &mut writer).await;
+                }
             }
             () = &mut writer => {}
         }

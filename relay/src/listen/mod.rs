@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod address;
 mod config;
 pub(crate) mod conversation;
+mod linger;
 pub(crate) mod web;
 pub(crate) mod websocket;
 

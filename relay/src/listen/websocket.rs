@@ -86,21 +86,20 @@ impl Inbound for Reading {
                 Incoming::Fault(Fault::new(CloseCode::MALFORMED, "Messages are binary, not text."))
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Alive,
-            Some(Ok(Message::Close(_))) | None => Incoming::Gone,
+            Some(Ok(Message::Close(_))) => {
+                // Reading on writes the answer to the close.
+                let _ = self.stream.next().await;
+                Incoming::Gone
+            }
+            None => Incoming::Gone,
             Some(Err(error)) => broken(&error.to_string()),
         }
     }
 
     fn admitted(&mut self) {}
 
-    async fn run_out(&mut self) {
-        // The client's own close, or its data under way, is read off so that the socket can close without a reset.
-        while let Some(Ok(message)) = self.stream.next().await {
-            if matches!(message, Message::Close(_)) {
-                break;
-            }
-        }
-    }
+    /// The listener reads off every TCP connection that it ends.
+    async fn run_out(&mut self) {}
 }
 
 /// The WebSocket itself is at fault, or gone.

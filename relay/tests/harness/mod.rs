@@ -142,10 +142,22 @@ impl Peer {
             if self.with(move |client, _| check(client)).await {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "it never happened");
+            if began.elapsed() >= PATIENCE {
+                let told = self.with(|client, now| describe(client, now)).await;
+                panic!("it never happened: {told}");
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// Where a client stands, for a failing test.
+fn describe(client: &Client, now: Instant) -> String {
+    let replicas = client.replicas().map(|(channel, replica)| {
+        let (status, saved) = (client.status(channel), replica.saved(now));
+        format!("{channel:?} {status:?} rights {:?} refused {:?} {saved:?}", replica.rights(), replica.refused())
+    });
+    format!("link {:?}; {}", client.link(), replicas.collect::<Vec<_>>().join("; "))
 }
 
 enum Happening {

@@ -47,8 +47,11 @@ impl Raw {
         self.bytes(bytes).await;
     }
 
+    /// Sends what the relay may refuse before all of it is sent: its close is there to be read all the same.
     pub async fn bytes(&mut self, bytes: Vec<u8>) {
-        self.socket.send(Message::Binary(bytes.into())).await.unwrap();
+        if let Err(error) = self.socket.send(Message::Binary(bytes.into())).await {
+            eprintln!("the relay did not take all of a message: {error}");
+        }
     }
 
     pub async fn open(&mut self, channel: u32, document: &str) -> OpenOk {
