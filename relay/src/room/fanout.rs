@@ -7,26 +7,33 @@ use selvedge_protocol::message::Presence;
 use selvedge_protocol::{Instant, ServerMessage};
 
 use super::event::{RoomEffect, SessionKey, Shared};
+use super::ledger::Entry;
 use super::{HOT_SESSIONS, Room};
 
+/// Bytes of deltas in one flush. Between two of them the shell says whose queue has run over, so that no session's queue runs
+/// far beyond its bound however much the log releases at once.
+const FLUSH_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of presence sent to one session at once: what changed in a tick, or what there was when it came.
+const PRESENCE_BYTES_AT_ONCE: usize = 64 * 1024;
+/// About what a presence takes beside the application's bytes.
+const PRESENCE_HEAD_BYTES: usize = 64;
+
 impl Room {
-    /// Sends what the log has released: at once when idle, else when the tick is over.
+    /// Sends what the log has released: at once when idle, else when the tick is over; piece by piece if it is much.
     pub(super) fn flush(&mut self, now: Instant) {
         if self.batch.is_empty() {
             return;
         }
-        let tick =
-            if self.members.len() > HOT_SESSIONS { self.setup.config.tick_hot_ms } else { self.setup.config.tick_ms };
-        if let Some(next) = self.flushed_at.map(|at| at.after(tick))
-            && now < next
-        {
-            self.flush_at = Some(next);
+        if let Some(at) = self.flush_due(now) {
+            self.flush_at = Some(at);
             return;
         }
-        self.flush_at = None;
         let sent = &self.sent;
         let mut batch = std::mem::take(&mut self.batch);
         batch.retain(|entry| entry.last > sent.get(entry.site()));
+        self.batch = batch.split_off(piece(&batch));
+        self.flushing = !self.batch.is_empty();
+        self.flush_at = self.flushing.then_some(now);
         let needed = self
             .members
             .values()
@@ -34,7 +41,8 @@ impl Room {
         for entry in &batch {
             self.sent.advance(entry.site(), entry.last);
         }
-        let position = self.ready().map(|ready| ready.ledger.advertised());
+        // A position says that everything below it was sent.
+        let position = self.ready().filter(|_| !self.flushing).map(|ready| ready.ledger.advertised());
         if !needed {
             return;
         }
@@ -45,6 +53,17 @@ impl Room {
             self.counts.frames += 1;
             self.send_live(&shared);
         }
+    }
+
+    /// When the next piece may go, if not now.
+    fn flush_due(&self, now: Instant) -> Option<Instant> {
+        if self.flushing {
+            // The shell has to execute the piece before.
+            return (!self.effects.is_empty()).then_some(now);
+        }
+        let hot = self.members.len() > HOT_SESSIONS;
+        let tick = if hot { self.setup.config.tick_hot_ms } else { self.setup.config.tick_ms };
+        self.flushed_at.map(|at| at.after(tick)).filter(|next| now < *next)
     }
 
     fn send_live(&mut self, shared: &Shared) {
@@ -89,10 +108,17 @@ impl Room {
     }
 
     /// Tells every up-to-date session what changed; the slow ones learn it when they are up to date again.
-    pub(super) fn flush_presence(&mut self) {
+    pub(super) fn flush_presence(&mut self, now: Instant) {
         self.presence_at = None;
-        let changed: Vec<Presence> =
-            std::mem::take(&mut self.changed_presence).into_iter().map(|session| self.presence_of(session)).collect();
+        // What does not fit goes with the next tick, and first then.
+        let from = self.presence_from;
+        let sessions = self.changed_presence.range(from..).chain(self.changed_presence.range(..from));
+        let changed = self.presences(sessions.copied().collect());
+        for presence in &changed {
+            self.changed_presence.remove(&presence.session);
+            self.presence_from = presence.session + 1;
+        }
+        self.schedule_presence(now);
         let readers: Vec<SessionKey> =
             self.members.iter().filter(|(_, member)| member.sees_presence()).map(|(&key, _)| key).collect();
         for presence in changed {
@@ -107,15 +133,24 @@ impl Room {
         }
     }
 
-    /// Shows a session that has just come everybody who shows something.
+    /// Shows a session that has just come who shows something; in a crowd not everybody, until they move.
     pub(super) fn show_others(&mut self, key: SessionKey) {
         let here =
             self.members.iter().filter(|(other, member)| other.session != key.session && member.presence.is_some());
         let sessions: Vec<u64> = here.map(|(other, _)| other.session).chain(self.elsewhere.keys().copied()).collect();
-        for session in sessions {
-            let presence = self.presence_of(session);
+        for presence in self.presences(sessions) {
             self.send(key, presence);
         }
+    }
+
+    /// What these sessions show, as many as may be sent at once.
+    fn presences(&self, sessions: Vec<u64>) -> Vec<Presence> {
+        let mut bytes = 0;
+        let fits = |presence: &Presence| {
+            bytes += PRESENCE_HEAD_BYTES + presence.data.as_ref().map_or(0, |data| data.len());
+            bytes <= PRESENCE_BYTES_AT_ONCE
+        };
+        sessions.into_iter().map(|session| self.presence_of(session)).take_while(fits).collect()
     }
 
     fn presence_of(&self, session: u64) -> Presence {
@@ -126,4 +161,14 @@ impl Room {
         };
         Presence { session, data: data.map(Into::into), user }
     }
+}
+
+/// How many entries of a batch go out together: at least one.
+fn piece(batch: &[Entry]) -> usize {
+    let mut bytes = 0;
+    let fits = |entry: &&Entry| {
+        bytes += entry.bytes;
+        bytes <= FLUSH_BYTES_MAX
+    };
+    batch.iter().take_while(fits).count().max(1).min(batch.len())
 }

@@ -269,25 +269,25 @@ impl Room {
         let Some(member) = self.members.get_mut(&key) else { return };
         has.join(&member.own);
         let (reached, missing) = catch_up(&ready.ledger, has, entries);
+        let messages = encode_missing(&missing);
+        if messages.len() > CHUNKS_AT_ONCE {
+            // All of it at once would overrun the session's queue: it goes piece by piece, as a state diff does.
+            let chunks = Arc::new(messages);
+            member.state = State::Receiving(Transfer { then_has: reached, chunks, next: 0, progress: now });
+            return self.pump(key, now);
+        }
         if !reached.dominates(ready.ledger.seen()) {
             member.state = State::Waiting { has: reached };
-            self.send_missing(key, &missing);
+            messages.into_iter().for_each(|message| self.send(key, message));
             self.materialise_at = Some(now.after(PAUSE_MS));
             return;
         }
         member.state = State::Live;
         let (position, vector_hash) = (ready.ledger.advertised(), ready.ledger.logged().hash());
-        self.send_missing(key, &missing);
+        messages.into_iter().for_each(|message| self.send(key, message));
         let codec = Some(self.encoder.state(now));
         self.send(key, Synced { position: Some(position), vector_hash, codec });
         self.show_others(key);
-    }
-
-    fn send_missing(&mut self, key: SessionKey, missing: &[Entry]) {
-        let deltas: Vec<_> = missing.iter().map(|entry| Arc::clone(&entry.delta)).collect();
-        for message in standalone(&deltas, None) {
-            self.send(key, message);
-        }
     }
 
     /// Asks for the state diffs that sessions wait for, one request at a time.
@@ -495,6 +495,12 @@ fn catch_up(ledger: &Ledger, mut has: VersionVector, entries: Vec<Entry>) -> (Ve
         }
     }
     (has, missing)
+}
+
+/// Deltas for one session alone, as messages.
+fn encode_missing(missing: &[Entry]) -> Vec<Shared> {
+    let deltas: Vec<_> = missing.iter().map(|entry| Arc::clone(&entry.delta)).collect();
+    standalone(&deltas, None).into_iter().map(|message| Shared::new(&ServerMessage::Deltas(message))).collect()
 }
 
 fn encode_chunks(number: u64, content: ChunkContent, bytes: &[u8]) -> Result<Chunks, DecodeError> {

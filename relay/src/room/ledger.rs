@@ -20,7 +20,8 @@ pub(crate) struct Entry {
     pub(crate) last: u64,
     /// Where the log holds it; `None`: only the bus told of it.
     pub(crate) position: Option<Position>,
-    bytes: usize,
+    /// Length of its durable form.
+    pub(crate) bytes: usize,
 }
 
 impl Entry {

@@ -36,7 +36,7 @@ pub(crate) enum State {
     Asked,
     /// It waits for a state diff against this vector.
     Waiting { has: VersionVector },
-    /// It is being sent a state diff.
+    /// It is being sent a state diff, or more of the recent past than its queue takes at once.
     Receiving(Transfer),
     /// Its queue ran over: it is sent nothing until it has drained.
     Lagging { has: VersionVector, since: Instant },
@@ -73,12 +73,12 @@ pub(crate) enum Plan {
     Ask,
 }
 
-/// A state diff under way.
+/// A state diff, or a long piece of the recent past, under way.
 #[derive(Debug)]
 pub(crate) struct Transfer {
-    /// What the session has once it has all chunks.
+    /// What the session has once it has all messages.
     pub(crate) then_has: VersionVector,
-    /// Shared by all that are sent the same.
+    /// The messages, shared by all that are sent the same.
     pub(crate) chunks: Arc<Vec<Shared>>,
     /// The next chunk.
     pub(crate) next: usize,

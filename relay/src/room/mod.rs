@@ -99,8 +99,12 @@ pub struct Room {
     /// What has been sent to every live session.
     sent: VersionVector,
     flush_at: Option<Instant>,
+    /// The batch is what did not fit the last flush.
+    flushing: bool,
     flushed_at: Option<Instant>,
     changed_presence: BTreeSet<u64>,
+    /// With which session the next presence tick begins.
+    presence_from: u64,
     elsewhere: BTreeMap<u64, (Option<Vec<u8>>, Option<String>)>,
     presence_at: Option<Instant>,
     head_check_at: Instant,
@@ -182,8 +186,10 @@ impl Room {
             batch: Vec::new(),
             sent: VersionVector::new(),
             flush_at: None,
+            flushing: false,
             flushed_at: None,
             changed_presence: BTreeSet::new(),
+            presence_from: 0,
             elsewhere: BTreeMap::new(),
             presence_at: None,
             tail: TailState::default(),
@@ -238,7 +244,7 @@ impl Room {
             }
         }
         if self.presence_at.is_some_and(|at| now >= at) {
-            self.flush_presence();
+            self.flush_presence(now);
         }
         self.close_slow(now);
         if self.is_idle() && self.idle_since.is_some_and(|since| now.since(since) >= self.setup.config.idle_unload_ms) {

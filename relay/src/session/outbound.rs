@@ -76,10 +76,11 @@ impl Outbound {
         })
     }
 
-    /// Queues a message; `true` if the queue is over its bound now.
+    /// Queues a message; `true` if the queue is over its bound now. A connection that ends is queued nothing more: after an
+    /// overrun, what a client was sent would have a hole.
     pub(crate) fn push(&self, channel: Channel, message: Outgoing, now: Instant) -> bool {
         let mut state = self.lock();
-        if state.gone {
+        if state.gone || state.fault.is_some() {
             return false;
         }
         state.bytes += message.bytes() as u64;
@@ -265,5 +266,7 @@ mod tests {
             outbound.push(Channel(1), message(), Instant(0));
         }
         assert_eq!(outbound.fault().map(|fault| fault.code), Some(CloseCode::TOO_SLOW));
+        outbound.push(Channel(1), message(), Instant(0));
+        assert!(matches!(outbound.next(false), Next::Close(_)), "nothing is sent that would come after a hole");
     }
 }

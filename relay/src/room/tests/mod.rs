@@ -1,0 +1,296 @@
+//! The room against a log in memory whose answers the test decides.
+
+mod coming;
+mod log;
+mod pace;
+mod refusals;
+
+use std::sync::Arc;
+
+use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
+use selvedge_protocol::message::{Open, SiteLease};
+use selvedge_protocol::stream::RoomDecoder;
+use selvedge_protocol::transfer::Staging;
+use selvedge_protocol::{AckLevel, Channel, LogId, Rights, ServerMessage};
+use selvedge_region::LogRecord;
+
+use super::*;
+
+const LOG: LogId = LogId(9);
+
+/// A room, its log, and what its sessions were sent.
+struct Table {
+    room: Room,
+    log: Vec<LogRecord>,
+    /// Appends asked for and not answered.
+    appends: VecDeque<(u64, Vec<LogRecord>)>,
+    hold_appends: bool,
+    foreign: Vec<SiteId>,
+    readers: BTreeMap<SessionKey, Reader>,
+    watched: Vec<SessionKey>,
+    closed: Vec<(SessionKey, CloseCode)>,
+    released: Vec<(SiteId, u64)>,
+    leases: u32,
+    now: Instant,
+    unloads: usize,
+    lose_tail: bool,
+}
+
+/// What a session does with what it is sent.
+#[derive(Default)]
+struct Reader {
+    document: Document,
+    decoder: RoomDecoder,
+    staging: Staging,
+    synced: usize,
+    acks: BTreeMap<SiteId, u64>,
+    gaps: Vec<(SiteId, u64)>,
+    refused: Vec<(SiteId, CloseCode)>,
+    presence: BTreeMap<u64, Option<Vec<u8>>>,
+    lease: Option<SiteLease>,
+    frames: usize,
+    bytes: usize,
+    credit: u64,
+}
+
+fn key(session: u64) -> SessionKey {
+    SessionKey { session, channel: Channel(1) }
+}
+
+fn at(offset: u64) -> Position {
+    Position { log: LOG, partition: 0, offset }
+}
+
+fn open() -> Open {
+    Open {
+        document: "t/d".into(),
+        generation: 0,
+        position: None,
+        vector_hash: 0,
+        outbox: Vec::new(),
+        outbox_bytes: 0,
+        token: None,
+        wants_site: false,
+    }
+}
+
+fn pushed(delta: &Delta) -> PushedDelta {
+    PushedDelta { delta: Arc::new(delta.clone()), bytes: delta.encode(), announced: false }
+}
+
+impl Table {
+    fn new() -> Self {
+        Self::with(RoomConfig::default())
+    }
+
+    fn with(config: RoomConfig) -> Self {
+        let setup = RoomSetup { config, document: "t/d".parse().unwrap(), highest: AckLevel::Region, restored: false };
+        Table {
+            room: Room::new(setup, Instant(0)),
+            log: Vec::new(),
+            appends: VecDeque::new(),
+            hold_appends: false,
+            foreign: Vec::new(),
+            readers: BTreeMap::new(),
+            watched: Vec::new(),
+            closed: Vec::new(),
+            released: Vec::new(),
+            leases: 0,
+            now: Instant(0),
+            unloads: 0,
+            lose_tail: false,
+        }
+    }
+
+    fn tell(&mut self, event: RoomEvent) {
+        self.room.handle(event, self.now);
+        self.settle();
+    }
+
+    fn wait(&mut self, ms: u64) {
+        let end = self.now.after(ms);
+        while let Some(next) = self.room.deadline().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.room.tick(self.now);
+            self.settle();
+        }
+        self.now = end;
+        self.room.tick(self.now);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while let Some(effect) = self.room.poll_effect() {
+            self.execute(effect);
+        }
+    }
+
+    fn answer(&mut self, event: RoomEvent) {
+        self.room.handle(event, self.now);
+    }
+
+    fn fold(&self) -> Document {
+        let mut document = Document::new();
+        let mut rest: Vec<Delta> = self.log.iter().map(|record| Delta::decode(&record.delta).unwrap()).collect();
+        loop {
+            let before = rest.len();
+            rest.retain(|delta| document.apply(delta).is_err());
+            if rest.len() == before {
+                return document;
+            }
+        }
+    }
+
+    fn execute(&mut self, effect: RoomEffect) {
+        match effect {
+            RoomEffect::Load { .. } => {
+                let document = self.fold();
+                let loaded = Loaded {
+                    generation: 1,
+                    vector: document.vector().clone(),
+                    position: at(self.log.len() as u64),
+                    text_bytes: document.len_bytes() as u64,
+                };
+                self.answer(RoomEvent::Loaded(Ok(Box::new(loaded))));
+            }
+            RoomEffect::Append { append, records } => {
+                self.appends.push_back((append, records));
+                if !self.hold_appends {
+                    self.confirm();
+                }
+            }
+            RoomEffect::Bind { site, .. } => {
+                let outcome = if self.foreign.contains(&site) { Err(Failure::Foreign) } else { Ok(()) };
+                self.answer(RoomEvent::Bound { site, outcome });
+            }
+            RoomEffect::Lease { key, .. } => {
+                let lease = SiteLease { site: SiteId::leased(0, self.leases), next_counter: 1 };
+                self.leases += 1;
+                self.answer(RoomEvent::Leased { key, lease: Some(lease) });
+            }
+            RoomEffect::Release { site, counter, .. } => self.released.push((site, counter)),
+            RoomEffect::ReadTail { request, from } => {
+                let end = self.log.len() as u64;
+                let outcome = if from.offset > end || self.lose_tail {
+                    Err(Failure::Gone)
+                } else {
+                    let entries = (from.offset..end).map(|offset| TailEntry {
+                        position: at(offset),
+                        delta: self.log[offset as usize].delta.clone(),
+                    });
+                    Ok(TailPage { entries: entries.collect(), next: at(end), at_end: true })
+                };
+                self.answer(RoomEvent::Tail { request, outcome });
+            }
+            RoomEffect::Materialise { request, since } => {
+                let document = self.fold();
+                let diffs = since.iter().map(|since| document.state_diff(since).encode().into()).collect();
+                let text_bytes = document.len_bytes() as u64;
+                let outcome = Ok(Materialised { vector: document.vector().clone(), text_bytes, diffs });
+                self.answer(RoomEvent::Materialised { request, outcome });
+            }
+            RoomEffect::Send { key, message } => self.deliver(key, &message),
+            RoomEffect::Watch { key } => self.watched.push(key),
+            RoomEffect::Close { key, closed } => self.closed.push((key, CloseCode(closed.code))),
+            RoomEffect::CloseSession { key, code } => self.closed.push((key, code)),
+            RoomEffect::Unload => self.unloads += 1,
+            RoomEffect::Publish { .. } | RoomEffect::PublishPresence { .. } | RoomEffect::Absorb { .. } => {}
+        }
+    }
+
+    /// The log takes the oldest append.
+    fn confirm(&mut self) {
+        let (append, records) = self.appends.pop_front().unwrap();
+        let begin = self.log.len() as u64;
+        let positions = (0..records.len() as u64).map(|n| at(begin + n)).collect();
+        self.log.extend(records);
+        self.room.handle(RoomEvent::Appended { append, outcome: Ok(positions) }, self.now);
+        self.settle();
+    }
+
+    /// The oldest append is not known to be in the log; `kept` says whether it is.
+    fn fail(&mut self, kept: bool) {
+        let (append, records) = self.appends.pop_front().unwrap();
+        if kept {
+            self.log.extend(records);
+        }
+        self.room.handle(RoomEvent::Appended { append, outcome: Err(Failure::Retry) }, self.now);
+        self.settle();
+    }
+
+    fn deliver(&mut self, to: SessionKey, message: &Outgoing) {
+        let mut bytes = Vec::new();
+        message.write(Channel(1), &mut bytes).unwrap();
+        let (frame, _) = selvedge_protocol::Frame::parse(&bytes).unwrap();
+        let message = ServerMessage::decode(&frame).unwrap().unwrap();
+        let reader = self.readers.entry(to).or_default();
+        reader.bytes += bytes.len();
+        match message {
+            ServerMessage::OpenOk(ok) => {
+                reader.lease = ok.lease;
+                reader.credit = ok.credit;
+            }
+            ServerMessage::Deltas(deltas) => {
+                reader.frames += 1;
+                for delta in reader.decoder.decode(&deltas).unwrap() {
+                    reader.document.apply(&delta).unwrap();
+                }
+            }
+            ServerMessage::Chunk(chunk) => {
+                if let Some((_, bytes)) = reader.staging.take(chunk).unwrap() {
+                    reader.document.apply_state(&StateDiff::decode(&bytes).unwrap()).unwrap();
+                }
+            }
+            ServerMessage::Synced(synced) => {
+                reader.synced += 1;
+                reader.decoder.join(synced.codec.as_ref()).unwrap();
+            }
+            ServerMessage::Ack(ack) => {
+                let before = reader.acks.insert(ack.site, ack.region).unwrap_or(0);
+                assert!(ack.region >= before, "an ack went back");
+            }
+            ServerMessage::Gap(gap) => reader.gaps.push((gap.site, gap.have)),
+            ServerMessage::Refused(refused) => reader.refused.push((refused.site, CloseCode(refused.code))),
+            ServerMessage::Presence(presence) => {
+                reader.presence.insert(presence.session, presence.data.map(Into::into));
+            }
+            ServerMessage::Credit(credit) => reader.credit += credit.bytes,
+            _ => {}
+        }
+    }
+
+    fn join(&mut self, session: u64) {
+        self.join_as(session, Rights::Write, open());
+    }
+
+    fn join_as(&mut self, session: u64, rights: Rights, open: Open) {
+        let principal = format!("anon:{session}");
+        let join = Join { key: key(session), principal, user: None, rights, open, listens: true, seeds: false };
+        self.readers.insert(key(session), Reader::default());
+        self.tell(RoomEvent::Join(Box::new(join)));
+    }
+
+    fn push(&mut self, session: u64, deltas: &[Delta]) {
+        self.tell(RoomEvent::Push { key: key(session), deltas: deltas.iter().map(pushed).collect() });
+    }
+
+    fn text(&self, session: u64) -> String {
+        self.readers[&key(session)].document.text()
+    }
+
+    fn acked(&self, session: u64, site: SiteId) -> u64 {
+        self.readers[&key(session)].acks.get(&site).copied().unwrap_or(0)
+    }
+}
+
+/// A writer outside of the room: one delta a word.
+fn words(site: SiteId, words: &[&str]) -> Vec<Delta> {
+    let mut document = Document::new();
+    document.begin_writing(site, 1).unwrap();
+    let mut deltas = Vec::new();
+    for word in words {
+        document.replace(document.len_utf16(), 0, word).unwrap();
+        deltas.extend(document.seal());
+    }
+    deltas
+}

@@ -1,0 +1,145 @@
+//! Bounds: slow readers, full queues, announced outboxes, crowds.
+
+use super::*;
+
+#[test]
+fn a_slow_reader_is_resynced_and_closed_only_if_it_never_catches_up() {
+    let mut table = Table::new();
+    table.join(1);
+    table.join(2);
+    let deltas = words(SiteId::random(1), &["a", "b", "c"]);
+    table.push(1, &deltas[..1]);
+    table.wait(50);
+    table.tell(RoomEvent::Congested { key: key(2) });
+    table.push(1, &deltas[1..]);
+    table.wait(50);
+    assert_eq!((table.text(2).as_str(), table.watched.len()), ("a", 1));
+    table.tell(RoomEvent::Drained { key: key(2) });
+    assert_eq!(table.text(2), "abc");
+    table.tell(RoomEvent::Congested { key: key(2) });
+    table.wait(29_000);
+    assert!(table.closed.is_empty());
+    table.wait(2_000);
+    assert_eq!(table.closed, [(key(2), CloseCode::TOO_SLOW)]);
+}
+
+#[test]
+fn what_does_not_fit_is_dropped_and_asked_for_again() {
+    let config = RoomConfig { unconfirmed_bytes_max: 200, ..RoomConfig::default() };
+    let mut table = Table::with(config);
+    table.join(1);
+    table.hold_appends = true;
+    let site = SiteId::random(1);
+    let deltas = words(site, &["0123456789"; 20]);
+    table.push(1, &deltas);
+    assert!(table.room.unconfirmed_bytes() <= 200);
+    let mut next = 0;
+    for _ in 0..1_000 {
+        while !table.appends.is_empty() {
+            table.confirm();
+        }
+        table.wait(250);
+        let gaps = std::mem::take(&mut table.readers.get_mut(&key(1)).unwrap().gaps);
+        if let Some(&(_, have)) = gaps.last() {
+            next = deltas.iter().position(|delta| delta.last() > have).unwrap();
+            table.push(1, &deltas[next..]);
+        }
+    }
+    assert!(next > 0);
+    assert_eq!((table.acked(1, site), table.log.len()), (200, 20));
+}
+
+#[test]
+fn announced_outboxes_are_paced_by_credit() {
+    let config = RoomConfig { outbox_credit_bytes: 400, ..RoomConfig::default() };
+    let mut table = Table::with(config);
+    table.join(1);
+    let site = SiteId::random(1);
+    let mut sent = 0;
+    for delta in words(site, &["0123456789"; 50]) {
+        let announced = PushedDelta { announced: true, ..pushed(&delta) };
+        sent += announced.bytes.len() as u64;
+        table.tell(RoomEvent::Push { key: key(1), deltas: vec![announced] });
+        assert!(table.readers[&key(1)].credit >= sent, "no credit came");
+    }
+    assert_eq!(table.acked(1, site), 500);
+    assert_eq!(table.readers[&key(1)].credit, sent + 400);
+}
+
+#[test]
+fn presence_is_told_and_removed_and_never_logged() {
+    let mut table = Table::new();
+    table.join(1);
+    table.join(2);
+    table.tell(RoomEvent::Presence { key: key(1), data: Some(b"here".to_vec()) });
+    table.wait(200);
+    assert_eq!(table.readers[&key(2)].presence.get(&1), Some(&Some(b"here".to_vec())));
+    assert!(table.readers[&key(1)].presence.is_empty());
+    table.join(3);
+    assert_eq!(table.readers[&key(3)].presence.get(&1), Some(&Some(b"here".to_vec())));
+    table.tell(RoomEvent::Leave { key: key(1) });
+    table.wait(200);
+    assert_eq!(table.readers[&key(2)].presence.get(&1), Some(&None));
+    assert!(table.log.is_empty());
+}
+
+/// Deltas of 15 kB.
+fn long(site: SiteId, count: usize) -> Vec<Delta> {
+    let text = "x".repeat(15_000);
+    words(site, &vec![text.as_str(); count])
+}
+
+#[test]
+fn much_of_the_recent_past_goes_piece_by_piece() {
+    let mut table = Table::new();
+    table.join(1);
+    table.join(2);
+    let deltas = long(SiteId::random(1), 30);
+    table.push(1, &deltas[..1]);
+    table.wait(100);
+    table.tell(RoomEvent::Congested { key: key(2) });
+    table.push(1, &deltas[1..]);
+    table.wait(1_000);
+    let mut pieces = 0;
+    while let Some(watched) = table.watched.pop() {
+        let before = table.readers[&watched].bytes;
+        table.tell(RoomEvent::Drained { key: watched });
+        assert!(table.readers[&watched].bytes - before <= 200_000, "a queue of 256 KiB holds it");
+        pieces += 1;
+    }
+    assert!(pieces > 1, "all of it went at once");
+    assert_eq!((table.text(2).len(), table.readers[&key(2)].synced), (30 * 15_000, 2));
+}
+
+#[test]
+fn between_two_pieces_of_a_flush_a_full_queue_is_heard_of() {
+    let mut table = Table::new();
+    table.join(1);
+    table.join(2);
+    table.join(3);
+    table.hold_appends = true;
+    table.push(1, &long(SiteId::random(1), 30));
+    table.confirm();
+    let sent = table.readers[&key(2)].bytes;
+    assert!(sent <= 64 * 1024, "{sent} bytes at once");
+    table.tell(RoomEvent::Congested { key: key(2) });
+    table.wait(100);
+    assert_eq!(table.readers[&key(2)].bytes, sent, "nothing more until it has drained");
+    assert_eq!(table.text(3).len(), 30 * 15_000, "the others do not wait");
+}
+
+#[test]
+fn presence_of_a_crowd_is_told_in_turns() {
+    let mut table = Table::new();
+    for session in 1..=200 {
+        table.join(session);
+    }
+    for session in 1..=200 {
+        table.tell(RoomEvent::Presence { key: key(session), data: Some(vec![7; 1_000]) });
+    }
+    let before = table.readers[&key(1)].bytes;
+    table.wait(100);
+    assert!(table.readers[&key(1)].bytes - before <= 70_000);
+    table.wait(1_000);
+    assert_eq!(table.readers[&key(1)].presence.len(), 199);
+}
