@@ -3,6 +3,8 @@
 #[doc(hidden)]
 pub mod contract;
 pub(crate) mod embedded;
+#[cfg(feature = "regional")]
+pub(crate) mod s3;
 
 use std::fmt;
 use std::str::FromStr;

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::Instant;
 
 use super::{Bus, BusMessage, Heard, Subscription};
 use crate::{DocumentId, Error, Position, Result};
@@ -19,6 +21,8 @@ const TAIL_BYTES_MAX: usize = 256 * 1024;
 #[derive(Default)]
 pub(crate) struct LocalBus {
     topics: Arc<Mutex<HashMap<DocumentId, Topic>>>,
+    /// Who holds a lock, and until when.
+    locks: Mutex<HashMap<String, (u64, Instant)>>,
 }
 
 type Topics = HashMap<DocumentId, Topic>;
@@ -72,9 +76,9 @@ fn record_bytes(message: &BusMessage) -> usize {
     }
 }
 
-fn locked(topics: &Mutex<Topics>) -> MutexGuard<'_, Topics> {
-    // The map is whole after every step, so a panic elsewhere under the lock leaves nothing half done.
-    topics.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The maps are whole after every step, so a panic elsewhere under the lock leaves nothing half done.
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Bus for LocalBus {
@@ -111,6 +115,26 @@ impl Bus for LocalBus {
                 .get(document)
                 .and_then(|topic| topic.tail.since(from))
                 .ok_or_else(|| Error::Evicted { what: format!("the tail of {document} before what is kept") })
+        })
+    }
+
+    fn lock<'a>(&'a self, name: &'a str, holder: u64, for_ms: u64) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let (mut locks, now) = (locked(&self.locks), Instant::now());
+            locks.retain(|_, (_, until)| *until > now);
+            let until = now + Duration::from_millis(for_ms);
+            let held = locks.entry(name.to_owned()).or_insert((holder, until));
+            if held.0 == holder {
+                held.1 = until;
+            }
+            Ok(held.0 == holder)
+        })
+    }
+
+    fn unlock<'a>(&'a self, name: &'a str, holder: u64) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            locked(&self.locks).retain(|held, (by, _)| held != name || *by != holder);
+            Ok(())
         })
     }
 }

@@ -3,9 +3,13 @@
 //! Nothing on the bus is durable and nothing may depend on its arrival: a room heals a lost message by comparing its position
 //! with the log's head. What a subscriber missed is told, never hidden.
 
+#[cfg(feature = "regional")]
+mod codec;
 #[doc(hidden)]
 pub mod contract;
 pub(crate) mod embedded;
+#[cfg(feature = "regional")]
+pub(crate) mod redis;
 
 use std::sync::Arc;
 
@@ -86,4 +90,11 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// `Evicted` when the tail does not reach back to `from`: read the log.
     fn recent<'a>(&'a self, document: &'a DocumentId, from: Position) -> BoxFuture<'a, Result<Vec<Arc<BusMessage>>>>;
+
+    /// Takes a lock for so long, or renews it; answers whether `holder` has it now. A lock on the bus only saves double work:
+    /// it may be lost with the bus, and nothing that must be done once may depend on it.
+    fn lock<'a>(&'a self, name: &'a str, holder: u64, for_ms: u64) -> BoxFuture<'a, Result<bool>>;
+
+    /// Gives a lock back, if `holder` still has it.
+    fn unlock<'a>(&'a self, name: &'a str, holder: u64) -> BoxFuture<'a, Result<()>>;
 }

@@ -6,6 +6,8 @@
 
 #[doc(hidden)]
 pub mod contract;
+#[cfg(feature = "regional")]
+pub(crate) mod dynamodb;
 pub(crate) mod embedded;
 
 use futures_util::future::BoxFuture;

@@ -1,7 +1,18 @@
 //! The distributed region: every part on a service that many relays share.
 
+pub(crate) mod dynamodb;
 mod faults;
+pub(crate) mod postgres;
+mod proxy;
+pub(crate) mod tls;
 
-pub use faults::{KafkaFaults, stack_process};
+pub use dynamodb::DynamoDbOptions;
+pub use faults::{BlobFaults, KafkaFaults, OpFaults, RedisFaults, SnapshotFaults, stack_process};
+pub use postgres::{Postgres, PostgresOptions, SHARDS, shard};
+pub use proxy::{Proxy, Way};
 
+pub use crate::blobs::s3::{S3Blobs, S3Options};
+pub use crate::bus::redis::{RedisBus, RedisOptions};
 pub use crate::log::kafka::{KafkaLog, KafkaOptions};
+pub use crate::ops::dynamodb::{DynamoOps, OpLayout, document_of};
+pub use crate::snapshots::postgres::{INLINE_BYTES_MAX, PostgresSnapshots};

@@ -6,6 +6,8 @@
 #[doc(hidden)]
 pub mod contract;
 pub(crate) mod embedded;
+#[cfg(feature = "regional")]
+pub(crate) mod postgres;
 
 use futures_util::future::BoxFuture;
 use selvedge_engine::VersionVector;

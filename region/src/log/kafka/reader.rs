@@ -241,7 +241,7 @@ impl Shared {
                 Some(Ok(message)) => {
                     let (partition, own) = (message.partition().cast_unsigned(), message.offset().cast_unsigned());
                     // Of a partition given up, or from before it was wound back.
-                    if !state.next.get(&partition).is_some_and(|next| *next <= own) {
+                    if state.next.get(&partition).is_none_or(|next| *next > own) {
                         continue;
                     }
                     let value = message.payload().unwrap_or_default();

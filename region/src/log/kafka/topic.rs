@@ -23,7 +23,6 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TopicKind {
     Ops,
-    Control,
     DeadLetters,
 }
 
@@ -40,7 +39,6 @@ impl Topic {
     pub(crate) async fn ensure(options: &KafkaOptions, admin: &Admin, kind: TopicKind) -> Result<Self> {
         let (name, partitions) = match kind {
             TopicKind::Ops => ("ops", options.partitions),
-            TopicKind::Control => ("control", 1),
             TopicKind::DeadLetters => ("dead-letters", 1),
         };
         let name = options.named(name);

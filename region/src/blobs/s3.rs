@@ -1,0 +1,201 @@
+//! Blobs on S3: one object a blob, its SHA-256 in the object's metadata.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path;
+use object_store::{
+    Attribute, Attributes, BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutOptions, RetryConfig,
+};
+use sha2::{Digest, Sha256};
+
+use super::{BlobKey, BlobPage, Blobs};
+use crate::regional::tls;
+use crate::{Error, Result};
+
+const WHAT: &str = "blobs";
+const CHECKSUM: &str = "selvedge-sha256";
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRIES_WITHIN: Duration = Duration::from_secs(10);
+const RETRY_AFTER_MS: u64 = 1000;
+
+/// The bucket of a region.
+#[derive(Debug, Clone)]
+pub struct S3Options {
+    /// The bucket; it has to be there.
+    pub bucket: String,
+    /// AWS' name of its place, e.g. `eu-central-1`.
+    pub region: String,
+    /// `http://host:port` of an emulator or another S3; `None`: AWS.
+    pub endpoint: Option<String>,
+    /// Access key and secret; `None`: as the environment and the machine's role say.
+    pub keys: Option<(String, String)>,
+    /// Put before every key; empty in production.
+    pub prefix: String,
+}
+
+/// The blobs of a region on S3.
+pub struct S3Blobs {
+    store: AmazonS3,
+    prefix: String,
+}
+
+impl S3Blobs {
+    /// Blobs in that bucket. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// `Invalid` when the options make no sense.
+    pub fn new(options: S3Options) -> Result<Self> {
+        tls::use_ring();
+        let retry = RetryConfig {
+            backoff: BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() },
+            max_retries: 2,
+            retry_timeout: RETRIES_WITHIN,
+        };
+        let client = ClientOptions::new()
+            .with_timeout(ANSWER_TIMEOUT)
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_allow_http(options.endpoint.is_some());
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(options.bucket)
+            .with_region(options.region)
+            .with_client_options(client)
+            .with_retry(retry);
+        if let Some(endpoint) = options.endpoint {
+            builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
+        }
+        if let Some((key, secret)) = options.keys {
+            builder = builder.with_access_key_id(key).with_secret_access_key(secret);
+        }
+        let store = builder.build().map_err(|error| Error::Invalid(format!("the S3 options: {error}")))?;
+        Ok(Self { store, prefix: options.prefix })
+    }
+
+    fn path(&self, key: &BlobKey) -> Result<Path> {
+        Path::parse(format!("{}{key}", self.prefix)).map_err(|error| Error::Invalid(error.to_string()))
+    }
+
+    /// Overwrites an object's bytes under the checksum it has: damage, for the contract suite.
+    pub(crate) async fn damage(&self, key: &BlobKey) -> Result<()> {
+        let (bytes, kept) = self.fetch(key).await?;
+        let mut bytes = bytes;
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        self.write(key, bytes, kept).await
+    }
+
+    async fn write(&self, key: &BlobKey, bytes: Vec<u8>, checksum: Option<String>) -> Result<()> {
+        let mut attributes = Attributes::new();
+        if let Some(checksum) = checksum {
+            attributes.insert(Attribute::Metadata(CHECKSUM.into()), checksum.into());
+        }
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        self.store
+            .put_opts(&self.path(key)?, bytes.into(), options)
+            .await
+            .map(|_| ())
+            .map_err(|error| failed(key, error))
+    }
+
+    /// The object's bytes and the checksum it carries.
+    async fn fetch(&self, key: &BlobKey) -> Result<(Vec<u8>, Option<String>)> {
+        let found = self.store.get(&self.path(key)?).await.map_err(|error| failed(key, error))?;
+        let kept = found.attributes.get(&Attribute::Metadata(CHECKSUM.into())).map(|kept| kept.as_ref().to_owned());
+        let bytes = found.bytes().await.map_err(|error| failed(key, error))?;
+        Ok((bytes.to_vec(), kept))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Blobs for S3Blobs {
+    fn put<'a>(&'a self, key: &'a BlobKey, bytes: Vec<u8>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let checksum = hex(&bytes);
+            self.write(key, bytes, Some(checksum)).await
+        })
+    }
+
+    fn get<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move {
+            let (bytes, kept) = self.fetch(key).await?;
+            let detail = match kept {
+                Some(kept) if kept == hex(&bytes) => return Ok(bytes),
+                Some(_) => "it fails its checksum",
+                None => "it carries no checksum",
+            };
+            Err(Error::Corrupt { what: format!("blob {key}"), detail: detail.to_owned() })
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match self.store.delete(&self.path(key)?).await {
+                Err(object_store::Error::NotFound { .. }) => Ok(()),
+                deleted => deleted.map_err(|error| failed(key, error)),
+            }
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a BlobKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<BlobPage>> {
+        Box::pin(async move {
+            let whole = format!("{}{prefix}", self.prefix);
+            // The client lists below whole segments; what is left of the prefix is looked at here.
+            let folder = whole.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let invalid = |error: object_store::path::Error| Error::Invalid(error.to_string());
+            let folder = if folder.is_empty() { None } else { Some(Path::parse(folder).map_err(invalid)?) };
+            let mut objects = match after {
+                Some(after) => self.store.list_with_offset(folder.as_ref(), &self.path(after)?),
+                None => self.store.list(folder.as_ref()),
+            };
+            let mut keys: Vec<BlobKey> = Vec::new();
+            while let Some(object) = objects.next().await {
+                let object = object.map_err(|error| failed_at(prefix, error))?;
+                let key = object.location.as_ref().strip_prefix(&self.prefix).filter(|key| key.starts_with(prefix));
+                // Objects that others put there are no blobs.
+                if let Some(key) = key.and_then(|key| key.parse::<BlobKey>().ok()) {
+                    if keys.len() == limit {
+                        let next = keys.last().cloned();
+                        return Ok(BlobPage { keys, next });
+                    }
+                    keys.push(key);
+                }
+            }
+            Ok(BlobPage { keys, next: None })
+        })
+    }
+}
+
+fn failed(key: &BlobKey, error: object_store::Error) -> Error {
+    failed_at(key.as_str(), error)
+}
+
+/// S3's words in the region's.
+fn failed_at(key: &str, error: object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => Error::NotFound { what: format!("blob {key}") },
+        object_store::Error::Generic { .. } => {
+            // The client keeps the answer's status only as text.
+            let text = format!("{error:?}");
+            if text.contains("SlowDown") || text.contains("429") {
+                return Error::Throttled { what: WHAT, retry_after_ms: RETRY_AFTER_MS };
+            }
+            if text.contains("QuotaExceeded") || text.contains("507") {
+                return Error::Full { what: WHAT, source: Some(error.into()) };
+            }
+            Error::Unavailable { what: WHAT, source: Some(error.into()) }
+        }
+        error => Error::Failed { what: WHAT, source: error.into() },
+    }
+}
