@@ -7,7 +7,7 @@ use selvedge_engine::VersionVector;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checksum};
+use super::{LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checked, damaged, first_whole, vector_of};
 use crate::embedded::{
     Database, DocumentColumns, counter, database_error, integer, log_id_bytes, log_id_from, unsigned,
 };
@@ -87,27 +87,11 @@ impl SnapshotStore for SqliteSnapshots {
 
     fn latest<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<Option<LatestSnapshot>>> {
         Box::pin(async move {
-            let mut damaged = Vec::new();
-            for version in self.numbers(key).await? {
-                // One that was pruned meanwhile has a newer one above it.
-                let Some(row) = self.row(key, version).await? else {
-                    continue;
-                };
-                match snapshot_from(key, &row) {
-                    Ok(snapshot) => {
-                        return Ok(Some(LatestSnapshot { version, snapshot, damaged }));
-                    }
-                    Err(Error::Corrupt { .. }) => damaged.push(version),
-                    Err(error) => return Err(error),
-                }
-            }
-            if damaged.is_empty() {
-                return Ok(None);
-            }
-            Err(Error::Corrupt {
-                what: format!("every snapshot of {}", key.document),
-                detail: format!("versions {damaged:?} fail their checksum"),
-            })
+            let read = |version| async move {
+                let row = self.row(key, version).await?;
+                row.map(|row| snapshot_from(key, &row)).transpose()
+            };
+            first_whole(key, self.numbers(key).await?, read).await
         })
     }
 
@@ -167,8 +151,7 @@ async fn newest(
     .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let vector: Vec<u8> = row.try_get("vector").map_err(failed)?;
-    let vector = VersionVector::decode(&vector).map_err(|error| damaged(columns.document, &error.to_string()))?;
-    Ok(Some((unsigned(&row, "version")?, vector)))
+    Ok(Some((unsigned(&row, "version")?, vector_of(columns.document, &vector)?)))
 }
 
 async fn next_version(connection: &mut SqliteConnection, columns: &DocumentColumns<'_>) -> Result<u64> {
@@ -217,11 +200,7 @@ fn snapshot_from(key: &DocumentKey, row: &SqliteRow) -> Result<Snapshot> {
     let bytes: Vec<u8> = row.try_get("bytes").map_err(failed)?;
     let kept: Vec<u8> = row.try_get("checksum").map_err(failed)?;
     let document = key.document.as_str();
-    if kept != checksum(&vector, &bytes) {
-        return Err(damaged(document, "it fails its checksum"));
-    }
-    let vector = VersionVector::decode(&vector).map_err(|error| damaged(document, &error.to_string()))?;
-    Ok(Snapshot { vector, position: position_from(row)?, bytes })
+    checked(document, &vector, position_from(row)?, bytes, &kept)
 }
 
 fn info_from(key: &DocumentKey, row: &SqliteRow) -> Result<SnapshotInfo> {
@@ -230,7 +209,7 @@ fn info_from(key: &DocumentKey, row: &SqliteRow) -> Result<SnapshotInfo> {
     let checksum: Vec<u8> = row.try_get("checksum").map_err(failed)?;
     Ok(SnapshotInfo {
         version: unsigned(row, "version")?,
-        vector: VersionVector::decode(&vector).map_err(|error| damaged(document, &error.to_string()))?,
+        vector: vector_of(document, &vector)?,
         position: position_from(row)?,
         length: unsigned(row, "length")?,
         checksum: checksum.try_into().map_err(|_| damaged(document, "its checksum is not 32 bytes"))?,
@@ -243,10 +222,6 @@ fn position_from(row: &SqliteRow) -> Result<Option<Position>> {
         return Ok(None);
     };
     Ok(Some(Position { log: log_id_from(&log)?, partition: 0, offset }))
-}
-
-fn damaged(document: &str, detail: &str) -> Error {
-    Error::Corrupt { what: format!("a snapshot of {document}"), detail: detail.to_owned() }
 }
 
 fn failed(error: sqlx::Error) -> Error {

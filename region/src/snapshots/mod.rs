@@ -9,12 +9,14 @@ pub(crate) mod embedded;
 #[cfg(feature = "regional")]
 pub(crate) mod postgres;
 
+use std::future::Future;
+
 use futures_util::future::BoxFuture;
 use selvedge_engine::VersionVector;
 use sha2::{Digest, Sha256};
 
 use crate::ops::DocumentKey;
-use crate::{Position, Result};
+use crate::{Error, Position, Result};
 
 /// A snapshot to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,53 @@ pub(crate) fn checksum(vector: &[u8], bytes: &[u8]) -> [u8; 32] {
     hash.update(vector);
     hash.update(bytes);
     hash.finalize().into()
+}
+
+/// A snapshot from what was kept of it.
+///
+/// # Errors
+/// `Corrupt` when vector and bytes do not give the checksum kept beside them.
+fn checked(document: &str, vector: &[u8], position: Option<Position>, bytes: Vec<u8>, kept: &[u8]) -> Result<Snapshot> {
+    if kept != checksum(vector, &bytes) {
+        return Err(damaged(document, "it fails its checksum"));
+    }
+    Ok(Snapshot { vector: vector_of(document, vector)?, position, bytes })
+}
+
+fn vector_of(document: &str, bytes: &[u8]) -> Result<VersionVector> {
+    VersionVector::decode(bytes).map_err(|error| damaged(document, &error.to_string()))
+}
+
+fn damaged(document: &str, detail: &str) -> Error {
+    Error::Corrupt { what: format!("a snapshot of {document}"), detail: detail.to_owned() }
+}
+
+/// The first of `versions`, newest first, that passes its check when it is read; those passed over are named. One that was
+/// pruned meanwhile (`None`) has a newer one above it.
+async fn first_whole<R>(
+    key: &DocumentKey,
+    versions: Vec<u64>,
+    read: impl Fn(u64) -> R + Send,
+) -> Result<Option<LatestSnapshot>>
+where
+    R: Future<Output = Result<Option<Snapshot>>> + Send,
+{
+    let mut damaged = Vec::new();
+    for version in versions {
+        match read(version).await {
+            Ok(Some(snapshot)) => return Ok(Some(LatestSnapshot { version, snapshot, damaged })),
+            Ok(None) => {}
+            Err(Error::Corrupt { .. }) => damaged.push(version),
+            Err(error) => return Err(error),
+        }
+    }
+    if damaged.is_empty() {
+        return Ok(None);
+    }
+    Err(Error::Corrupt {
+        what: format!("every snapshot of {}", key.document),
+        detail: format!("versions {damaged:?} fail their checksum"),
+    })
 }
 
 /// What is known of a kept snapshot without its bytes.

@@ -7,7 +7,7 @@ use selvedge_engine::VersionVector;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 
-use super::{LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checksum};
+use super::{LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checked, damaged, first_whole, vector_of};
 use crate::embedded::{integer, log_id_bytes, log_id_from};
 use crate::ops::DocumentKey;
 use crate::regional::postgres::{Postgres, counter, postgres_error, shard, unsigned};
@@ -88,11 +88,7 @@ impl PostgresSnapshots {
             Some(bytes) => bytes,
             None => self.blob(document, row).await?,
         };
-        if kept != checksum(&vector, &bytes) {
-            return Err(damaged(document, "it fails its checksum"));
-        }
-        let vector = VersionVector::decode(&vector).map_err(|error| damaged(document, &error.to_string()))?;
-        Ok(Snapshot { vector, position: position_from(row)?, bytes })
+        checked(document, &vector, position_from(row)?, bytes, &kept)
     }
 
     async fn blob(&self, document: &str, row: &PgRow) -> Result<Vec<u8>> {
@@ -140,27 +136,13 @@ impl SnapshotStore for PostgresSnapshots {
 
     fn latest<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<Option<LatestSnapshot>>> {
         Box::pin(async move {
-            let mut damaged = Vec::new();
-            for version in self.numbers(key).await? {
-                // One that was pruned meanwhile has a newer one above it.
-                let Some(row) = self.row(key, version).await? else {
-                    continue;
-                };
-                match self.snapshot_from(key, &row).await {
-                    Ok(snapshot) => {
-                        return Ok(Some(LatestSnapshot { version, snapshot, damaged }));
-                    }
-                    Err(Error::Corrupt { .. }) => damaged.push(version),
-                    Err(error) => return Err(error),
+            let read = |version| async move {
+                match self.row(key, version).await? {
+                    Some(row) => self.snapshot_from(key, &row).await.map(Some),
+                    None => Ok(None),
                 }
-            }
-            if damaged.is_empty() {
-                return Ok(None);
-            }
-            Err(Error::Corrupt {
-                what: format!("every snapshot of {}", key.document),
-                detail: format!("versions {damaged:?} fail their checksum"),
-            })
+            };
+            first_whole(key, self.numbers(key).await?, read).await
         })
     }
 
@@ -219,9 +201,7 @@ impl PostgresSnapshots {
             .map_err(failed)?;
         let Some(row) = row else { return Ok(None) };
         let vector: Vec<u8> = row.try_get("vector").map_err(failed)?;
-        let document = key.document.as_str();
-        let vector = VersionVector::decode(&vector).map_err(|error| damaged(document, &error.to_string()))?;
-        Ok(Some((unsigned(&row, "version")?, vector)))
+        Ok(Some((unsigned(&row, "version")?, vector_of(key.document.as_str(), &vector)?)))
     }
 
     /// Puts a large snapshot's bytes into a blob. Its key is its own for ever, so that a refused transaction's blob, which
@@ -276,7 +256,7 @@ fn info_from(key: &DocumentKey, row: &PgRow) -> Result<SnapshotInfo> {
     let checksum: Vec<u8> = row.try_get("checksum").map_err(failed)?;
     Ok(SnapshotInfo {
         version: unsigned(row, "version")?,
-        vector: VersionVector::decode(&vector).map_err(|error| damaged(document, &error.to_string()))?,
+        vector: vector_of(document, &vector)?,
         position: position_from(row)?,
         length: unsigned(row, "length")?,
         checksum: checksum.try_into().map_err(|_| damaged(document, "its checksum is not 32 bytes"))?,
@@ -290,10 +270,6 @@ fn position_from(row: &PgRow) -> Result<Option<Position>> {
         return Ok(None);
     };
     Ok(Some(Position { log: log_id_from(&log)?, partition, offset }))
-}
-
-fn damaged(document: &str, detail: &str) -> Error {
-    Error::Corrupt { what: format!("a snapshot of {document}"), detail: detail.to_owned() }
 }
 
 fn failed(error: sqlx::Error) -> Error {
