@@ -41,12 +41,6 @@ pub(crate) enum Incoming {
 pub(crate) trait Inbound: Send {
     /// The next thing. Dropping the future loses nothing.
     fn next(&mut self) -> impl Future<Output = Incoming> + Send;
-
-    /// It is known who this is: what only known clients may use is opened to them.
-    fn admitted(&mut self);
-
-    /// Reads off what is under way after a close was written, so that it can end in order.
-    fn run_out(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// The side of a transport that is written.
@@ -171,9 +165,6 @@ impl<I: Inbound> Conversation<I> {
             self.app.sessions.leave(&principal);
         }
         tracing::debug!("session closed");
-        if self.outbound.fault().is_some() && !self.outbound.is_gone() {
-            self.inbound.run_out().await;
-        }
     }
 
     /// Waits for the next thing and takes it. `false`: the connection has ended.
@@ -268,7 +259,6 @@ impl<I: Inbound> Conversation<I> {
                 tracing::debug!(client, "session opened");
                 self.principal = self.app.auth.counts_connections().then(|| identity.principal.clone());
                 self.place = None;
-                self.inbound.admitted();
                 self.session.authenticated(identity, now);
             }
             Err(fault) => self.session.refuse(fault),

@@ -95,11 +95,6 @@ impl Inbound for Reading {
             Some(Err(error)) => broken(&error.to_string()),
         }
     }
-
-    fn admitted(&mut self) {}
-
-    /// The listener reads off every TCP connection that it ends.
-    async fn run_out(&mut self) {}
 }
 
 /// The WebSocket itself is at fault, or gone.

@@ -277,14 +277,6 @@ impl Session {
         }
     }
 
-    /// The other side ended a document's channel without a word.
-    pub fn left(&mut self, channel: Channel) {
-        if self.channels.contains_key(&channel) {
-            self.channel_closed(channel);
-            self.events.push_back(SessionEvent::Leave { channel, site: None });
-        }
-    }
-
     /// Who this is, once it is known.
     pub fn identity(&self) -> Option<&Identity> {
         match &self.phase {
