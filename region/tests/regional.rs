@@ -1,7 +1,7 @@
 //! The distributed region held to the contracts of its parts, on real services.
 //!
-//! `cargo xtask test --only region` starts the services and names them in the environment; a part whose service is not named
-//! there is skipped by name. Every run works on topics, tables and databases of its own.
+//! `cargo xtask stack up` starts the services and `cargo xtask stack env` names them for the environment; a part whose service
+//! is not named there is skipped by name. Every run works on topics, tables and databases of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
