@@ -24,8 +24,8 @@ test("two tabs of one profile type at once and converge", async () => {
   assert.equal(await stage.relay.text(name), text);
 });
 
-test("two tabs hear each other with the relay away, and carry both texts home", async () => {
-  const name = freshName("tabs-away");
+/** Two tabs of one profile that both wrote while the relay was away, and hear each other. */
+async function twoTabsThatWroteApart(name) {
   const { relay } = stage;
   const browser = await stage.browser();
   const [a, b] = await together(browser.tab(relay.origin, name), browser.tab(relay.origin, name));
@@ -40,42 +40,35 @@ test("two tabs hear each other with the relay away, and carry both texts home", 
   await b.type("from the second. ");
   await a.hasText("from the first. from the second. ");
   await b.saved("device");
-  await relay.up();
+  return [a, b];
+}
+
+/** Another browser finds what both wrote, once. */
+async function othersFindBoth(name, tab) {
+  const other = await stage.browser();
+  const c = await other.tab(stage.relay.origin, name);
+  await c.hasPieces("from the first. ", "from the second. ");
+  const text = await converged(tab, c);
+  assert.equal(occurrences(text, "from the first. "), 1);
+  assert.equal(occurrences(text, "from the second. "), 1);
+}
+
+test("two tabs hear each other with the relay away, and carry both texts home", async () => {
+  const name = freshName("tabs-away");
+  const [a, b] = await twoTabsThatWroteApart(name);
+  await stage.relay.up();
   await a.saved();
   await b.saved();
   await a.says(/^Saved/);
-  const other = await stage.browser();
-  const c = await other.tab(relay.origin, name);
-  await c.hasPieces("from the first. ", "from the second. ");
-  const text = await converged(a, c);
-  assert.equal(occurrences(text, "from the first. "), 1);
-  assert.equal(occurrences(text, "from the second. "), 1);
+  await othersFindBoth(name, a);
 });
 
 test("two tabs hear each other with the relay away, and one that stays carries both home", async () => {
   const name = freshName("tabs-away");
-  const { relay } = stage;
-  const browser = await stage.browser();
-  const [a, b] = await together(browser.tab(relay.origin, name), browser.tab(relay.origin, name));
-  await together(a.synced(), b.synced());
-  await relay.kill();
-  await a.page.bringToFront();
-  await a.caret();
-  await a.type("from the first. ");
-  await b.hasText("from the first. ");
-  await b.page.bringToFront();
-  await b.caret();
-  await b.type("from the second. ");
-  await a.hasText("from the first. from the second. ");
-  await b.saved("device");
+  const [a, b] = await twoTabsThatWroteApart(name);
   await b.close();
-  await relay.up();
+  await stage.relay.up();
   await a.saved();
   await a.says(/^Saved/);
-  const other = await stage.browser();
-  const c = await other.tab(relay.origin, name);
-  await c.hasPieces("from the first. ", "from the second. ");
-  const text = await converged(a, c);
-  assert.equal(occurrences(text, "from the first. "), 1);
-  assert.equal(occurrences(text, "from the second. "), 1);
+  await othersFindBoth(name, a);
 });
