@@ -55,15 +55,18 @@ impl Typist {
 
     /// How many of its marks are acknowledged by the region: all before the first that is not.
     async fn acknowledged(&self) -> u64 {
-        let channel = self.channel;
-        let pending = self
+        let (channel, name) = (self.channel, self.name);
+        // Both of one moment: a mark typed between two looks would count as typed and not as pending.
+        let (mut number, mut left) = self
             .peer
-            .with(move |client, now| client.replica(channel).unwrap().saved(now).pending(AckLevel::Region).ops)
+            .with(move |client, now| {
+                let replica = client.replica(channel).unwrap();
+                let typed = replica.document().text().matches(&format!("<{name}")).count() as u64;
+                (typed, replica.saved(now).pending(AckLevel::Region).ops)
+            })
             .await;
-        let mut left = pending;
-        let mut number = self.typed.load(Ordering::Relaxed);
         while left > 0 && number > 0 {
-            left = left.saturating_sub(format!("<{}{number}>", self.name).len() as u64);
+            left = left.saturating_sub(format!("<{name}{number}>").len() as u64);
             number -= 1;
         }
         number
