@@ -14,6 +14,6 @@ export type { Reconciled, ReconciledRange } from "./provider/reconcile.js";
 export type { Link, Pending, Rights, SaveLevel, SaveState, Status } from "./status.js";
 export { SharedText } from "./text.js";
 export type { ChangeSource, Delta, TextEvent, TextPatch } from "./text-event.js";
-export { UndoManager, type UndoEvents } from "./undo.js";
+export { UndoManager, type UndoEvents, type UndoOptions } from "./undo.js";
 export { isReady, type InitInput } from "./wasm/load.js";
 export { saveWords, type SaveWords } from "./save-words.js";

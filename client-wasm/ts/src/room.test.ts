@@ -139,6 +139,60 @@ describe("undo", () => {
     assert.equal(text.toString(), "");
   });
 
+  it("leaves edits alone whose origin is not tracked, before, between and after the steps", async () => {
+    const { text, undo } = await memoryRoom("notes", { trackedOrigins: ["me", null], captureTimeout: 10_000 });
+    const steps: string[] = [];
+    undo.on("stack-item-added", () => steps.push("added"));
+    text.insert(0, "import. ", "import");
+    assert.equal(undo.canUndo(), false, "an untracked edit is no step");
+    text.insert(text.length, "mine ", "me");
+    text.insert(0, "> ", "import");
+    text.insert(text.length, "too", null);
+    text.delete(0, 2, "import");
+    assert.equal(text.toString(), "import. mine too");
+    undo.undo();
+    assert.equal(text.toString(), "import. ", "one step: untracked edits end none");
+    assert.equal(undo.canUndo(), false);
+    text.insert(text.length, "more", "import");
+    assert.ok(undo.canRedo(), "an untracked edit does not forget what was undone");
+    undo.redo();
+    assert.equal(text.toString(), "import. mine toomore");
+    await Promise.resolve(); // told at the end of the task
+    assert.deepEqual(steps, ["added"]);
+  });
+
+  it("does not bring back tracked text that an untracked edit deleted", async () => {
+    const { text, undo } = await memoryRoom("notes", { trackedOrigins: [null] });
+    text.insert(0, "abcdef");
+    text.delete(1, 3, "import");
+    assert.equal(text.toString(), "aef");
+    undo.undo();
+    assert.equal(text.toString(), "");
+    undo.redo();
+    assert.equal(text.toString(), "aef");
+  });
+
+  it("tracks by the origin of the whole transaction, by class, and by what is added later", async () => {
+    class Importer {}
+    const { doc, text, undo } = await memoryRoom("notes", { trackedOrigins: new Set([Importer]) });
+    doc.transact(() => text.insert(0, "one ", "me"), new Importer());
+    assert.ok(undo.canUndo());
+    undo.undo();
+    doc.transact(() => text.insert(0, "two ", new Importer()), "me");
+    assert.equal(undo.canUndo(), false);
+    undo.trackedOrigins?.add("me");
+    text.insert(4, "three", "me");
+    undo.undo();
+    assert.equal(text.toString(), "two ");
+  });
+
+  it("echoes what Unicode does not allow in untracked edits too", async () => {
+    const { text, undo } = await memoryRoom("notes", { trackedOrigins: [] });
+    text.insert(0, "a\ud83db", "import");
+    assert.equal(text.toString(), "a\ufffdb");
+    assert.equal(undo.canUndo(), false);
+  });
+
   it("tells observers in the same call", async () => {
     const { text, undo } = await memoryRoom();
     text.insert(0, "abc");

@@ -14,19 +14,39 @@ export interface UndoEvents {
   "stack-cleared"(): void;
 }
 
-/** Steps back and forth through this page's edits. Deleted text comes back as new text in its old place. */
+/** How edits become steps. */
+export interface UndoOptions {
+  /** Edits closer together than this many milliseconds are one step: 500. */
+  readonly captureTimeout?: number;
+  /**
+   * The origins, or the classes of origins, whose edits are steps; `null` stands for edits without one. Absent: every edit of
+   * this page. Edits of other origins are never taken back, and end no step.
+   */
+  readonly trackedOrigins?: Iterable<unknown>;
+}
+
+/**
+ * Steps back and forth through this page's edits. Deleted text comes back as new text in its old place.
+ *
+ * A document has one row of steps, whoever goes through it; of several managers' origins the last ones given count.
+ */
 export class UndoManager extends Emitter<UndoEvents> {
   readonly #replica: Replica;
   readonly #captureMs: number;
   #lastEdit = -Infinity;
 
-  /** `captureTimeout`: edits closer together than this many milliseconds (500) are one step. */
-  constructor(scope: Doc | SharedText, options: { captureTimeout?: number } = {}) {
+  constructor(scope: Doc | SharedText, options: UndoOptions = {}) {
     super();
     const replica = replicaOf(scope);
     this.#replica = replica;
     this.#captureMs = options.captureTimeout ?? 500;
-    replica.on("beforeEdit", () => this.#beforeEdit());
+    if (options.trackedOrigins) replica.trackedOrigins = new Set(options.trackedOrigins);
+    replica.on("beforeTrackedEdit", () => this.#beforeEdit());
+  }
+
+  /** The origins whose edits are steps, to be added to and taken from; null while every edit of this page is one. */
+  get trackedOrigins(): Set<unknown> | null {
+    return this.#replica.trackedOrigins;
   }
 
   /** Takes the last step back; false if there is none. */

@@ -61,6 +61,20 @@ describe("bindTextarea", () => {
     assert.equal(area.value, a.text.toString());
   });
 
+  it("names the field as the origin, which undo tracks until it lets go", async () => {
+    const room = await memoryRoom("notes", { trackedOrigins: [] });
+    const { area, type, stop } = field(room);
+    const origins: unknown[] = [];
+    room.text.observe(({ origin }) => origins.push(origin));
+    room.text.insert(0, "imported", "import");
+    type("imported, typed");
+    assert.deepEqual(origins, ["import", area]);
+    room.undo.undo();
+    assert.equal(area.value, "imported");
+    stop();
+    assert.equal(room.undo.trackedOrigins?.size, 0);
+  });
+
   it("lets go", async () => {
     const room = await memoryRoom();
     const { area, type, stop } = field(room);

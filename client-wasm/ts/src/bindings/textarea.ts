@@ -9,7 +9,10 @@ import type { TextEvent, TextPatch } from "../text-event.js";
 export type TextField = Pick<HTMLTextAreaElement,
   "value" | "selectionStart" | "selectionEnd" | "selectionDirection" | "setSelectionRange" | "readOnly" | "addEventListener" | "removeEventListener">;
 
-/** Keeps `field` and `text` equal until the returned function is called. The text wins at the start. The caret stays where it was in the words. */
+/**
+ * Keeps `field` and `text` equal until the returned function is called. The text wins at the start. The caret stays where it was
+ * in the words. The field itself is the origin of what is typed into it, and is tracked by undo.
+ */
 export function bindTextarea(field: TextField, text: SharedText): () => void {
   const binding = new FieldBinding(field, text);
   return () => binding.stop();
@@ -33,7 +36,13 @@ class FieldBinding {
     this.#text = text;
     const replica = replicaOf(text);
     const setReadOnly = (): void => { field.readOnly = !replica.writable; };
-    this.#stops = [text.observe((event) => this.#changed(event)), replica.on("rights", setReadOnly), replica.on("closed", setReadOnly)];
+    replica.trackedOrigins?.add(field);
+    this.#stops = [
+      text.observe((event) => this.#changed(event)),
+      replica.on("rights", setReadOnly),
+      replica.on("closed", setReadOnly),
+      () => replica.trackedOrigins?.delete(field),
+    ];
     this.#listen("input", () => this.#typed());
     this.#listen("compositionstart", () => { this.#composing = true; });
     this.#listen("compositionend", () => { this.#composing = false; this.#typed(); });
@@ -62,7 +71,7 @@ class FieldBinding {
       const from = moved(span.at, missed);
       const to = Math.max(from, moved(span.at + span.delete, missed));
       try {
-        this.#text.replace(from, to, span.insert, this);
+        this.#text.replace(from, to, span.insert, this.#field);
       } catch {
         undone = true; // read-only or closed meanwhile: the field goes back to the text
       }
@@ -72,7 +81,7 @@ class FieldBinding {
 
   /** The text changed: the field follows, its caret in place. */
   #changed(event: TextEvent): void {
-    if (event.by === "local" && event.origin === this) return;
+    if (event.by === "local" && event.origin === this.#field) return;
     if (this.#composing) this.#missed.push(...event.changes);
     else this.#show(event.changes);
   }

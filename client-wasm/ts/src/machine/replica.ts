@@ -17,8 +17,8 @@ import { restoredOf } from "./restored.js";
 /** What a replica tells its views. */
 export interface ReplicaEvents {
   text(patches: readonly TextPatch[], by: ChangeSource, origin: unknown): void;
-  /** A text edit of this page is about to be made. */
-  beforeEdit(): void;
+  /** A text edit of this page that undo will know is about to be made. */
+  beforeTrackedEdit(): void;
   meta(): void;
   /** A sealed delta of this load that the device has stored. */
   delta(bytes: Uint8Array): void;
@@ -96,6 +96,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   #closing: Promise<void> | null = null;
   #destroyed = false;
   #stopTabs: (() => void) | null = null;
+  #trackedOrigins: Set<unknown> | null = null;
 
   constructor(options: ReplicaOptions) {
     super();
@@ -150,16 +151,21 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     if (remove === 0 && insert === "") return;
     this.#mayWrite();
     this.link.settle(this.#channel);
-    this.emit("beforeEdit");
+    const tracked = this.#tracks(this.#transaction ? this.#transaction.origin : origin);
+    if (tracked) this.emit("beforeTrackedEdit");
     this.transact(() => {
       const echoes = this.link.edit((client, now) => LONE_SURROGATE.test(insert)
-        ? client.editUtf16(this.#channel, at, remove, utf16Of(insert), now)
-        : client.edit(this.#channel, at, remove, insert, now));
+        ? client.editUtf16(this.#channel, at, remove, utf16Of(insert), tracked, now)
+        : client.edit(this.#channel, at, remove, insert, tracked, now));
       this.#transaction?.patches.push({ at, delete: remove, insert });
       if (echoes > 0) this.#echo();
     }, origin);
     this.#firstEdit();
   }
+
+  /** Whose edits are undo steps; null: everybody's in this page. */
+  get trackedOrigins(): Set<unknown> | null { return this.#trackedOrigins; }
+  set trackedOrigins(origins: Set<unknown> | null) { this.#trackedOrigins = origins; }
 
   /** Takes a step back or forth; the text is told in the same call. Returns whether there was one. */
   step(type: "undo" | "redo"): boolean {
@@ -358,6 +364,14 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     } finally {
       this.#telling = false;
     }
+  }
+
+  /** Whether an edit of `origin` is an undo step: named itself, or by what made it. No origin is null. */
+  #tracks(origin: unknown): boolean {
+    const tracked = this.#trackedOrigins;
+    if (tracked === null) return true;
+    if (origin === undefined || origin === null) return tracked.has(null) || tracked.has(undefined);
+    return tracked.has(origin) || tracked.has((origin as object).constructor);
   }
 
   #mayWrite(): void {

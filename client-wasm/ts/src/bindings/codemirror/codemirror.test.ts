@@ -117,6 +117,20 @@ describe("collab", () => {
     assert.equal(view.state.doc.toString(), "theirs mine");
   });
 
+  it("is tracked by its undo manager, whatever origins that was given, while it lives", async () => {
+    const room = await memoryRoom("notes", { trackedOrigins: [] });
+    const view = new EditorView({ parent: document.body, extensions: collab(room.text, null, { undoManager: room.undo }) });
+    room.text.insert(0, "imported ", "import");
+    await turn();
+    view.dispatch({ changes: { from: view.state.doc.length, insert: "typed" } });
+    room.undo.undo();
+    assert.equal(view.state.doc.toString(), "imported ");
+    assert.equal(room.undo.canUndo(), false);
+    assert.equal(room.undo.trackedOrigins?.size, 1);
+    view.destroy();
+    assert.equal(room.undo.trackedOrigins?.size, 0);
+  });
+
   it("converges under random edits on both sides", async () => {
     const [a, b] = [await memoryRoom(), await memoryRoom()];
     const views = [editor(a), editor(b)];

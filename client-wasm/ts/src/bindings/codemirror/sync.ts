@@ -12,6 +12,7 @@ import { spanOf } from "../../diff.js";
 import { replicaOf } from "../../internals.js";
 import type { SharedText } from "../../text.js";
 import type { TextEvent, TextPatch } from "../../text-event.js";
+import { undoManager } from "./keymap.js";
 
 /** Marks transactions that carry the shared text's changes into the editor. */
 export const fromText = Annotation.define<boolean>();
@@ -70,7 +71,10 @@ class SyncPlugin {
     this.#view = view;
     this.#text = text;
     const replica = replicaOf(text);
+    const tracked = view.state.facet(undoManager)?.trackedOrigins;
+    tracked?.add(this);
     this.#stops = [
+      () => tracked?.delete(this),
       text.observe((event) => this.#changed(event)),
       replica.on("rights", () => this.#setWritable(replica.writable)),
       replica.on("closed", () => this.#setWritable(replica.writable)),
