@@ -6,7 +6,7 @@ use selvedge_protocol::{Channel, CloseCode, Endpoint};
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::convert::{channel_number, failure, instant, integer, number};
+use crate::convert::{channel_number, failure, instant, integer, number, transport};
 use crate::restored::Restored;
 use crate::shell::Shell;
 
@@ -21,11 +21,20 @@ pub struct Client {
 
 #[wasm_bindgen]
 impl Client {
-    /// A client of `endpoints`, best first. `seed`: random bits, drawn anew at each load.
+    /// A client of the relays at `urls`, best first, over `transports`, best first. `seed`: random bits, drawn anew at
+    /// each load.
     #[wasm_bindgen(constructor)]
-    pub fn new(endpoints: Vec<String>, token: Option<String>, seed: u64, name: String, now: f64) -> Client {
-        let endpoints = endpoints.into_iter().map(Endpoint::websocket).collect();
-        let config = ClientConfig { endpoints, token, seed, client: name, online: false };
+    pub fn new(
+        urls: Vec<String>,
+        transports: Vec<String>,
+        token: Option<String>,
+        seed: u64,
+        name: String,
+        now: f64,
+    ) -> Client {
+        let transports: Vec<_> = transports.iter().filter_map(|name| transport(name)).collect();
+        let endpoints = urls.iter().map(|url| Endpoint::at(url, &transports)).collect();
+        let config = ClientConfig { endpoints, transports, token, seed, client: name, online: false };
         Client { machine: client::Client::new(config, instant(now)), owed: Vec::new() }
     }
 
@@ -178,13 +187,22 @@ impl Client {
         self.machine.merge_state(self::channel(channel), diff, instant(now)).map_err(thrown)
     }
 
-    /// Replaces text; returns how many patches `takePatches` has for the editor: normally none.
+    /// Replaces text; returns how many patches `takePatches` has for the editor: normally none. `tracked`: as an undo step.
     ///
     /// # Errors
     /// Read-only, or outside the text.
-    pub fn edit(&mut self, channel: f64, at: f64, remove: f64, insert: &str, now: f64) -> Result<usize, JsError> {
-        let (at, remove) = (at as usize, remove as usize);
-        self.owed = self.machine.edit(self::channel(channel), at, remove, insert, instant(now)).map_err(thrown)?;
+    pub fn edit(
+        &mut self,
+        channel: f64,
+        at: f64,
+        remove: f64,
+        insert: &str,
+        tracked: bool,
+        now: f64,
+    ) -> Result<usize, JsError> {
+        let edit = if tracked { client::Client::edit } else { client::Client::edit_untracked };
+        let (channel, at, remove) = (self::channel(channel), at as usize, remove as usize);
+        self.owed = edit(&mut self.machine, channel, at, remove, insert, instant(now)).map_err(thrown)?;
         Ok(self.owed.len())
     }
 
@@ -199,11 +217,12 @@ impl Client {
         at: f64,
         remove: f64,
         insert: &[u16],
+        tracked: bool,
         now: f64,
     ) -> Result<usize, JsError> {
-        let (at, remove) = (at as usize, remove as usize);
-        self.owed =
-            self.machine.edit_utf16(self::channel(channel), at, remove, insert, instant(now)).map_err(thrown)?;
+        let edit = if tracked { client::Client::edit_utf16 } else { client::Client::edit_untracked_utf16 };
+        let (channel, at, remove) = (self::channel(channel), at as usize, remove as usize);
+        self.owed = edit(&mut self.machine, channel, at, remove, insert, instant(now)).map_err(thrown)?;
         Ok(self.owed.len())
     }
 

@@ -52,6 +52,11 @@ pub(crate) fn transport_name(transport: Transport) -> &'static str {
     }
 }
 
+/// The transport a word names.
+pub(crate) fn transport(name: &str) -> Option<Transport> {
+    [Transport::WebSocket, Transport::WebTransport].into_iter().find(|transport| transport_name(*transport) == name)
+}
+
 /// The level a word names; what is no word counts as least.
 pub(crate) fn level(name: &str) -> AckLevel {
     [AckLevel::Replicated, AckLevel::Region].into_iter().find(|level| level.name() == name).unwrap_or(AckLevel::Device)

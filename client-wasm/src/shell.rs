@@ -15,7 +15,7 @@ extern "C" {
     pub type Shell;
 
     #[wasm_bindgen(method)]
-    fn connect(this: &Shell, attempt: f64, url: &str, transport: &str);
+    fn connect(this: &Shell, attempt: f64, url: &str, transport: &str, certificates: &[u8]);
     #[wasm_bindgen(method)]
     fn send(this: &Shell, attempt: f64, bytes: Vec<u8>);
     #[wasm_bindgen(method)]
@@ -83,8 +83,8 @@ impl Shell {
     /// Tells one effect.
     pub(crate) fn tell(&self, effect: Effect) {
         match effect {
-            Effect::Connect { attempt, url, transport } => {
-                self.connect(number(attempt), &url, transport_name(transport))
+            Effect::Connect { attempt, url, transport, certificates } => {
+                self.connect(number(attempt), &url, transport_name(transport), &certificates.concat())
             }
             Effect::Send { attempt, bytes } => self.send(number(attempt), bytes),
             Effect::Disconnect { attempt, code } => self.disconnect(number(attempt), code.0),

@@ -58,6 +58,7 @@ impl Handle {
             seed: rand::random(),
             client: options.name.unwrap_or_else(|| name.to_owned()),
             online: !options.offline,
+            ..ClientConfig::default()
         };
         let shared = Arc::new(Shared::new(config));
         let driver = Mutex::new(Some(tokio::spawn(driver::run(Arc::clone(&shared)))));

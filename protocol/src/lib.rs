@@ -25,7 +25,9 @@ mod wire;
 pub use backoff::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, Backoff};
 pub use close::{CloseCode, Reaction, close_code};
 pub use document_id::{DEFAULT_TENANT, DocumentId, DocumentIdError, NAME_BYTES_MAX, TENANT_BYTES_MAX};
-pub use endpoint::{AVOID_MS, Endpoint, Endpoints, Transport};
+pub use endpoint::{
+    ADDRESSES_MAX, AVOID_MS, Address, CERTIFICATES_MAX, CertificateHash, Endpoint, Endpoints, Place, Transport,
+};
 pub use error::DecodeError;
 pub use frame::{
     CLIENT_MESSAGE_BYTES_MAX, Channel, FRAME_BYTES_MAX, FRAME_CONTENT_BYTES_MAX, FRAME_HEADER_BYTES_MAX, Frame, Frames,

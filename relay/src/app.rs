@@ -10,7 +10,7 @@ use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Router, middleware};
 use selvedge_protocol::message::Drain;
-use selvedge_protocol::{Channel, CloseCode, Endpoint, Instant, Transport};
+use selvedge_protocol::{Channel, CloseCode, Endpoint, Instant};
 use selvedge_region::embedded::{EmbeddedOptions, EmbeddedRegion};
 use selvedge_region::fold::{PersistConfig, PersistTask};
 use tokio::net::TcpListener;
@@ -273,7 +273,7 @@ fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 fn endpoints(config: &Config, address: SocketAddr) -> Vec<Endpoint> {
     let own = format!("ws://{address}/v1/connect");
     let urls = if config.listen.advertise.is_empty() { vec![own] } else { config.listen.advertise.clone() };
-    let endpoint = |url| Endpoint { url, region: config.region.clone(), transport: Transport::WebSocket };
+    let endpoint = |url| Endpoint { region: config.region.clone(), ..Endpoint::websocket(url) };
     urls.into_iter().map(endpoint).collect()
 }
 

@@ -13,8 +13,8 @@ import { IndexedDbStore } from "./store/indexeddb.js";
 import { StoreError, type Store, type StoredDocument } from "./store/store.js";
 import { Tabs } from "./tabs.js";
 import type { SharedText } from "./text.js";
+import { Carriers } from "./transport/carriers.js";
 import type { Transport } from "./transport/transport.js";
-import { WebSocketTransport } from "./transport/websocket.js";
 import { UndoManager } from "./undo.js";
 import { facade, start, type DefaultSource, type InitInput } from "./wasm/load.js";
 import type { Restored } from "./wasm/selvedge.js";
@@ -39,7 +39,11 @@ export interface OpenOptions {
   readonly awareness?: boolean;
   /** Edits closer together than this many milliseconds are one undo step: 500. */
   readonly captureTimeout?: number;
-  /** Ways to reach a relay: WebSocket. */
+  /** Whose edits are undo steps, as in {@link UndoManager}: everybody's in this page. An editor bound to the text adds itself. */
+  readonly trackedOrigins?: Iterable<unknown>;
+  /** How to reach relays. `auto`: WebTransport, and half a second later WebSocket beside it: the first to answer is used. */
+  readonly transport?: "auto" | "webtransport" | "websocket";
+  /** Ways to reach a relay of one's own making, best first, instead of `transport`. */
   readonly transports?: readonly Transport[];
   /** Source of the wasm module: the file in this package. */
   readonly wasm?: InitInput | Promise<InitInput>;
@@ -80,9 +84,9 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
   const stopIfAborted = (): void => { if (signal?.aborted) throw abortReason(signal); };
   stopIfAborted();
   const starting = start(options.wasm, source);
-  const transport = new WebSocketTransport();
   // The way to the relay is made while the device is read.
-  prepare(transport, options);
+  const carriers = new Carriers(options.transport ?? "auto");
+  prepare(carriers, options);
   const store = storeOf(options);
   let tabs: Tabs | null = null;
   try {
@@ -95,9 +99,9 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
     tabs = wantsTabs(options) ? new Tabs(document) : null;
     const stored = store ? await readStore(store, document) : { found: null, problem: null };
     stopIfAborted();
-    return connectRoom({ document, options, transport, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, ...(await identity) });
+    return connectRoom({ document, options, carriers, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, ...(await identity) });
   } catch (error) {
-    transport.discard();
+    carriers.discard();
     tabs?.close();
     await store?.close();
     starting.catch(() => undefined);
@@ -108,7 +112,7 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
 interface Ingredients {
   readonly document: string;
   readonly options: OpenOptions;
-  readonly transport: WebSocketTransport;
+  readonly carriers: Carriers;
   readonly tabs: Tabs | null;
   readonly store: Store | null;
   readonly stored: StoredDocument | null;
@@ -130,7 +134,7 @@ function connectRoom(parts: Ingredients): Room {
   const awareness = new Awareness(replica);
   place.replicas.set(replica, awareness);
   const doc = new Doc(replica);
-  const undo = new UndoManager(doc, options.captureTimeout === undefined ? {} : { captureTimeout: options.captureTimeout });
+  const undo = new UndoManager(doc, options);
   const relay = new RelayProvider(replica, awareness);
   replica.on("destroyed", () => place.replicas.delete(replica));
   if (options.connect !== false && relays.length > 0) relay.connect();
@@ -140,30 +144,31 @@ function connectRoom(parts: Ingredients): Room {
   return { doc, text: doc.text, awareness, undo, relay, store, ready, close, [Symbol.asyncDispose]: close };
 }
 
-/** Opens a socket early, unless a connection of this page may be shared. */
-function prepare(transport: WebSocketTransport, options: OpenOptions): void {
+/** Begins on the way to the relay, unless a connection of this page may be shared. */
+function prepare(carriers: Carriers, options: OpenOptions): void {
   const [first] = relaysOf(options.relays);
-  if (first === undefined || options.connect === false || options.transports || !transport.supported) return;
-  if (!shared.some((place) => place.relay === first)) transport.prepare(first);
+  if (first === undefined || options.connect === false || options.transports) return;
+  if (!shared.some((place) => place.relay === first)) carriers.prepare(first);
 }
 
 /** The link for a document: one that goes to the same place in the same name, has room, and has not got it yet. */
-function placeFor(document: string, relays: readonly string[], principal: string, { options, transport }: Ingredients): Shared {
-  const key = JSON.stringify([relays, principal, tokenKey(options.token ?? null), options.transports?.length ?? 0]);
+function placeFor(document: string, relays: readonly string[], principal: string, { options, carriers }: Ingredients): Shared {
+  const key = JSON.stringify([relays, principal, tokenKey(options.token ?? null), options.transport ?? "auto"]);
   const usable = shared.find((place) => place.key === key && relays.length > 0 && !options.transports
     && place.replicas.size < DOCUMENTS_MAX && ![...place.replicas.keys()].some((replica) => replica.document === document));
   if (usable) {
-    transport.discard();
+    carriers.discard();
     return usable;
   }
   // In open mode the device's principal stands where a token would.
   const token: TokenSource = options.token ?? principal;
   const { Client } = facade();
-  const client = new Client([...relays], typeof token === "string" ? token : undefined, randomSeed(), CLIENT_NAME, instant());
+  const transports = options.transports ?? carriers.all;
+  const names = transports.filter(({ supported }) => supported).map(({ name }) => name);
+  const client = new Client([...relays], names, typeof token === "string" ? token : undefined, randomSeed(), CLIENT_NAME, instant());
   const replicas = new Map<Replica, Awareness | null>();
   const link = new Link({
-    client, token,
-    transports: options.transports ?? [transport],
+    client, token, transports,
     onEmpty: () => {
       stopWatching();
       const index = shared.indexOf(place);

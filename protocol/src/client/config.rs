@@ -3,7 +3,7 @@
 use selvedge_engine::SiteId;
 
 use crate::document_id::DocumentId;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Transport};
 use crate::level::{AckLevel, Position};
 
 /// What a [`super::Client`] is given.
@@ -11,6 +11,8 @@ use crate::level::{AckLevel, Position};
 pub struct ClientConfig {
     /// Where to connect, best first: the bootstrap and the backstop.
     pub endpoints: Vec<Endpoint>,
+    /// What the shell can carry, best first; none: WebSocket alone. Addresses of other transports are not used.
+    pub transports: Vec<Transport>,
     /// Token of the connection.
     pub token: Option<String>,
     /// Random bits for jitter, drawn anew at each load.

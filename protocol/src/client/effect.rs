@@ -4,7 +4,7 @@ use selvedge_engine::TextPatch;
 
 use super::config::{OutboxEntry, OutboxKey};
 use crate::close::CloseCode;
-use crate::endpoint::Transport;
+use crate::endpoint::{CertificateHash, Transport};
 use crate::frame::Channel;
 use crate::level::{AckLevel, Position, Rights};
 
@@ -20,6 +20,8 @@ pub enum Effect {
         url: String,
         /// How.
         transport: Transport,
+        /// The only certificates to accept there; none: those that the shell trusts anyway.
+        certificates: Vec<CertificateHash>,
     },
     /// Send bytes as one message.
     Send {

@@ -1,16 +1,17 @@
 //! The link: one connection to one relay at a time, and how the next one is found.
 //!
-//! Attempts race; the first to finish hello becomes the link. A silent link is suspected, raced against and replaced; a
-//! draining one is left only when the next is up.
+//! Relays race ([`Race`]); the first to finish hello becomes the link. A silent link is suspected, raced against and
+//! replaced; a draining one is left only when the next is up.
 
 use std::collections::VecDeque;
 
 use super::effect::{Effect, LinkInfo};
 use super::ping::Pulse;
+use super::race::{Failed, Race};
 use super::{ClientConfig, Io};
 use crate::backoff::Backoff;
 use crate::close::{CloseCode, Reaction, close_code};
-use crate::endpoint::{Endpoint, Endpoints};
+use crate::endpoint::{Address, Endpoint, Endpoints, Place, Transport};
 use crate::error::DecodeError;
 use crate::frame::{Channel, Frame, Frames};
 use crate::level::Instant;
@@ -18,37 +19,40 @@ use crate::message::{ClientMessage, Failure, Hello, HelloOk, Ping, Pong, ServerM
 use crate::random::Random;
 use crate::version::{Features, HELLO_FORMAT, VERSIONS};
 
-/// How long an attempt may take from its start to hello-ok, in milliseconds.
+/// How long a relay may take from the first attempt to hello-ok, in milliseconds.
 pub const ATTEMPT_MS_MAX: u64 = 5_000;
 /// How long after a suspicion or a slow attempt the second racer starts, in milliseconds.
 pub const RACE_MS: u64 = 250;
-/// How long a lone attempt may take before another endpoint is tried beside it, in milliseconds.
+/// How long a relay may take before another is tried beside it, in milliseconds.
 const SLOW_ATTEMPT_MS: u64 = 1_500;
 /// How long a connection must hold before the backoff starts anew, in milliseconds.
 const HELD_MS: u64 = 5_000;
-/// Most attempts at a time.
-const ATTEMPTS_MAX: usize = 2;
+/// Most relays tried at a time.
+const TRIES_MAX: usize = 2;
 /// Frames of one message; a message is at most this many bytes plus one frame, below every server's limit.
 const MESSAGE_BYTES: usize = 128 * 1024;
-
-#[derive(Clone, Debug)]
-struct Attempt {
-    id: u64,
-    endpoint: Endpoint,
-    began: Instant,
-}
 
 /// The connection in use.
 #[derive(Debug)]
 struct Active {
     id: u64,
-    endpoint: Endpoint,
+    /// The relay's name.
+    relay: String,
+    address: Address,
     hello: HelloOk,
     pulse: Pulse,
     next_channel: u32,
     out: VecDeque<Vec<u8>>,
     race_at: Option<Instant>,
     since: Instant,
+}
+
+/// A relay that takes its time.
+struct Slow {
+    relay: String,
+    at: Instant,
+    /// Whether to try one of another region beside it.
+    beyond: bool,
 }
 
 /// What happened to the link, for the documents.
@@ -76,9 +80,8 @@ pub(super) struct Link {
     random: Random,
     retry_at: Option<Instant>,
     leave_at: Option<Instant>,
-    attempts: Vec<Attempt>,
+    race: Race,
     active: Option<Active>,
-    next_attempt: u64,
     region: Option<String>,
     /// The first document opened: its owner among a region's relays is preferred.
     pub(super) document: Option<String>,
@@ -88,8 +91,9 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(config: ClientConfig, now: Instant) -> Self {
         let mut random = Random::new(config.seed);
+        let transports = if config.transports.is_empty() { vec![Transport::WebSocket] } else { config.transports };
         Self {
-            endpoints: Endpoints::new(config.endpoints),
+            endpoints: Endpoints::new(config.endpoints, transports),
             token: config.token,
             client: config.client,
             online: config.online,
@@ -99,9 +103,8 @@ impl Link {
             random,
             retry_at: Some(now),
             leave_at: None,
-            attempts: Vec::new(),
+            race: Race::default(),
             active: None,
-            next_attempt: 1,
             region: None,
             document: None,
             failure: None,
@@ -122,9 +125,9 @@ impl Link {
 
     pub(super) fn info(&self) -> Option<LinkInfo> {
         self.active.as_ref().map(|active| LinkInfo {
-            url: active.endpoint.url.clone(),
+            url: active.address.url.clone(),
             region: active.hello.region.clone(),
-            transport: active.endpoint.transport,
+            transport: active.address.transport,
             session: active.hello.session,
             rtt_ms: active.pulse.rtt_ms(),
         })
@@ -163,7 +166,8 @@ impl Link {
         self.online = true;
         self.stopped = false;
         self.backoff.succeed();
-        if self.active.is_none() && self.attempts.is_empty() {
+        self.race.network_changed();
+        if self.active.is_none() && self.race.is_empty() {
             self.retry_at = Some(now);
         }
     }
@@ -171,7 +175,7 @@ impl Link {
     pub(super) fn go_offline(&mut self, io: &mut Io<'_>) -> Option<LinkEvent> {
         self.online = false;
         self.retry_at = None;
-        self.drop_attempts(io);
+        self.race.drop_all(io);
         self.flush(io.effects);
         let active = self.active.take()?;
         io.effects.push_back(Effect::Disconnect { attempt: active.id, code: CloseCode::NORMAL });
@@ -196,7 +200,7 @@ impl Link {
     }
 
     pub(super) fn connect_opened(&mut self, id: u64, io: &mut Io<'_>) {
-        if self.attempts.iter().any(|attempt| attempt.id == id) {
+        if self.race.opened(id, io.now) {
             let hello = Hello {
                 format: HELLO_FORMAT,
                 versions: VERSIONS.to_vec(),
@@ -211,51 +215,52 @@ impl Link {
         }
     }
 
-    pub(super) fn connect_failed(&mut self, id: u64, now: Instant) {
-        if let Some(at) = self.attempts.iter().position(|attempt| attempt.id == id) {
-            let attempt = self.attempts.remove(at);
-            self.endpoints.failed(&attempt.endpoint.url, now);
-            self.schedule(now, 0);
+    pub(super) fn connect_failed(&mut self, id: u64, io: &mut Io<'_>) {
+        if let Failed::Relay(name) = self.race.failed(id, io) {
+            self.endpoints.failed(&name, io.now);
+            self.schedule(io.now, 0);
         }
     }
 
     /// The socket is gone, closed by the other side or lost.
     pub(super) fn closed(&mut self, id: u64, code: CloseCode, reason: &str, io: &mut Io<'_>) -> Option<LinkEvent> {
+        let (now, reaction) = (io.now, code.reaction());
         let was_active = self.active.as_ref().is_some_and(|active| active.id == id);
-        let url = if was_active {
-            self.take_active(io.now)
+        let relay = if was_active {
+            self.take_active(now)
+        } else if matches!(reaction, Reaction::Stop | Reaction::AskToken | Reaction::Follow) {
+            // The relay has spoken: its other addresses would say the same.
+            self.race.give_up(id, io)
         } else {
-            let at = self.attempts.iter().position(|attempt| attempt.id == id)?;
-            Some(self.attempts.remove(at).endpoint.url)
-        };
-        let now = io.now;
+            match self.race.failed(id, io) {
+                Failed::Relay(name) => Some(name),
+                Failed::Address | Failed::Unknown => None,
+            }
+        }?;
         let told =
             self.failure.take().filter(|failure| failure.code == code.0).map_or(0, |failure| failure.retry_after_ms);
         let mut wait = told.max(reason.trim().parse().unwrap_or(0));
-        match code.reaction() {
+        match reaction {
             Reaction::Stop => {
                 self.stopped = true;
-                self.drop_attempts(io);
+                self.race.drop_all(io);
                 let reason = if reason.is_empty() { code.sentence() } else { reason };
                 return Some(LinkEvent::Stopped(code, reason.into()));
             }
             Reaction::AskToken => {
                 self.awaiting_token = true;
+                self.race.drop_all(io);
                 io.effects.push_back(Effect::TokenNeeded { channel: None });
                 return was_active.then_some(LinkEvent::Down);
             }
             Reaction::Follow => {
-                if let Some(url) = &url {
-                    self.endpoints.failed(url, now);
-                }
+                self.endpoints.failed(&relay, now);
                 self.endpoints.follow(&endpoints_in(reason));
             }
             Reaction::Resync | Reaction::Restart => {}
             Reaction::Retry => {
-                if let Some(url) = &url
-                    && code != CloseCode::RATE_LIMITED
-                {
-                    self.endpoints.failed(url, now);
+                if code != CloseCode::RATE_LIMITED {
+                    self.endpoints.failed(&relay, now);
                 }
             }
         }
@@ -278,9 +283,9 @@ impl Link {
         if let Some(active) = self.active.as_mut().filter(|active| active.id == id) {
             active.race_at = None;
             if active.pulse.heard(io.now) {
-                self.drop_attempts(io);
+                self.race.drop_all(io);
             }
-        } else if !self.attempts.iter().any(|attempt| attempt.id == id) {
+        } else if !self.race.has(id) {
             return None;
         }
         for frame in Frames::new(bytes) {
@@ -312,7 +317,7 @@ impl Link {
                 if let Some(active) = self.active.as_mut()
                     && let Some(rtt) = active.pulse.answered(pong.nonce, io.now)
                 {
-                    self.endpoints.answered(&active.endpoint.url, rtt);
+                    self.endpoints.answered(&active.relay, rtt);
                 }
             }
             ServerMessage::TokenExpiring(_) => io.effects.push_back(Effect::TokenNeeded { channel: None }),
@@ -325,7 +330,7 @@ impl Link {
     /// Leaves this relay at a random moment within `after_ms`, for one of `named` if there are any.
     pub(super) fn leave(&mut self, named: &[Endpoint], after_ms: u32, now: Instant) {
         if let Some(active) = &self.active {
-            self.endpoints.failed(&active.endpoint.url, now);
+            self.endpoints.failed(&active.relay, now);
         }
         self.endpoints.follow(named);
         let jitter = self.random.below(u64::from(after_ms) + 1);
@@ -334,24 +339,24 @@ impl Link {
     }
 
     fn activate(&mut self, id: u64, hello: HelloOk, io: &mut Io<'_>) -> Option<LinkEvent> {
-        let at = self.attempts.iter().position(|attempt| attempt.id == id)?;
         if !VERSIONS.contains(&hello.version) {
             return self.fail(id, CloseCode::UPGRADE, io);
         }
-        let attempt = self.attempts.remove(at);
-        self.drop_attempts(io);
+        let won = self.race.win(id, io)?;
         if let Some(old) = self.active.take() {
             io.effects.push_back(Effect::Disconnect { attempt: old.id, code: CloseCode::NORMAL });
         }
-        self.endpoints.learn(&hello.endpoints);
-        self.endpoints.answered(&attempt.endpoint.url, io.now.since(attempt.began));
+        self.endpoints.learn(won.endpoint.name(), &hello.endpoints);
+        let relay = hello.endpoints.first().map_or(won.endpoint.name(), Endpoint::name).to_owned();
+        self.endpoints.answered(&relay, won.rtt_ms);
         self.region = Some(hello.region.clone());
         self.failure = None;
         (self.retry_at, self.leave_at) = (None, None);
-        let pulse = Pulse::new(hello.ping, io.now.since(attempt.began), io.now);
+        let pulse = Pulse::new(hello.ping, won.rtt_ms, io.now);
         self.active = Some(Active {
             id,
-            endpoint: attempt.endpoint,
+            relay,
+            address: won.address,
             hello,
             pulse,
             next_channel: 0,
@@ -365,20 +370,11 @@ impl Link {
     /// Closes a connection that misbehaved and goes on elsewhere.
     fn fail(&mut self, id: u64, code: CloseCode, io: &mut Io<'_>) -> Option<LinkEvent> {
         io.effects.push_back(Effect::Disconnect { attempt: id, code });
-        let is_active = self.active.as_ref().is_some_and(|active| active.id == id);
-        let url = match is_active.then(|| self.take_active(io.now)).flatten() {
-            Some(url) => url,
-            None => {
-                let at = self.attempts.iter().position(|attempt| attempt.id == id)?;
-                let url = self.attempts.remove(at).endpoint.url;
-                self.endpoints.failed(&url, io.now);
-                self.schedule(io.now, 0);
-                return None;
-            }
-        };
-        self.endpoints.failed(&url, io.now);
+        let was_active = self.active.as_ref().is_some_and(|active| active.id == id);
+        let relay = if was_active { self.take_active(io.now) } else { self.race.give_up(id, io) }?;
+        self.endpoints.failed(&relay, io.now);
         self.schedule(io.now, 0);
-        Some(LinkEvent::Down)
+        was_active.then_some(LinkEvent::Down)
     }
 
     /// Lets go of the connection in use; one that held for a while ends the backoff.
@@ -387,11 +383,11 @@ impl Link {
         if now.since(active.since) >= HELD_MS {
             self.backoff.succeed();
         }
-        Some(active.endpoint.url)
+        Some(active.relay)
     }
 
     fn schedule(&mut self, now: Instant, at_least_ms: u64) {
-        if self.active.is_none() && self.attempts.is_empty() && self.online && !self.stopped && !self.awaiting_token {
+        if self.active.is_none() && self.race.is_empty() && self.online && !self.stopped && !self.awaiting_token {
             let wait = self.backoff.fail().max(at_least_ms);
             self.retry_at = Some(now.after(wait));
         }
@@ -401,11 +397,8 @@ impl Link {
     pub(super) fn tick(&mut self, busy: bool, io: &mut Io<'_>) -> Option<LinkEvent> {
         let now = io.now;
         let mut event = None;
-        let late = |attempt: &Attempt| now.since(attempt.began) >= ATTEMPT_MS_MAX;
-        while let Some(at) = self.attempts.iter().position(late) {
-            let attempt = self.attempts.remove(at);
-            io.effects.push_back(Effect::Disconnect { attempt: attempt.id, code: CloseCode::ABNORMAL });
-            self.endpoints.failed(&attempt.endpoint.url, now);
+        for relay in self.race.tick(io) {
+            self.endpoints.failed(&relay, now);
             self.schedule(now, 0);
         }
         if let Some(active) = self.active.as_mut() {
@@ -416,20 +409,21 @@ impl Link {
         }
         if self.leave_at.is_some_and(|at| at <= now) {
             self.leave_at = None;
-            if self.attempts.is_empty() && self.active.is_some() {
-                self.connect(None, io);
+            if self.race.is_empty() && self.active.is_some() {
+                self.connect(false, io);
             }
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
-            if self.active.is_none() && self.attempts.is_empty() && self.may_connect() {
-                self.connect(None, io);
+            if self.active.is_none() && self.race.is_empty() && self.may_connect() {
+                self.connect(false, io);
             }
         }
-        if self.slow_attempt_at().is_some_and(|at| at <= now) {
-            let url = self.attempts[0].endpoint.url.clone();
-            self.endpoints.failed(&url, now);
-            self.connect(None, io);
+        if let Some(slow) = self.slow_relay().filter(|slow| slow.at <= now) {
+            if !slow.beyond {
+                self.endpoints.failed(&slow.relay, now);
+            }
+            self.connect(slow.beyond, io);
         }
         event
     }
@@ -443,13 +437,12 @@ impl Link {
         }
         if active.pulse.suspect(now) {
             active.race_at = Some(now.after(RACE_MS));
-            let url = active.endpoint.url.clone();
-            self.endpoints.failed(&url, now);
-            self.connect(None, io);
+            let relay = active.relay.clone();
+            self.endpoints.failed(&relay, now);
+            self.connect(false, io);
         } else if active.race_at.is_some_and(|at| at <= now) {
             active.race_at = None;
-            let away = active.hello.region.clone();
-            self.connect(Some(&away), io);
+            self.connect(true, io);
         }
         None
     }
@@ -458,48 +451,41 @@ impl Link {
         self.online && !self.stopped && !self.awaiting_token
     }
 
-    /// When a lone attempt counts as slow and another endpoint is there to try.
-    fn slow_attempt_at(&self) -> Option<Instant> {
-        let [attempt] = &self.attempts[..] else { return None };
-        let slow = attempt.began.after(SLOW_ATTEMPT_MS);
-        (self.active.is_none() && self.endpoints.has_other(&attempt.endpoint.url, slow)).then_some(slow)
+    /// The only relay being tried, and when another is tried beside it. Where there was a connection before, its region may be
+    /// gone as a whole, and somebody waits: another region comes in soon.
+    fn slow_relay(&self) -> Option<Slow> {
+        let (relay, began) = self.race.lone().filter(|_| self.active.is_none())?;
+        let soon = began.after(RACE_MS);
+        let beyond = self.region.as_deref().is_some_and(|region| self.endpoints.has_beyond(region, soon));
+        let at = if beyond { soon } else { began.after(SLOW_ATTEMPT_MS) };
+        let relay = relay.to_owned();
+        (beyond || self.endpoints.has_other(&relay, at)).then_some(Slow { relay, at, beyond })
     }
 
-    /// Starts an attempt; `away`: in another region than this one, if there is any.
-    fn connect(&mut self, away: Option<&str>, io: &mut Io<'_>) {
-        if self.attempts.len() >= ATTEMPTS_MAX || !self.may_connect() {
+    /// Begins to try a relay; `beyond`: of another region than this one, if one is known.
+    fn connect(&mut self, beyond: bool, io: &mut Io<'_>) {
+        let tried = self.race.relays();
+        if tried.len() >= TRIES_MAX || !self.may_connect() {
             return;
         }
-        let near = match away {
-            Some(region) => self.endpoints.iter().find(|one| one.region != region).map(|one| one.region.clone()),
-            None => self.region.clone(),
+        let place = match self.region.as_deref().filter(|region| !region.is_empty()) {
+            Some(region) if beyond => Place::Beyond(region),
+            Some(region) => Place::Within(region),
+            None => Place::Anywhere,
         };
-        let Some(endpoint) = self.endpoints.choose(self.document.as_deref(), near.as_deref(), io.now) else { return };
-        if self.attempts.iter().any(|attempt| attempt.endpoint.url == endpoint.url) {
-            return;
-        }
-        let id = self.next_attempt;
-        self.next_attempt += 1;
-        let (url, transport) = (endpoint.url.clone(), endpoint.transport);
-        self.attempts.push(Attempt { id, endpoint, began: io.now });
-        io.effects.push_back(Effect::Connect { attempt: id, url, transport });
-    }
-
-    fn drop_attempts(&mut self, io: &mut Io<'_>) {
-        for attempt in self.attempts.drain(..) {
-            io.effects.push_back(Effect::Disconnect { attempt: attempt.id, code: CloseCode::NORMAL });
+        if let Some(endpoint) = self.endpoints.choose(self.document.as_deref(), place, &tried, io.now) {
+            self.race.start(endpoint, io);
         }
     }
 
     pub(super) fn deadline(&self, busy: bool) -> Option<Instant> {
-        let attempts = self.attempts.iter().map(|attempt| attempt.began.after(ATTEMPT_MS_MAX)).min();
         let active = self.active.as_ref();
         let retry = self.retry_at.filter(|_| self.may_connect() && self.endpoints.iter().next().is_some());
         let due = [
-            attempts,
+            self.race.deadline(),
             retry,
             self.leave_at.filter(|_| active.is_some()),
-            self.slow_attempt_at(),
+            self.slow_relay().map(|slow| slow.at),
             active.map(|active| active.pulse.deadline(busy)),
             active.and_then(|active| active.race_at),
         ];
@@ -509,6 +495,14 @@ impl Link {
 
 /// Endpoints that a close reason names: its words that are addresses.
 fn endpoints_in(reason: &str) -> Vec<Endpoint> {
-    let addresses = reason.split_whitespace().filter(|word| word.starts_with("ws://") || word.starts_with("wss://"));
-    addresses.take(8).map(Endpoint::websocket).collect()
+    let endpoint = |word: &str| {
+        let transport = match word.split_once("://")?.0 {
+            "ws" | "wss" => Transport::WebSocket,
+            "https" => Transport::WebTransport,
+            "quic" => Transport::Quic,
+            _ => return None,
+        };
+        Some(Endpoint::at(word, &[transport]))
+    };
+    reason.split_whitespace().filter_map(endpoint).take(8).collect()
 }

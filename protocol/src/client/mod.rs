@@ -13,6 +13,7 @@ mod outbox;
 mod ping;
 mod presence;
 mod push;
+mod race;
 mod rebuild;
 mod replica;
 mod restore;
@@ -33,6 +34,7 @@ pub use link::{ATTEMPT_MS_MAX, RACE_MS};
 pub use ping::{DEAD_MS_MIN, SUSPECT_MS_MIN};
 pub use presence::{PRESENCE_MS_MIN, PRESENCES_MAX};
 pub use push::PUSH_WINDOW_BYTES;
+pub use race::ADDRESS_MS;
 pub use replica::{Refusal, Replica, SEAL_MS_MAX};
 pub use store::STATE_MS;
 
@@ -175,6 +177,36 @@ impl Client {
         self.change(channel, now, |undo, document| undo.replace_utf16(document, at, delete, insert))
     }
 
+    /// [`Client::edit`] that is no undo step: taking steps back, before or after it, leaves it alone.
+    ///
+    /// # Errors
+    /// As [`Client::edit`].
+    pub fn edit_untracked(
+        &mut self,
+        channel: Channel,
+        at: usize,
+        delete: usize,
+        insert: &str,
+        now: Instant,
+    ) -> Result<Vec<TextPatch>, Error> {
+        self.change(channel, now, |_, document| document.replace(at, delete, insert))
+    }
+
+    /// [`Client::edit_untracked`] with UTF-16 text.
+    ///
+    /// # Errors
+    /// As [`Client::edit`].
+    pub fn edit_untracked_utf16(
+        &mut self,
+        channel: Channel,
+        at: usize,
+        delete: usize,
+        insert: &[u16],
+        now: Instant,
+    ) -> Result<Vec<TextPatch>, Error> {
+        self.change(channel, now, |_, document| document.replace_utf16(at, delete, insert))
+    }
+
     /// Writes one entry of the document's `meta` map; `None` removes it.
     ///
     /// # Errors
@@ -269,7 +301,7 @@ impl Client {
 
     /// A connection could not be opened.
     pub fn connect_failed(&mut self, attempt: u64, now: Instant) {
-        self.link.connect_failed(attempt, now);
+        self.link.connect_failed(attempt, &mut Io { effects: &mut self.effects, now });
         self.tick(now);
     }
 

@@ -53,7 +53,7 @@ pub struct HelloOk {
     pub session: u64,
     /// Name of the region.
     pub region: String,
-    /// Where else this service can be reached.
+    /// Where this service can be reached: first the relay that answers, then its region's others, then other regions'.
     pub endpoints: Vec<Endpoint>,
     /// What the server accepts.
     pub limits: Limits,
@@ -67,7 +67,7 @@ impl Bounded for HelloOk {
     fn check(&self) -> Result<(), DecodeError> {
         check_format(self.format)?;
         at_most("the region's name", self.region.len(), NAME_BYTES_MAX)?;
-        at_most("the list of endpoints", self.endpoints.len(), ENDPOINTS_MAX)
+        check_endpoints(&self.endpoints)
     }
 }
 
@@ -149,7 +149,7 @@ pub struct Drain {
 
 impl Bounded for Drain {
     fn check(&self) -> Result<(), DecodeError> {
-        at_most("the list of endpoints", self.endpoints.len(), ENDPOINTS_MAX)
+        check_endpoints(&self.endpoints)
     }
 }
 
@@ -188,6 +188,11 @@ impl Bounded for Failure {
     fn check(&self) -> Result<(), DecodeError> {
         at_most("a sentence", self.message.len(), 4 * NAME_BYTES_MAX)
     }
+}
+
+pub(super) fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), DecodeError> {
+    at_most("the list of endpoints", endpoints.len(), ENDPOINTS_MAX)?;
+    endpoints.iter().try_for_each(Endpoint::check)
 }
 
 fn check_format(format: u8) -> Result<(), DecodeError> {

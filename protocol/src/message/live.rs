@@ -52,7 +52,7 @@ pub struct Move {
 
 impl Bounded for Move {
     fn check(&self) -> Result<(), DecodeError> {
-        at_most("the list of endpoints", self.endpoints.len(), super::connection::ENDPOINTS_MAX)
+        super::connection::check_endpoints(&self.endpoints)
     }
 }
 

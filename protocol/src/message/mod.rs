@@ -214,7 +214,7 @@ trait Bounded {
 }
 
 /// Refuses `length` over `most`.
-fn at_most(what: &'static str, length: usize, most: usize) -> Result<(), DecodeError> {
+pub(crate) fn at_most(what: &'static str, length: usize, most: usize) -> Result<(), DecodeError> {
     if length > most { Err(DecodeError::TooLarge { what, most }) } else { Ok(()) }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use selvedge_engine::SiteId;
 
 use super::*;
-use crate::endpoint::{Endpoint, Transport};
+use crate::endpoint::{Address, Endpoint, Transport};
 use crate::level::{AckLevel, LogId, Position, Rights};
 
 fn position() -> Position {
@@ -12,7 +12,10 @@ fn position() -> Position {
 }
 
 fn endpoints() -> Vec<Endpoint> {
-    vec![Endpoint { url: "wss://a".into(), region: "eu".into(), transport: Transport::WebTransport }]
+    let address = |transport, certificates| Address { transport, url: "wss://a".into(), certificates };
+    let addresses =
+        vec![address(Transport::WebTransport, vec![[7; 32], [8; 32]]), address(Transport::WebSocket, vec![])];
+    vec![Endpoint { relay: "a".into(), region: "eu".into(), addresses }]
 }
 
 fn client_messages() -> Vec<ClientMessage> {

@@ -11,7 +11,7 @@ use selvedge_protocol::message::*;
 use selvedge_protocol::stream::StreamEncoder;
 use selvedge_protocol::transfer::sha256;
 use selvedge_protocol::{
-    AckLevel, Channel, ClientMessage, Endpoint, LogId, Position, Rights, ServerMessage, Transport,
+    AckLevel, Address, Channel, ClientMessage, Endpoint, LogId, Position, Rights, ServerMessage, Transport,
 };
 
 /// One vector.
@@ -69,7 +69,13 @@ pub fn client_messages() -> Vec<(&'static str, ClientMessage)> {
 /// The server messages of `messages.json`, by name.
 pub fn server_messages() -> Vec<(&'static str, ServerMessage)> {
     let site = SiteId::leased(1, 7);
-    let endpoint = Endpoint { url: "wss://a.example".into(), region: "eu".into(), transport: Transport::WebSocket };
+    let quic = Address {
+        transport: Transport::WebTransport,
+        url: "https://a.example:4433/v1/connect".into(),
+        certificates: vec![[0xc1; 32], [0xc2; 32]],
+    };
+    let socket = Address { transport: Transport::WebSocket, url: "wss://a.example".into(), certificates: Vec::new() };
+    let endpoint = Endpoint { relay: "a".into(), region: "eu".into(), addresses: vec![quic, socket] };
     let endpoints = vec![endpoint];
     let hello = HelloOk {
         format: 1,

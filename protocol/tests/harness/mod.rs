@@ -149,8 +149,8 @@ impl World {
             endpoints: vec![Endpoint::websocket("ws://a"), Endpoint::websocket("ws://b")],
             seed: self.random.draw(),
             client: "test".into(),
-            token: None,
             online,
+            ..ClientConfig::default()
         };
         let now = Instant(self.now);
         let mut client = Client::new(config, now);

@@ -86,6 +86,7 @@ impl Peer {
             seed,
             client: "test".to_owned(),
             online: true,
+            ..ClientConfig::default()
         };
         let (work, todo) = mpsc::unbounded_channel();
         Peer { work, task: tokio::spawn(drive(config, todo)) }

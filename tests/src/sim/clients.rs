@@ -117,6 +117,7 @@ impl World {
             seed: dice.bits(),
             client: "simulator".to_owned(),
             online,
+            ..ClientConfig::default()
         };
         let mut client = Client::new(config, now);
         let mut opened = Vec::new();

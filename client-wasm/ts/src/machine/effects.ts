@@ -37,7 +37,7 @@ export interface LinkInfo {
 
 /** What concerns the connection. */
 export type LinkEffect =
-  | { readonly kind: "connect"; readonly attempt: number; readonly url: string; readonly transport: string }
+  | { readonly kind: "connect"; readonly attempt: number; readonly url: string; readonly transport: string; readonly certificates: Uint8Array }
   | { readonly kind: "send"; readonly attempt: number; readonly bytes: Uint8Array }
   | { readonly kind: "disconnect"; readonly attempt: number; readonly code: number }
   | { readonly kind: "token-needed"; readonly of: number | null }
@@ -87,8 +87,8 @@ export class Recorder implements Shell {
     return effects;
   }
 
-  connect(attempt: number, url: string, transport: string): void {
-    this.#effects.push({ kind: "connect", attempt, url, transport });
+  connect(attempt: number, url: string, transport: string, certificates: Uint8Array): void {
+    this.#effects.push({ kind: "connect", attempt, url, transport, certificates: certificates.slice() });
   }
 
   send(attempt: number, bytes: Uint8Array): void {

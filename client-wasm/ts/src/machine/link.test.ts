@@ -40,7 +40,7 @@ describe("Link", () => {
     let first = true;
     const client = machine({
       drain: (shell) => {
-        if (first) shell.connect(7, "https://relay.example", "webtransport");
+        if (first) shell.connect(7, "https://relay.example", "webtransport", new Uint8Array(0));
         first = false;
       },
       connectFailed: (attempt) => failed.push(attempt),

@@ -213,7 +213,7 @@ export class Link {
   #executeLink(effect: LinkEffect): void {
     switch (effect.kind) {
       case "connect":
-        return this.#connect(effect.attempt, effect.url, effect.transport);
+        return this.#connect(effect);
       case "send":
         return this.#connections.get(effect.attempt)?.connection.send(effect.bytes);
       case "disconnect": {
@@ -229,7 +229,7 @@ export class Link {
     }
   }
 
-  #connect(attempt: number, url: string, name: string): void {
+  #connect({ attempt, url, transport: name, certificates }: LinkEffect & { readonly kind: "connect" }): void {
     const transport = this.#transports.find((candidate) => candidate.name === name && candidate.supported);
     if (!transport) {
       this.run((client, now) => client.connectFailed(attempt, now));
@@ -250,7 +250,7 @@ export class Link {
         this.#connections.delete(attempt);
         this.run((client, now) => opened ? client.disconnected(attempt, code, reason, now) : client.connectFailed(attempt, now));
       },
-    });
+    }, certificates);
     this.#connections.set(attempt, { connection });
   }
 

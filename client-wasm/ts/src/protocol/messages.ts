@@ -60,7 +60,8 @@ const struct = (...fields: Fields): Read => (reader) => {
   return out;
 };
 
-const endpoint = struct(["url", text], ["region", text], ["transport", word("websocket", "webtransport", "quic")]);
+const address = struct(["transport", word("websocket", "webtransport", "quic")], ["url", text], ["certificates", list(fixed(32))]);
+const endpoint = struct(["relay", text], ["region", text], ["addresses", list(address)]);
 const position = struct(["log", integer], ["partition", integer], ["offset", integer]);
 const range = struct(["site", integer], ["first", integer], ["last", integer]);
 const limits = struct(

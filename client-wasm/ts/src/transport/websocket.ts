@@ -1,9 +1,7 @@
 /** WebSocket: binary messages of whole frames at `/v1/connect`. */
 
-import type { Transport, TransportConnection, TransportListener } from "./transport.js";
+import { ABNORMAL, type Transport, type TransportConnection, type TransportListener } from "./transport.js";
 
-/** The code browsers give a connection that ended without one. */
-const ABNORMAL = 1006;
 /** How long a prepared socket may wait: relays close one that says nothing for 5 s. */
 const PREPARED_MS_MAX = 3_000;
 
@@ -36,6 +34,7 @@ export function websocketUrl(relay: string): string {
 export class WebSocketTransport implements Transport {
   readonly name = "websocket";
   readonly #socketClass: WebSocketConstructor | undefined;
+  #used = false;
   #prepared: { readonly address: string; readonly socket: WebSocketLike; readonly timer: ReturnType<typeof setTimeout> } | null = null;
 
   constructor(options: { WebSocket?: WebSocketConstructor | undefined } = {}) {
@@ -48,11 +47,13 @@ export class WebSocketTransport implements Transport {
   }
 
   connect(url: string, listener: TransportListener): TransportConnection {
+    this.#used = true;
     return new WebSocketConnection(() => this.#take(url) ?? this.#begin(url), listener);
   }
 
-  /** Begins to connect before anybody has something to say: the next {@link connect} to `url` goes on from there. */
+  /** Begins to connect before anybody has something to say: the first {@link connect} to `url` goes on from there. */
   prepare(url: string): void {
+    if (this.#used) return;
     this.discard();
     try {
       const socket = this.#begin(url);

@@ -15,7 +15,7 @@ export function initSync(input: { module: BufferSource | WebAssembly.Module }): 
 
 /** Receives what the machine wants done, one call an item. It must only write down: calling the machine back is an error. */
 export interface Shell {
-  connect(attempt: number, url: string, transport: string): void;
+  connect(attempt: number, url: string, transport: string, certificates: Uint8Array): void;
   send(attempt: number, bytes: Uint8Array): void;
   disconnect(attempt: number, code: number): void;
 
@@ -63,7 +63,7 @@ export class Restored {
 
 /** The protocol's client machine: one connection, many documents by channel. */
 export class Client {
-  constructor(endpoints: string[], token: string | undefined, seed: bigint, name: string, now: number);
+  constructor(urls: string[], transports: string[], token: string | undefined, seed: bigint, name: string, now: number);
   free(): void;
   [Symbol.dispose](): void;
 
@@ -98,10 +98,10 @@ export class Client {
   /** Takes up entries of the outbox that another tab stored; consumes `entries`, whose state is not looked at. */
   adoptOutbox(channel: number, entries: Restored, now: number): void;
 
-  /** Replaces text; returns how many echo patches `takePatches` has for the editor (normally 0). */
-  edit(channel: number, at: number, remove: number, insert: string, now: number): number;
+  /** Replaces text; returns how many echo patches `takePatches` has for the editor (normally 0). `tracked`: as an undo step. */
+  edit(channel: number, at: number, remove: number, insert: string, tracked: boolean, now: number): number;
   /** The same for text with lone surrogates. */
-  editUtf16(channel: number, at: number, remove: number, insert: Uint16Array, now: number): number;
+  editUtf16(channel: number, at: number, remove: number, insert: Uint16Array, tracked: boolean, now: number): number;
   /** Tells the patches the last edit, undo or redo owes the editor, as `textPatch` calls. */
   takePatches(shell: Shell): void;
   setMeta(channel: number, key: string, value: Uint8Array | undefined, now: number): void;
