@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use selvedge_protocol::Transport;
 use serde_json::json;
 
 use crate::app::App;
@@ -39,7 +40,9 @@ async fn relays(State(app): State<Arc<App>>) -> Response {
     let relays: Vec<_> = app
         .endpoints
         .iter()
-        .map(|endpoint| json!({ "url": endpoint.url, "region": endpoint.region, "transport": "websocket" }))
+        .flat_map(|endpoint| endpoint.addresses.iter().map(move |address| (endpoint, address)))
+        .filter(|(_, address)| address.transport == Transport::WebSocket)
+        .map(|(endpoint, address)| json!({ "url": address.url, "region": endpoint.region, "transport": "websocket" }))
         .collect();
     let own = json!({ "connections": connections, "load": load, "ready": app.is_ready() });
     ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "relays": relays, "self": own }))).into_response()
