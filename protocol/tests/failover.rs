@@ -28,7 +28,9 @@ impl Bench {
         let config =
             ClientConfig { endpoints, transports: transports.to_vec(), online: true, ..ClientConfig::default() };
         let mut client = Client::new(config, Instant(1_000));
-        client.open(ReplicaConfig::new("t/doc".parse().unwrap(), "ann", 5), Instant(1_000)).unwrap();
+        client
+            .open(ReplicaConfig::new("t/doc".parse().expect("a name"), "ann", 5), Instant(1_000))
+            .expect("the first document");
         let mut bench = Self { client, now: 1_000, connects: Vec::new(), disconnected: Vec::new(), link: None };
         bench.pump();
         bench
@@ -83,7 +85,7 @@ impl Bench {
     }
 
     fn say(&mut self, id: u64, message: ServerMessage) {
-        let bytes = message.to_frame(Channel::CONNECTION).unwrap();
+        let bytes = message.to_frame(Channel::CONNECTION).expect("a small message");
         self.act(|client, now| client.received(id, &bytes, now));
     }
 
