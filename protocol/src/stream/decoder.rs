@@ -49,19 +49,42 @@ impl StreamDecoder {
 
     fn delta(&mut self, reader: &mut Reader<'_>) -> Result<Delta, DecodeError> {
         self.memory.begin_delta();
-        let site = self.who(reader)?;
-        let head = reader.varint()?;
-        let first = if head & 1 == 1 { self.memory.next(site) } else { reader.varint()? };
+        let byte = reader.byte()?;
+        if byte & 0b111 != code::DELTA {
+            let site = self.memory.last_site().ok_or(DecodeError::Malformed("an operation of nobody"))?;
+            let first = self.memory.next(site);
+            return self.ops(site, first, Some(byte), 1, reader);
+        }
+        let site = match (byte >> code::SITE_SHIFT).checked_sub(1) {
+            Some(number) => self.memory.site(u64::from(number))?,
+            None => self.who(reader)?,
+        };
+        let first = if byte & code::CONTINUES != 0 { self.memory.next(site) } else { reader.varint()? };
+        let count = if byte & code::SINGLE != 0 { 1 } else { reader.varint()? };
         // Every operation takes a byte at least.
-        let count = usize::try_from(head >> 1).unwrap_or(usize::MAX);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count > reader.remaining() {
             return Err(DecodeError::Incomplete);
         }
+        self.ops(site, first, None, count, reader)
+    }
+
+    /// The delta of `count` operations, of the first of which the first byte may be read already.
+    fn ops(
+        &mut self,
+        site: SiteId,
+        first: u64,
+        byte: Option<u8>,
+        count: usize,
+        reader: &mut Reader<'_>,
+    ) -> Result<Delta, DecodeError> {
+        let mut byte = byte;
         let mut delta = Delta { site, first, ops: Vec::new() };
         let mut counter = first;
         let mut elements = 0;
         for _ in 0..count {
-            let op = self.op(site, counter, reader)?;
+            let byte = byte.take().map_or_else(|| reader.byte(), Ok)?;
+            let op = self.op(site, counter, byte, reader)?;
             if let Op::Insert { parent, .. } = &op {
                 elements += parent.depth();
             }
@@ -72,12 +95,11 @@ impl StreamDecoder {
             delta.ops.push(op);
         }
         delta.validate().map_err(|error| DecodeError::Delta(error.to_string()))?;
-        self.memory.set_next(site, counter);
+        self.memory.end_delta(site, counter);
         Ok(delta)
     }
 
-    fn op(&mut self, site: SiteId, first: u64, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
-        let byte = reader.byte()?;
+    fn op(&mut self, site: SiteId, first: u64, byte: u8, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
         let mut number = u64::from(byte >> 3);
         if number == code::INLINE_END {
             number = reader.varint()?;
@@ -94,7 +116,18 @@ impl StreamDecoder {
             }
             code::INSERT_AFTER => self.insert(site, first, Direction::After, within(OP_TEXT_BYTES_MAX)?, reader),
             code::INSERT_BEFORE => self.insert(site, first, Direction::Before, within(OP_TEXT_BYTES_MAX)?, reader),
-            code::DELETE => Ok(Op::Delete { ranges: self.ranges(within(OP_RANGES_MAX)?, reader)? }),
+            code::DELETE => {
+                let ranges = self.ranges(within(OP_RANGES_MAX)?, reader)?;
+                if let Some(last) = ranges.last() {
+                    self.memory.set_deleted(site, *last);
+                }
+                Ok(Op::Delete { ranges })
+            }
+            code::DELETE_DOT => {
+                let range = self.dot(site, first, number)?;
+                self.memory.set_deleted(site, range);
+                Ok(Op::Delete { ranges: vec![range] })
+            }
             code::META => {
                 let key = text(reader, within(META_KEY_BYTES_MAX)?)?;
                 let value = match reader.byte()? {
@@ -125,8 +158,10 @@ impl StreamDecoder {
     }
 
     fn path(&mut self, site: SiteId, reader: &mut Reader<'_>) -> Result<Path, DecodeError> {
-        let shared = reader.length(PATH_LEVELS_MAX)?;
-        let others = reader.length(PATH_LEVELS_MAX)?;
+        let (shared, others) = match reader.byte()? {
+            code::LENGTHS_BEHIND => (reader.length(PATH_LEVELS_MAX)?, reader.length(PATH_LEVELS_MAX)?),
+            both => (usize::from(both & 15), usize::from(both >> 4)),
+        };
         let mut path = Path::root();
         if shared > 0 {
             let before = self.memory.place(site).map_or(&[][..], |place| place.parent.elements());
@@ -146,6 +181,18 @@ impl StreamDecoder {
             path.push(Element { digit, site, k });
         }
         Ok(path)
+    }
+
+    /// The dot that the operation `counter` of `site` names by a number.
+    fn dot(&self, site: SiteId, counter: u64, number: u64) -> Result<DotRange, DecodeError> {
+        let before = self.memory.deleted(site).ok_or(DecodeError::Malformed("a dot beside no deletion"));
+        let (site, dot) = match number {
+            code::BEFORE_LAST => before.map(|before| (before.site, before.first.checked_sub(1)))?,
+            code::BEHIND_LAST => before.map(|before| (before.site, before.last.checked_add(1)))?,
+            _ => (site, counter.saturating_add(1).checked_sub(number)),
+        };
+        let dot = dot.ok_or(DecodeError::Malformed("a dot below the first"))?;
+        Ok(DotRange { site, first: dot, last: dot })
     }
 
     fn ranges(&mut self, count: usize, reader: &mut Reader<'_>) -> Result<Vec<DotRange>, DecodeError> {

@@ -23,18 +23,34 @@ impl StreamEncoder {
     pub fn push(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         self.memory.begin_delta();
         let site = delta.site;
-        self.who(site, out);
         let continues = self.memory.next(site) == delta.first;
-        write_varint(out, (delta.ops.len() as u64) << 1 | u64::from(continues));
-        if !continues {
-            write_varint(out, delta.first);
+        if !(continues && delta.ops.len() == 1 && self.memory.last_site() == Some(site)) {
+            self.delta_head(delta, continues, out);
         }
         let mut counter = delta.first;
         for op in &delta.ops {
             self.op(site, counter, op, out);
             counter = counter.saturating_add(op.counters());
         }
-        self.memory.set_next(site, counter);
+        self.memory.end_delta(site, counter);
+    }
+
+    fn delta_head(&mut self, delta: &Delta, continues: bool, out: &mut Vec<u8>) {
+        let single = delta.ops.len() == 1;
+        let flags = if continues { code::CONTINUES } else { 0 } | if single { code::SINGLE } else { 0 };
+        match self.memory.number(delta.site).filter(|&number| number < code::SITES_INLINE) {
+            Some(number) => out.push(code::DELTA | flags | ((number + 1) << code::SITE_SHIFT) as u8),
+            None => {
+                out.push(code::DELTA | flags);
+                self.who(delta.site, out);
+            }
+        }
+        if !continues {
+            write_varint(out, delta.first);
+        }
+        if !single {
+            write_varint(out, delta.ops.len() as u64);
+        }
     }
 
     /// What a reader that joins now needs. O(size of the memory).
@@ -58,8 +74,16 @@ impl StreamEncoder {
                 self.insert(site, first, parent, *digit, *direction, text, out);
             }
             Op::Delete { ranges } => {
-                head(code::DELETE, ranges.len() as u64, out);
-                self.ranges(ranges, out);
+                match self.dot_number(site, first, ranges) {
+                    Some(number) => head(code::DELETE_DOT, number, out),
+                    None => {
+                        head(code::DELETE, ranges.len() as u64, out);
+                        self.ranges(ranges, out);
+                    }
+                }
+                if let Some(last) = ranges.last() {
+                    self.memory.set_deleted(site, *last);
+                }
             }
             Op::Meta { key, value, lamport } => {
                 head(code::META, key.len() as u64, out);
@@ -96,8 +120,7 @@ impl StreamEncoder {
             head(code, text.len() as u64, out);
             let before = last.map_or(&[][..], |place| place.parent.elements());
             let shared = before.iter().zip(parent.elements()).take_while(|(a, b)| a == b).count();
-            write_varint(out, shared as u64);
-            write_varint(out, (parent.depth() - shared) as u64);
+            path_lengths(shared, parent.depth() - shared, out);
             for (level, element) in parent.elements().iter().enumerate().skip(shared) {
                 write_digit(element.digit, element.dot(), level, out);
                 self.who(element.site, out);
@@ -107,6 +130,23 @@ impl StreamEncoder {
             self.memory.set_place(site, Place { parent: parent.clone(), digit, direction });
         }
         out.extend_from_slice(text.as_bytes());
+    }
+
+    /// The number that names the only dot of `ranges`, which the operation `counter` of `site` deletes, if one does.
+    fn dot_number(&self, site: SiteId, counter: u64, ranges: &[DotRange]) -> Option<u64> {
+        let [DotRange { site: of, first: dot, last }] = *ranges else { return None };
+        if dot != last {
+            return None;
+        }
+        if let Some(before) = self.memory.deleted(site).filter(|before| before.site == of) {
+            if before.first == dot + 1 {
+                return Some(code::BEFORE_LAST);
+            }
+            if before.last + 1 == dot {
+                return Some(code::BEHIND_LAST);
+            }
+        }
+        (of == site && dot < counter).then(|| counter + 1 - dot)
     }
 
     fn ranges(&mut self, ranges: &[DotRange], out: &mut Vec<u8>) {
@@ -143,6 +183,16 @@ fn head(code: u8, number: u64, out: &mut Vec<u8>) {
     } else {
         out.push(code | (code::INLINE_END as u8) << 3);
         write_varint(out, number);
+    }
+}
+
+fn path_lengths(shared: usize, others: usize, out: &mut Vec<u8>) {
+    if shared < code::LENGTHS_END && others < code::LENGTHS_END {
+        out.push((shared | others << 4) as u8);
+    } else {
+        out.push(code::LENGTHS_BEHIND);
+        write_varint(out, shared as u64);
+        write_varint(out, others as u64);
     }
 }
 

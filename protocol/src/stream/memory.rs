@@ -1,7 +1,7 @@
 //! What both sides of a stream remember: numbers of sites, and where each site's last delta and insert were.
 
 use rustc_hash::FxHashMap;
-use selvedge_engine::{Digit, Direction, Element, Path, SiteId};
+use selvedge_engine::{Digit, Direction, DotRange, Element, Path, SiteId};
 
 use crate::error::DecodeError;
 use crate::varint::{Reader, unzigzag, write_varint, zigzag};
@@ -27,6 +27,8 @@ struct Known {
     /// The counter that would continue this site's last delta; 0: none seen.
     next: u64,
     place: Option<Place>,
+    /// The last range this site deleted.
+    deleted: Option<DotRange>,
 }
 
 /// The memory; equal on both sides after every delta.
@@ -35,6 +37,8 @@ pub(super) struct Memory {
     known: Vec<Known>,
     numbers: FxHashMap<SiteId, u32>,
     elements: usize,
+    /// The site of the delta before.
+    last: Option<SiteId>,
 }
 
 impl Memory {
@@ -54,10 +58,15 @@ impl Memory {
         Ok(known.ok_or(DecodeError::Malformed("a site number nobody gave"))?.site)
     }
 
+    /// The site of a number that is one too high, so that 0 is none.
+    fn site_or_none(&self, code: u64) -> Result<Option<SiteId>, DecodeError> {
+        code.checked_sub(1).map(|number| self.site(number)).transpose()
+    }
+
     /// Gives `site` the next number. The caller made sure that it has none.
     pub(super) fn add(&mut self, site: SiteId) {
         self.numbers.insert(site, self.known.len() as u32);
-        self.known.push(Known { site, next: 0, place: None });
+        self.known.push(Known { site, next: 0, place: None, deleted: None });
     }
 
     /// The counter that continues the site's last delta; 0: none seen.
@@ -68,6 +77,28 @@ impl Memory {
     pub(super) fn set_next(&mut self, site: SiteId, next: u64) {
         if let Some(known) = self.of_mut(site) {
             known.next = next;
+        }
+    }
+
+    /// The site of the delta before; `None` where the stream begins.
+    pub(super) const fn last_site(&self) -> Option<SiteId> {
+        self.last
+    }
+
+    /// A delta of `site` ends before counter `next`.
+    pub(super) fn end_delta(&mut self, site: SiteId, next: u64) {
+        self.last = Some(site);
+        self.set_next(site, next);
+    }
+
+    /// The last range this site deleted.
+    pub(super) fn deleted(&self, site: SiteId) -> Option<DotRange> {
+        self.of(site).and_then(|known| known.deleted)
+    }
+
+    pub(super) fn set_deleted(&mut self, site: SiteId, range: DotRange) {
+        if let Some(known) = self.of_mut(site) {
+            known.deleted = Some(range);
         }
     }
 
@@ -95,16 +126,27 @@ impl Memory {
     /// The memory as bytes, for a reader that joins. O(size).
     ///
     /// ```text
-    /// varint sites; per site: 8 bytes little-endian; then per site: varint next, u8 place (0 none, 1 after, 2 before),
-    /// and with a place: varint zigzag digit, varint depth, elements (varint zigzag digit, varint site number, varint zigzag k)
+    /// varint sites; per site: 8 bytes little-endian; varint number of the last delta's site + 1, 0 none; then per site:
+    /// varint next, varint number of the site of its last deletion + 1, 0 none (with one: varint first, varint last - first),
+    /// u8 place (0 none, 1 after, 2 before; with one: varint zigzag digit, varint depth, elements (varint zigzag digit,
+    /// varint site number, varint zigzag k))
     /// ```
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         write_varint(out, self.known.len() as u64);
         for known in &self.known {
             out.extend_from_slice(&known.site.get().to_le_bytes());
         }
+        write_varint(out, self.last.and_then(|site| self.number(site)).map_or(0, |number| u64::from(number) + 1));
         for known in &self.known {
             write_varint(out, known.next);
+            match known.deleted.and_then(|range| Some((range, self.number(range.site)?))) {
+                None => write_varint(out, 0),
+                Some((range, number)) => {
+                    write_varint(out, u64::from(number) + 1);
+                    write_varint(out, range.first);
+                    write_varint(out, range.last.wrapping_sub(range.first));
+                }
+            }
             let Some(place) = &known.place else {
                 out.push(0);
                 continue;
@@ -131,9 +173,14 @@ impl Memory {
             }
             memory.add(site);
         }
+        memory.last = memory.site_or_none(reader.varint()?)?;
         for number in 0..count {
             let site = memory.known[number].site;
             memory.set_next(site, reader.varint()?);
+            if let Some(of) = memory.site_or_none(reader.varint()?)? {
+                let first = reader.varint()?;
+                memory.set_deleted(site, DotRange { site: of, first, last: first.wrapping_add(reader.varint()?) });
+            }
             let direction = match reader.byte()? {
                 0 => continue,
                 1 => Direction::After,

@@ -124,23 +124,36 @@ proptest! {
     }
 }
 
+fn typed(site: SiteId, first: u64) -> Delta {
+    let insert =
+        Op::Insert { parent: Path::root(), digit: Digit::new(9), direction: Direction::After, text: "a".into() };
+    Delta { site, first, ops: vec![insert] }
+}
+
+fn deleted(site: SiteId, first: u64, dot: u64) -> Delta {
+    Delta { site, first, ops: vec![Op::Delete { ranges: vec![DotRange { site, first: dot, last: dot }] }] }
+}
+
 #[test]
-fn a_typed_character_costs_four_bytes() {
-    let typed = |first| Delta {
-        site: SiteId::random(1),
-        first,
-        ops: vec![Op::Insert {
-            parent: Path::root(),
-            digit: Digit::new(9),
-            direction: Direction::After,
-            text: "a".into(),
-        }],
-    };
+fn a_keystroke_costs_a_byte_beside_its_text() {
+    let (a, b) = (SiteId::random(1), SiteId::random(2));
     let mut encoder = StreamEncoder::new();
-    encoder.push(&typed(1), &mut Vec::new());
-    let mut bytes = Vec::new();
-    encoder.push(&typed(2), &mut bytes);
-    assert_eq!(bytes.len(), 4);
+    let mut bytes_of = |delta: Delta| {
+        let mut bytes = Vec::new();
+        encoder.push(&delta, &mut bytes);
+        bytes.len()
+    };
+    assert!(bytes_of(typed(a, 1)) > 8, "the site is named once");
+    assert_eq!(bytes_of(typed(a, 2)), 2);
+    assert_eq!(bytes_of(typed(a, 3)), 2);
+    assert_eq!(bytes_of(deleted(a, 4, 3)), 1, "the character typed last");
+    assert_eq!(bytes_of(deleted(a, 5, 2)), 1, "the one before it");
+    assert_eq!(bytes_of(typed(a, 6)), 2);
+    assert!(bytes_of(typed(b, 1)) > 8);
+    assert_eq!(bytes_of(typed(a, 7)), 3, "after another author");
+    assert_eq!(bytes_of(typed(b, 2)), 3);
+    assert_eq!(bytes_of(deleted(b, 3, 1)), 1);
+    assert_eq!(bytes_of(deleted(b, 4, 2)), 1, "the one behind it");
 }
 
 #[test]

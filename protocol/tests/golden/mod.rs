@@ -131,6 +131,12 @@ pub fn deltas() -> Vec<Delta> {
         text: text.into(),
     };
     let deleted = vec![DotRange { site: a, first: 1, last: 2 }, DotRange { site: b, first: 4, last: 4 }];
+    let delete = |site, first, dot| {
+        let ranges = vec![DotRange { site, first: dot, last: dot }];
+        Delta { site, first, ops: vec![Op::Delete { ranges }] }
+    };
+    let mut deep = below.clone();
+    (3..17).for_each(|k| deep.push(Element { digit: Digit::new(7), site: a, k }));
     vec![
         Delta { site: a, first: 1, ops: vec![insert(&Path::root(), 40, Direction::After, "hi")] },
         Delta { site: a, first: 3, ops: vec![insert(&Path::root(), 40, Direction::After, "!")] },
@@ -141,6 +147,12 @@ pub fn deltas() -> Vec<Delta> {
             first: 9,
             ops: vec![Op::Meta { key: "title".into(), value: Some(b"x".to_vec()), lamport: 5 }],
         },
+        Delta { site: a, first: 10, ops: vec![insert(&Path::root(), 40, Direction::After, "?")] },
+        delete(a, 11, 10),
+        delete(a, 12, 9),
+        delete(b, 44, 5),
+        delete(a, 60, 2),
+        Delta { site: a, first: 61, ops: vec![insert(&deep, 7, Direction::After, "deep")] },
     ]
 }
 
@@ -241,7 +253,19 @@ fn of_frame(name: &'static str, from: &'static str, kind: u8, bytes: &[u8], mess
 
 fn streams() -> Vec<Vector> {
     let mut encoder = StreamEncoder::new();
-    let names = ["a first insert", "an extension", "an insert below and before", "a void and a delete", "a meta write"];
+    let names = [
+        "a first insert",
+        "an extension",
+        "an insert below and before",
+        "a void and a delete",
+        "a meta write",
+        "a keystroke",
+        "a backspace",
+        "another",
+        "the dot behind the last deletion",
+        "a dot far back",
+        "an insert on a long path",
+    ];
     let mut vectors = Vec::new();
     for (name, delta) in names.into_iter().zip(deltas()) {
         let mut coded = Vec::new();

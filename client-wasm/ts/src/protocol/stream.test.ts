@@ -18,6 +18,9 @@ const stream = vectors.filter(({ from }) => from === "stream");
 
 const B = 0x8000000000000002n;
 const below = { digit: 40n, k: 2n };
+const deleted = (author: bigint, first: bigint, dot: bigint): StreamDelta => (
+  { site: author, first, ops: [{ kind: "delete", ranges: [{ site: author, first: dot, last: dot }] }] }
+);
 
 /** What each entry says, by its name. */
 const said: Record<string, (a: bigint, b: bigint) => StreamDelta> = {
@@ -32,6 +35,19 @@ const said: Record<string, (a: bigint, b: bigint) => StreamDelta> = {
     ops: [{ kind: "void", length: 40n }, { kind: "delete", ranges: [{ site: a, first: 1n, last: 2n }, { site: b, first: 4n, last: 4n }] }],
   }),
   "a meta write": (a) => ({ site: a, first: 9n, ops: [{ kind: "meta", key: "title", value: Uint8Array.of(0x78), lamport: 5n }] }),
+  "a keystroke": (a) => ({ site: a, first: 10n, ops: [{ kind: "insert", parent: [], digit: 40n, direction: "after", text: "?" }] }),
+  "a backspace": (a) => deleted(a, 11n, 10n),
+  "another": (a) => deleted(a, 12n, 9n),
+  "the dot behind the last deletion": (_, b) => deleted(b, 44n, 5n),
+  "a dot far back": (a) => deleted(a, 60n, 2n),
+  "an insert on a long path": (a) => ({
+    site: a, first: 61n,
+    ops: [{
+      kind: "insert",
+      parent: [{ ...below, site: a }, ...Array.from({ length: 14 }, (_, i) => ({ digit: 7n, site: a, k: BigInt(i + 3) }))],
+      digit: 7n, direction: "after", text: "deep",
+    }],
+  }),
 };
 
 describe("golden vectors of the stream form", () => {

@@ -27,16 +27,24 @@ export interface StreamDelta { readonly site: bigint; readonly first: bigint; re
 
 /** From this number on it stands as a varint behind the operation's byte. */
 const INLINE_END = 31;
+/** First byte of a delta that is not one operation continuing the delta before; its flags, and where its site stands. */
+const DELTA = 6;
+const CONTINUES = 1 << 3;
+const SINGLE = 1 << 4;
+const SITE_SHIFT = 5;
+/** The lengths of a path follow as two varints. */
+const LENGTHS_BEHIND = 255;
 const PATH_LEVELS_MAX = 64;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-interface Known { readonly site: bigint; next: bigint; place: StreamPlace | null }
+interface Known { readonly site: bigint; next: bigint; place: StreamPlace | null; deleted: Dots | null }
 
 /** The reading side of a stream. The rules of the engine's format beyond the form itself are not checked here. */
 export class StreamReader {
   #known: Known[] = [];
+  #last: Known | null = null;
 
-  /** What is remembered: per site in the order of their numbers its next counter and the place of its last insert. */
+  /** What is remembered: per site in the order of their numbers its next counter, the place of its last insert and its last deletion. */
   get known(): readonly Readonly<Known>[] {
     return this.#known;
   }
@@ -48,8 +56,14 @@ export class StreamReader {
     const count = reader.count();
     if (count * 10 > reader.left) throw new MalformedError("more sites than bytes");
     for (let i = 0; i < count; i++) stream.#add(readSite(reader));
+    stream.#last = stream.#numberedOrNone(reader.varint());
     for (const known of stream.#known) {
       known.next = reader.varint();
+      const of = stream.#numberedOrNone(reader.varint());
+      if (of) {
+        const first = reader.varint();
+        known.deleted = { site: of.site, first, last: first + reader.varint() };
+      }
       const direction = reader.u8();
       if (direction > 2) throw new MalformedError("no direction");
       if (direction === 0) continue;
@@ -74,24 +88,34 @@ export class StreamReader {
   }
 
   #delta(reader: Reader): StreamDelta {
-    const author = this.#who(reader);
-    const head = reader.count();
-    const first = head % 2 === 1 ? author.next : reader.varint();
-    const count = Math.floor(head / 2);
+    const byte = reader.u8();
+    if ((byte & 7) !== DELTA) {
+      if (!this.#last) throw new MalformedError("an operation of nobody");
+      return this.#ops(this.#last, this.#last.next, 1, reader, byte);
+    }
+    const number = byte >> SITE_SHIFT;
+    const author = number > 0 ? this.#numbered(BigInt(number - 1)) : this.#who(reader);
+    const first = (byte & CONTINUES) !== 0 ? author.next : reader.varint();
+    const count = (byte & SINGLE) !== 0 ? 1 : reader.count();
     if (count > reader.left) throw new MalformedError("more operations than bytes");
+    return this.#ops(author, first, count, reader);
+  }
+
+  /** A delta of `count` operations, of which the first byte may be read already. */
+  #ops(author: Known, first: bigint, count: number, reader: Reader, byte?: number): StreamDelta {
     const ops: StreamOp[] = [];
     let next = first;
     for (let i = 0; i < count; i++) {
-      const op = this.#op(author, reader);
+      const op = this.#op(author, next, i === 0 && byte !== undefined ? byte : reader.u8(), reader);
       next += op.kind === "insert" ? BigInt([...op.text].length) : op.kind === "void" ? op.length : 1n;
       ops.push(op);
     }
     author.next = next;
+    this.#last = author;
     return { site: author.site, first, ops };
   }
 
-  #op(author: Known, reader: Reader): StreamOp {
-    const byte = reader.u8();
+  #op(author: Known, counter: bigint, byte: number, reader: Reader): StreamOp {
     const number = byte >> 3 === INLINE_END ? reader.count() : byte >> 3;
     switch (byte & 7) {
       case 0:
@@ -103,8 +127,11 @@ export class StreamReader {
         author.place = { parent, digit: readDigit(reader), direction: (byte & 7) === 1 ? "after" : "before" };
         return { kind: "insert", ...author.place, text: readText(reader, number) };
       }
-      case 3:
-        return { kind: "delete", ranges: this.#ranges(number, reader) };
+      case 3: {
+        const ranges = this.#ranges(number, reader);
+        author.deleted = ranges.at(-1) ?? author.deleted;
+        return { kind: "delete", ranges };
+      }
       case 4: {
         const key = readText(reader, number);
         const flag = reader.u8();
@@ -113,14 +140,17 @@ export class StreamReader {
       }
       case 5:
         return { kind: "void", length: BigInt(number) };
+      case 7:
+        author.deleted = dotOf(author, counter, number);
+        return { kind: "delete", ranges: [author.deleted] };
       default:
         throw new MalformedError("an operation nobody knows");
     }
   }
 
   #path(author: Known, reader: Reader): PathElement[] {
-    const shared = levels(reader);
-    const others = levels(reader);
+    const both = reader.u8();
+    const [shared, others] = both === LENGTHS_BEHIND ? [levels(reader), levels(reader)] : [both & 15, both >> 4];
     const before = author.place?.parent ?? [];
     if (shared > before.length || shared + others > PATH_LEVELS_MAX) throw new MalformedError("a path that is too long");
     const path = before.slice(0, shared);
@@ -150,9 +180,14 @@ export class StreamReader {
 
   #add(site: bigint): Known {
     if (this.#known.some((known) => known.site === site)) throw new MalformedError("a site named twice");
-    const known: Known = { site, next: 0n, place: null };
+    const known: Known = { site, next: 0n, place: null, deleted: null };
     this.#known.push(known);
     return known;
+  }
+
+  /** The site of a number that is one too high, so that 0 is none. */
+  #numberedOrNone(code: bigint): Known | null {
+    return code === 0n ? null : this.#numbered(code - 1n);
   }
 
   #numbered(number: bigint): Known {
@@ -160,6 +195,18 @@ export class StreamReader {
     if (!known) throw new MalformedError("a site number nobody gave");
     return known;
   }
+}
+
+/** The dot that the operation `counter` of a site names by a number. */
+function dotOf({ site, deleted }: Known, counter: bigint, number: number): Dots {
+  if (number >= 2) {
+    const dot = counter + 1n - BigInt(number);
+    if (dot < 1n) throw new MalformedError("a dot below the first");
+    return { site, first: dot, last: dot };
+  }
+  if (!deleted) throw new MalformedError("a dot beside no deletion");
+  const dot = number === 0 ? deleted.first - 1n : deleted.last + 1n;
+  return { site: deleted.site, first: dot, last: dot };
 }
 
 function readSite(reader: Reader): bigint {
