@@ -1,5 +1,6 @@
-//! Whole-system tests: simulator, fault tests, replay, load.
+//! Whole-system tests: simulator, fault tests, replay, load, and the checker of what happened.
 
+pub mod history;
 pub mod process;
 pub mod replay;
 pub mod sim;
