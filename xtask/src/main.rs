@@ -27,7 +27,7 @@ struct Chore {
 }
 
 /// Every command, in the order the help shows them.
-const CHORES: [Chore; 8] = [
+const CHORES: [Chore; 9] = [
     Chore { arguments: demo::arguments, run: demo::run },
     Chore { arguments: test::arguments, run: test::run },
     Chore { arguments: setup::arguments, run: |_| setup::run() },
@@ -36,6 +36,7 @@ const CHORES: [Chore; 8] = [
     Chore { arguments: delegate::sim_arguments, run: delegate::sim },
     Chore { arguments: bench::arguments, run: bench::run },
     Chore { arguments: stack::arguments, run: stack::run },
+    Chore { arguments: stack::doctor::arguments, run: stack::doctor::run },
 ];
 
 fn main() -> std::process::ExitCode {

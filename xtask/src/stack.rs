@@ -5,6 +5,7 @@
 //! which cannot be told to: it answers on every interface.
 
 mod daemon;
+pub(crate) mod doctor;
 mod health;
 mod install;
 mod launch;
@@ -24,40 +25,43 @@ use crate::paths;
 use crate::setup::{self, Tool};
 
 /// The first port of a stack where nothing else is said; it takes 30.
-const PORTS: &str = "4600";
+const PORTS: u16 = 4600;
 
 /// The command `stack`.
 pub(crate) fn arguments() -> Command {
-    let selected = |command: Command| {
-        command
-            .arg(
-                Arg::new("region")
-                    .long("region")
-                    .value_parser(["a", "b"])
-                    .action(ArgAction::Append)
-                    .help("This region's services and the shared ones only"),
-            )
-            .arg(
-                Arg::new("only")
-                    .long("only")
-                    .value_delimiter(',')
-                    .value_parser(Kind::ALL.map(Kind::name))
-                    .action(ArgAction::Append)
-                    .help("These services only"),
-            )
-    };
-    Command::new("stack")
+    let stack = Command::new("stack")
         .about("Start, end or show two local regions on real services")
         .subcommand_required(true)
-        .arg_required_else_help(true)
+        .arg_required_else_help(true);
+    placed(stack)
+        .subcommand(
+            selected(Command::new("up"))
+                .about("Start what does not run, wait until it answers, and print the addresses"),
+        )
+        .subcommand(
+            selected(Command::new("down"))
+                .about("End what was started")
+                .arg(Arg::new("wipe").long("wipe").action(ArgAction::SetTrue).help("Remove its data, too")),
+        )
+        .subcommand(selected(Command::new("status")).about("Show how each service stands").arg(json()))
+        .subcommand(selected(Command::new("env")).about("Print the addresses as environment variables of a shell"))
+        .subcommand(
+            Command::new("logs")
+                .about("Print a service's log")
+                .arg(Arg::new("service").required(true).value_parser(clap::value_parser!(String)).help("Whose")),
+        )
+}
+
+/// Adds the choice of a stack: where its ports begin and where its folder is.
+pub(crate) fn placed(command: Command) -> Command {
+    command
         .arg(
             Arg::new("ports")
                 .long("ports")
                 .global(true)
                 .value_name("BASE")
                 .value_parser(clap::value_parser!(u16).range(1024..65000))
-                .default_value(PORTS)
-                .help("The first of the stack's 30 ports"),
+                .help(format!("The first of the stack's 30 ports [default: {PORTS}]")),
         )
         .arg(
             Arg::new("data")
@@ -68,30 +72,42 @@ pub(crate) fn arguments() -> Command {
                 .help("The folder of the stack's data, logs and process ids [default: one per BASE in the system's folder \
                        for temporary files]"),
         )
-        .subcommand(
-            selected(Command::new("up"))
-                .about("Start what does not run, wait until it answers, and print the addresses"),
+}
+
+/// The stack that was chosen.
+pub(crate) fn place(matches: &ArgMatches) -> Stack {
+    let base: u16 = matches.get_one("ports").copied().unwrap_or(PORTS);
+    Stack::at(base, matches.get_one::<PathBuf>("data").cloned())
+}
+
+/// Adds the choice of services.
+fn selected(command: Command) -> Command {
+    command
+        .arg(
+            Arg::new("region")
+                .long("region")
+                .value_parser(["a", "b"])
+                .action(ArgAction::Append)
+                .help("This region's services and the shared ones only"),
         )
-        .subcommand(selected(Command::new("down")).about("End what was started").arg(
-            Arg::new("wipe").long("wipe").action(ArgAction::SetTrue).help("Remove its data, too"),
-        ))
-        .subcommand(selected(Command::new("status")).about("Show how each service stands").arg(
-            Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON array, for programs"),
-        ))
-        .subcommand(selected(Command::new("env")).about("Print the addresses as environment variables of a shell"))
-        .subcommand(
-            Command::new("logs").about("Print a service's log").arg(
-                Arg::new("service").required(true).value_parser(clap::value_parser!(String)).help("Whose"),
-            ),
+        .arg(
+            Arg::new("only")
+                .long("only")
+                .value_delimiter(',')
+                .value_parser(Kind::ALL.map(Kind::name))
+                .action(ArgAction::Append)
+                .help("These services only"),
         )
+}
+
+fn json() -> Arg {
+    Arg::new("json").long("json").action(ArgAction::SetTrue).help("As one JSON array, for programs")
 }
 
 /// Does what is asked of the stack.
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let Some((name, own)) = matches.subcommand() else { bail!("say what to do with the stack") };
-    let base: u16 = own.get_one("ports").copied().unwrap_or(4600);
-    let data: Option<&PathBuf> = own.get_one("data");
-    let stack = Stack::at(base, data.cloned());
+    let stack = place(own);
     match name {
         "up" => up(&stack, &selection(own)),
         "down" => {
