@@ -1,5 +1,6 @@
-//! Whole-system tests: simulator, fault tests, replay, load, and the checker of what happened.
+//! Whole-system tests: simulator, fault tests, replay, drills and their load, and the checker of what happened.
 
+pub mod drill;
 pub mod history;
 pub mod link;
 pub mod process;

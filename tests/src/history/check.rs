@@ -317,7 +317,7 @@ fn contiguous(ranges: Option<&Ranges>) -> u64 {
 }
 
 /// Numbers as ranges.
-pub(super) fn ranges(numbers: &BTreeSet<u64>) -> Ranges {
+pub(crate) fn ranges(numbers: &BTreeSet<u64>) -> Ranges {
     let mut ranges: Ranges = Vec::new();
     for number in numbers {
         match ranges.last_mut() {

@@ -12,6 +12,7 @@ mod mark;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::ranges;
 pub use check::{Breach, check};
 pub use event::{Event, Final, History, Level, Logged, Place, Ranges, Writer};
 pub use figures::{Gap, Promotion, acked_within_ms, gaps, percentile, promotions};

@@ -79,8 +79,9 @@ impl Link {
 
 /// Waits until the way is another one than `way`; for ever, when the link is gone.
 async fn until_not(way: Way, condition: &mut watch::Receiver<Condition>) -> Way {
-    match condition.wait_for(|condition| condition.way != way).await {
-        Ok(condition) => condition.way,
+    let changed = condition.wait_for(|condition| condition.way != way).await.map(|condition| condition.way);
+    match changed {
+        Ok(way) => way,
         Err(_) => std::future::pending().await,
     }
 }
