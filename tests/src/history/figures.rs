@@ -75,7 +75,8 @@ fn wrongs(history: &History) -> Vec<u64> {
 /// Each of a client's marks: when it was typed, and how long it waited for the level.
 fn waits(history: &History, client: u32, level: Level) -> Vec<(u64, u64)> {
     let end = history.events.iter().map(Event::at).max().unwrap_or(0);
-    let (mut open, mut closed): (Vec<(u64, u64)>, Vec<(u64, u64)>) = (Vec::new(), Vec::new());
+    let mut open: Vec<(u64, u64)> = Vec::new();
+    let mut closed = Vec::new();
     for event in &history.events {
         match event {
             Event::Typed { at, client: own, edit, .. } if *own == client => open.push((*edit, *at)),

@@ -34,7 +34,7 @@ pub(super) async fn open(port: u16, target: String, condition: watch::Receiver<C
             if now.way != Way::Open {
                 continue;
             }
-            if !clients.get(&client).is_some_and(|(_, packets)| !packets.is_closed()) {
+            if clients.get(&client).is_none_or(|(_, packets)| packets.is_closed()) {
                 if clients.len() >= CLIENTS_MAX
                     && let Some(oldest) =
                         clients.iter().min_by_key(|(_, (number, _))| *number).map(|(client, _)| *client)
