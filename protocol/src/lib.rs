@@ -17,6 +17,7 @@ mod random;
 mod rendezvous;
 pub mod server;
 pub mod stream;
+pub mod streams;
 pub mod transfer;
 mod varint;
 mod version;
