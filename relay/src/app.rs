@@ -16,14 +16,18 @@ use selvedge_region::fold::{PersistConfig, PersistTask};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::auth::Auth;
+use crate::certificates::{Keeper, server_config};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::listen::accept::serve;
 use crate::listen::address::{Place, Waiting};
+use crate::listen::advertise::Advertised;
 use crate::listen::{web, websocket};
 use crate::metrics::Metrics;
+use crate::quic;
 use crate::rest;
 use crate::room::actor::Ground;
 use crate::room::registry::Registry;
@@ -62,6 +66,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no certificate to show.
+    #[error(transparent)]
+    Certificate(#[from] crate::certificates::CertificateError),
     /// The settings cannot be served.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
@@ -75,7 +82,9 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) endpoints: Vec<Endpoint>,
+    /// Where TCP listens: the port of this relay's own pages.
+    pub(crate) port: u16,
+    advertised: Advertised,
     waiting: Arc<Waiting>,
     draining: AtomicBool,
 }
@@ -94,6 +103,21 @@ impl App {
             retry_after_ms: self.config.limits.hello_ms,
             ..Fault::new(CloseCode::RATE_LIMITED, "Too many connections from this address have not said hello.")
         })
+    }
+
+    /// A place for somebody who shakes hands, if there is one.
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<Place> {
+        self.waiting.enter(address)
+    }
+
+    /// Whether so many shake hands that a newcomer must first prove its address.
+    pub(crate) fn is_crowded(&self, address: IpAddr) -> bool {
+        self.waiting.is_crowded(address)
+    }
+
+    /// The relays of this service as they are advertised now, this one first. `host`: see [`Advertised::endpoints`].
+    pub(crate) fn endpoints(&self, host: Option<&str>) -> Vec<Endpoint> {
+        self.advertised.endpoints(host)
     }
 
     /// A session number nobody else has: random, below 2^53, never 0.
@@ -117,11 +141,49 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where metrics and health are served.
     pub admin: SocketAddr,
+    /// Where WebTransport and native QUIC are served.
+    pub quic: Option<SocketAddr>,
+    tls: bool,
     app: Arc<App>,
     embedded: EmbeddedRegion,
     persist: PersistTask,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
+}
+
+/// What listens, before anything is served.
+struct Listening {
+    documents: TcpListener,
+    admin: TcpListener,
+    quic: Option<quinn::Endpoint>,
+    tls: Option<TlsAcceptor>,
+    certificates: Option<Keeper>,
+}
+
+impl Listening {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        let documents = bind("listen", config.listen.listen).await?;
+        let admin = bind("admin", config.listen.admin).await?;
+        let has_certificate = config.tls.files().is_some();
+        let quic = config.quic.address(local(&documents, config.listen.listen), has_certificate);
+        let certificates = match quic.is_some() || has_certificate {
+            true => Some(Keeper::open(&config.tls, config.data.join("certificates"))?),
+            false => None,
+        };
+        let tls = certificates
+            .as_ref()
+            .filter(|_| has_certificate)
+            .map(|keeper| TlsAcceptor::from(Arc::new(server_config(keeper.certificates(), &[b"http/1.1"], false))));
+        let quic = match (quic, &certificates) {
+            (Some(address), Some(keeper)) => {
+                let any_port = config.quic.quic.is_none();
+                let bound = quic::bind(&config.quic, address, any_port, keeper.certificates());
+                Some(bound.map_err(|source| StartError::Listen { flag: "quic", address, source })?)
+            }
+            _ => None,
+        };
+        Ok(Listening { documents, admin, quic, tls, certificates })
+    }
 }
 
 /// Opens the region, listens, and serves until [`Running::drain`].
@@ -130,10 +192,10 @@ pub struct Running {
 /// [`StartError`] names the flag, the value and the fix.
 pub async fn run(config: Config) -> Result<Running, StartError> {
     config.check()?;
-    let listen = bind("listen", config.listen.listen).await?;
-    let admin = bind("admin", config.listen.admin).await?;
-    let address = local(&listen, config.listen.listen);
-    let admin_address = local(&admin, config.listen.admin);
+    let listening = Listening::open(&config).await?;
+    let address = local(&listening.documents, config.listen.listen);
+    let admin_address = local(&listening.admin, config.listen.admin);
+    let quic_address = listening.quic.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
     let embedded = open_region(&config).await?;
     let region = embedded.region().clone();
     let persist = PersistTask::spawn(region.clone(), PersistConfig::default());
@@ -147,31 +209,53 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
         clock,
         metrics: Arc::clone(&metrics),
     });
+    let advertised = Advertised {
+        region: config.region.clone(),
+        named: config.listen.advertise.clone(),
+        tcp: address,
+        tls: listening.tls.is_some(),
+        quic: quic_address.zip(listening.certificates.as_ref().map(Keeper::certificates)),
+    };
     let app = Arc::new(App {
         auth: Auth::Open,
         clock,
         metrics,
         registry: Registry::new(ground, rand::random()),
         sessions: Arc::default(),
-        endpoints: endpoints(&config, address),
+        port: address.port(),
+        advertised,
         waiting: Waiting::new(&config.listen),
         draining: AtomicBool::new(false),
         config,
     });
     let (stop, stopped) = watch::channel(false);
-    let config = app.config.listen.clone();
-    let servers = vec![
-        tokio::spawn(serve(listen, documents(&app), config.clone(), Arc::clone(&app.waiting), stopped.clone())),
-        tokio::spawn(serve(admin, administration(&app), config, Arc::clone(&app.waiting), stopped)),
+    let tls = listening.tls.is_some();
+    let servers = start(&app, listening, &stopped);
+    tracing::info!(%address, admin = %admin_address, quic = ?quic_address, "ready");
+    Ok(Running { address, admin: admin_address, quic: quic_address, tls, app, embedded, persist, stop, servers })
+}
+
+/// Serves at everything that listens.
+fn start(app: &Arc<App>, listening: Listening, stopped: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    let Listening { documents: listen, admin, quic, tls, certificates } = listening;
+    let (config, waiting) = (&app.config.listen, &app.waiting);
+    let mut servers = vec![
+        tokio::spawn(serve(listen, documents(app), config.clone(), tls, Arc::clone(waiting), stopped.clone())),
+        tokio::spawn(serve(admin, administration(app), config.clone(), None, Arc::clone(waiting), stopped.clone())),
     ];
-    tracing::info!(%address, admin = %admin_address, "ready");
-    Ok(Running { address, admin: admin_address, app, embedded, persist, stop, servers })
+    if let Some(endpoint) = quic {
+        servers.push(tokio::spawn(quic::serve(endpoint, Arc::clone(app), stopped.clone())));
+    }
+    if let Some(keeper) = certificates {
+        servers.push(tokio::spawn(keeper.run(Arc::clone(&app.metrics), stopped.clone())));
+    }
+    servers
 }
 
 impl Running {
     /// The URL for people.
     pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        format!("{}://{}/", if self.tls { "https" } else { "http" }, self.address)
     }
 
     /// Connections open now.
@@ -221,7 +305,7 @@ impl Running {
 /// Tells every client where to go, at a moment of its own within the time given.
 fn send_away(app: &App, leave_ms: u64) {
     let after_ms = u32::try_from(leave_ms / 2).unwrap_or(u32::MAX);
-    let elsewhere: Vec<Endpoint> = app.endpoints.iter().skip(1).cloned().collect();
+    let elsewhere: Vec<Endpoint> = app.endpoints(None).into_iter().skip(1).collect();
     let now: Instant = app.clock.now();
     for outbound in app.sessions.all() {
         outbound.push(Channel::CONNECTION, Drain { endpoints: elsewhere.clone(), after_ms }.into(), now);
@@ -268,13 +352,6 @@ async fn open_region(config: &Config) -> Result<EmbeddedRegion, StartError> {
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-fn endpoints(config: &Config, address: SocketAddr) -> Vec<Endpoint> {
-    let own = format!("ws://{address}/v1/connect");
-    let urls = if config.listen.advertise.is_empty() { vec![own] } else { config.listen.advertise.clone() };
-    let endpoint = |url| Endpoint { region: config.region.clone(), ..Endpoint::websocket(url) };
-    urls.into_iter().map(endpoint).collect()
 }
 
 /// Copies the data of a relay, running or not, into a new file.

@@ -1,5 +1,7 @@
 //! Who somebody is, and what they may do. Open mode: this machine's own users, named by themselves.
 
+use std::net::IpAddr;
+
 use axum::http::{HeaderMap, header};
 use selvedge_protocol::{CloseCode, DEFAULT_TENANT, DocumentId, Rights};
 
@@ -63,6 +65,20 @@ pub(crate) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     host.is_some() && host == authority
 }
 
+/// [`origin_allowed`], or a page that this machine's relay on `port` serves, by whatever name of the machine it was asked: a page
+/// of `localhost` connects to an address, since browsers do not look for another one there.
+pub(crate) fn page_allowed(headers: &HeaderMap, allowed: &[String], port: u16) -> bool {
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let authority = origin.and_then(|origin| origin.split_once("://")).map_or("", |(_, authority)| authority);
+    let own = authority.rsplit_once(':').is_some_and(|(host, of)| of.parse() == Ok(port) && is_this_machine(host));
+    own || origin_allowed(headers, allowed)
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    host == "localhost" || address.is_some_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +101,22 @@ mod tests {
         check(Some("null"), &[], false);
         check(Some("http://evil.example"), &["http://evil.example/"], true);
         check(Some("http://evil.example"), &["*"], true);
+    }
+
+    #[test]
+    fn this_machines_page_connects_to_its_relay_by_any_name_of_the_machine() {
+        let check = |origin: &str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "127.0.0.1:4433".parse().unwrap());
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            assert_eq!(page_allowed(&headers, &[], 4400), expected, "{origin}");
+        };
+        check("http://localhost:4400", true);
+        check("http://127.0.0.1:4400", true);
+        check("http://[::1]:4400", true);
+        check("http://localhost:3000", false);
+        check("http://evil.example:4400", false);
+        check("https://127.0.0.1:4433", true);
     }
 
     #[test]

@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::certificates::TlsConfig;
 use crate::listen::ListenConfig;
+use crate::listen::advertise::{region_and_url, transport_of};
+use crate::quic::{QuicConfig, QuicListen};
 use crate::room::RoomConfig;
 use crate::session::Limits;
 
@@ -96,6 +99,12 @@ pub struct Config {
     /// Where and for whom to listen.
     #[command(flatten)]
     pub listen: ListenConfig,
+    /// What this relay proves its name with.
+    #[command(flatten)]
+    pub tls: TlsConfig,
+    /// WebTransport and native QUIC.
+    #[command(flatten)]
+    pub quic: QuicConfig,
     /// Limits of a connection.
     #[command(flatten)]
     pub limits: Limits,
@@ -124,6 +133,8 @@ impl Default for Config {
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
             listen: ListenConfig::default(),
+            tls: TlsConfig::default(),
+            quic: QuicConfig::default(),
             limits: Limits::default(),
             room: RoomConfig::default(),
         }
@@ -248,6 +259,10 @@ impl Config {
         for (flag, address) in [("listen", self.listen.listen), ("admin", self.listen.admin)] {
             check_loopback(flag, address)?;
         }
+        if let Some(QuicListen::At(address)) = self.quic.quic {
+            check_loopback("quic", address)?;
+        }
+        self.check_tls()?;
         if self.listen.listen == self.listen.admin && self.listen.listen.port() != 0 {
             return Err(impossible(
                 "admin",
@@ -268,6 +283,13 @@ impl Config {
             ("outbound-bytes-max", self.limits.outbound_bytes_max, 64 * 1024, 64 * 1024 * 1024),
             ("documents-max", self.limits.documents_max, 1, 65_535),
             ("hello-ms", self.limits.hello_ms, 1, 600_000),
+            ("handshake-ms", self.listen.handshake_ms, 1, 600_000),
+            ("tls-check-ms", self.tls.tls_check_ms, 10, 86_400_000),
+            ("quic-streams-max", self.quic.quic_streams_max, 2, 65_535),
+            ("quic-stream-window-bytes", self.quic.quic_stream_window_bytes, 16 * 1024, 64 * 1024 * 1024),
+            ("quic-window-bytes", self.quic.quic_window_bytes, 64 * 1024, 1 << 30),
+            ("quic-idle-ms", self.quic.quic_idle_ms, 1_000, 600_000),
+            ("quic-handshakes-max", self.quic.quic_handshakes_max, 1, 1_000_000),
             ("append-bytes-max", self.room.append_bytes_max, 32 * 1024, 64 * 1024 * 1024),
             ("head-check-ms", self.room.head_check_ms, 10, 600_000),
             ("unconfirmed-bytes-max", self.room.unconfirmed_bytes_max, 64 * 1024, 1 << 30),
@@ -279,6 +301,29 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+impl Config {
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        match (&self.tls.tls_cert, &self.tls.tls_key) {
+            (Some(cert), None) => {
+                let fix = "name the certificate's key by --tls-key";
+                return Err(impossible("tls-cert", cert.display(), "has no key", fix));
+            }
+            (None, Some(key)) => {
+                let fix = "name the key's certificate by --tls-cert";
+                return Err(impossible("tls-key", key.display(), "has no certificate", fix));
+            }
+            _ => {}
+        }
+        match self.listen.advertise.iter().find(|named| transport_of(region_and_url(named).1).is_none()) {
+            Some(url) => {
+                let fix = "begin it with ws:// or wss:// (WebSocket), https:// (WebTransport) or quic://";
+                Err(impossible("advertise", url, "is no address of a relay", fix))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -432,6 +477,11 @@ mod tests {
         refused(&["serve", "--listen", "0.0.0.0:4400"], &["--listen", "0.0.0.0:4400", "fix:", "127.0.0.1:4400"]);
         refused(&["serve", "--listen", "nonsense"], &["--listen", "nonsense"]);
         refused(&["serve", "--web", "/nowhere"], &["--web", "/nowhere", "fix:"]);
+        refused(&["serve", "--quic", "somewhere"], &["--quic", "somewhere", "off"]);
+        refused(&["serve", "--quic", "0.0.0.0:4400"], &["--quic", "0.0.0.0:4400", "fix:"]);
+        refused(&["serve", "--tls-cert", "/c.pem"], &["--tls-cert", "/c.pem", "fix:", "--tls-key"]);
+        refused(&["serve", "--tls-key", "/k.pem"], &["--tls-key", "/k.pem", "fix:", "--tls-cert"]);
+        refused(&["serve", "--advertise", "relay.example"], &["--advertise", "relay.example", "fix:", "quic://"]);
         refused(&["serve", "--frame-bytes-max", "1"], &["--frame-bytes-max", "1", "fix:", "1024"]);
         refused(&["serve", "--listen", "127.0.0.1:5", "--admin", "127.0.0.1:5"], &["--admin", "127.0.0.1:5", "fix:"]);
         refused(&["serve", "--config", "/nowhere.toml"], &["/nowhere.toml", "fix:"]);

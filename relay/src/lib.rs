@@ -5,7 +5,8 @@
 //!
 //! | station | module |
 //! |---|---|
-//! | accepted, counted, upgraded | `listen` |
+//! | accepted, counted, upgraded | `listen`, `quic` |
+//! | what is shown to prove a name | `certificates` |
 //! | who is it, what may they do | `auth` |
 //! | frames, limits, rates, channels | [`session`] |
 //! | log, acks, fan-out, resync, presence | [`room`] |
@@ -15,10 +16,12 @@
 
 mod app;
 mod auth;
+mod certificates;
 mod clock;
 pub mod config;
 mod listen;
 mod metrics;
+mod quic;
 mod rest;
 pub mod room;
 pub mod session;
@@ -26,5 +29,7 @@ mod sessions;
 mod settings;
 
 pub use app::{Running, StartError, backup, run};
+pub use certificates::{CertificateError, TlsConfig};
 pub use config::Config;
 pub use listen::{ListenConfig, Network};
+pub use quic::{QuicConfig, QuicListen};

@@ -25,6 +25,10 @@ pub(crate) struct CodeLabel {
 pub(crate) enum Carrier {
     /// WebSocket over TCP.
     WebSocket,
+    /// WebTransport over HTTP/3.
+    WebTransport,
+    /// Our own protocol over QUIC.
+    Quic,
 }
 
 impl Carrier {
@@ -32,6 +36,8 @@ impl Carrier {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Carrier::WebSocket => "websocket",
+            Carrier::WebTransport => "webtransport",
+            Carrier::Quic => "quic",
         }
     }
 }
@@ -95,6 +101,12 @@ pub(crate) struct Metrics {
     pub(crate) transfers: Counter,
     /// Presence dropped for its rate or size.
     pub(crate) presence_dropped: Counter,
+    /// First packets of QUIC answered by a demand to prove the sender's address.
+    pub(crate) quic_retries: Counter,
+    /// Certificates taken up while running.
+    pub(crate) certificate_changes: Counter,
+    /// Certificates that could not be taken up.
+    pub(crate) certificate_failures: Counter,
     /// How long an append takes to be durable.
     pub(crate) append_seconds: Histogram,
 }
@@ -130,6 +142,9 @@ impl Metrics {
             resyncs: Counter::default(),
             transfers: Counter::default(),
             presence_dropped: Counter::default(),
+            quic_retries: Counter::default(),
+            certificate_changes: Counter::default(),
+            certificate_failures: Counter::default(),
             append_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
         };
         metrics.register();
@@ -197,6 +212,13 @@ impl Metrics {
         registry.register("resyncs", "Sessions whose queue ran over", self.resyncs.clone());
         registry.register("transfers", "State diffs sent", self.transfers.clone());
         registry.register("presence_dropped", "Presence dropped", self.presence_dropped.clone());
+        registry.register("quic_retries", "QUIC clients told to prove their address", self.quic_retries.clone());
+        registry.register(
+            "certificate_changes",
+            "Certificates taken up while running",
+            self.certificate_changes.clone(),
+        );
+        registry.register("certificate_failures", "Certificates that could not be", self.certificate_failures.clone());
         registry.register("append_seconds", "Time until an append is durable", self.append_seconds.clone());
     }
 }

@@ -13,9 +13,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
 use super::ListenConfig;
@@ -32,6 +34,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     config: ListenConfig,
+    tls: Option<TlsAcceptor>,
     waiting: Arc<Waiting>,
     stopped: watch::Receiver<bool>,
 ) {
@@ -49,7 +52,14 @@ pub(crate) async fn serve(
                     {
                         let _ = stream.set_nodelay(true);
                         let stream = Lingering::new(stream, ending.clone());
-                        connections.spawn(connection(stream, peer, place, router.clone(), config.clone(), stopped.clone()));
+                        let reception = Reception {
+                            peer,
+                            place,
+                            router: router.clone(),
+                            config: config.clone(),
+                            stopped: stopped.clone(),
+                        };
+                        connections.spawn(receive(stream, tls.clone(), reception));
                     }
                 }
                 Err(error) => {
@@ -73,14 +83,27 @@ pub(crate) async fn serve(
     while lingering.join_next().await.is_some() {}
 }
 
-async fn connection(
-    stream: Lingering,
+/// What a connection is received with.
+struct Reception {
     peer: SocketAddr,
     place: Place,
     router: Router,
     config: ListenConfig,
-    mut stopped: watch::Receiver<bool>,
-) {
+    stopped: watch::Receiver<bool>,
+}
+
+async fn receive(stream: Lingering, tls: Option<TlsAcceptor>, reception: Reception) {
+    let Some(tls) = tls else { return connection(stream, reception).await };
+    let patience = Duration::from_millis(reception.config.handshake_ms);
+    match tokio::time::timeout(patience, tls.accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, reception).await,
+        Ok(Err(error)) => tracing::debug!(peer = %reception.peer, %error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(peer = %reception.peer, "a TLS handshake took too long"),
+    }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, reception: Reception) {
+    let Reception { peer, place, router, config, mut stopped } = reception;
     // Given back as soon as a whole head has come: from there on the request, or the session, has limits of its own.
     let place = Mutex::new(Some(place));
     let service = service_fn(|request: hyper::Request<Incoming>| {

@@ -111,16 +111,23 @@ impl Waiting {
         })
     }
 
+    /// Whether more than half of the places are taken, of all or of those of this address.
+    pub(crate) fn is_crowded(&self, address: IpAddr) -> bool {
+        if address.is_loopback() {
+            return false;
+        }
+        let (key, most) = self.counted(address);
+        let counts = self.counts.lock().expect("no code panics with this lock held");
+        let here = counts.by_address.get(&key).copied().unwrap_or(0);
+        here * 2 > most || counts.all * 2 > self.in_all
+    }
+
     /// Takes a place for a connection from `address`; `None` if there are too many. Loopback is never counted.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         if address.is_loopback() {
             return Some(Place { waiting: Arc::clone(self), counted: None });
         }
-        let key = match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
-        };
-        let most = if key.is_ipv4() { self.per_ipv4 } else { self.per_ipv6 };
+        let (key, most) = self.counted(address);
         let mut counts = self.counts.lock().expect("no code panics with this lock held");
         let here = counts.by_address.get(&key).copied().unwrap_or(0);
         if here >= most || counts.all >= self.in_all {
@@ -129,6 +136,14 @@ impl Waiting {
         counts.by_address.insert(key, here + 1);
         counts.all += 1;
         Some(Place { waiting: Arc::clone(self), counted: Some(key) })
+    }
+
+    /// What an address is counted as, and how many of it there may be.
+    fn counted(&self, address: IpAddr) -> (IpAddr, u64) {
+        match address {
+            IpAddr::V4(_) => (address, self.per_ipv4),
+            IpAddr::V6(ip) => (IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)), self.per_ipv6),
+        }
     }
 }
 
@@ -189,6 +204,8 @@ mod tests {
         let first = waiting.enter(ip("192.0.2.1")).unwrap();
         let _second = waiting.enter(ip("192.0.2.1")).unwrap();
         assert!(waiting.enter(ip("192.0.2.1")).is_none());
+        assert!(waiting.is_crowded(ip("192.0.2.1")));
+        assert!(!waiting.is_crowded(ip("192.0.2.2")) && !waiting.is_crowded(ip("127.0.0.1")));
         assert!(waiting.enter(ip("192.0.2.2")).is_some());
         assert!(waiting.enter(ip("127.0.0.1")).is_some());
         drop(first);

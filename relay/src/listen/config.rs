@@ -10,7 +10,7 @@ use super::Network;
 /// Addresses, pages and origins.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct ListenConfig {
-    /// Address of documents: HTTP and WebSocket.
+    /// Address of documents: HTTP and WebSocket, with --tls-cert by TLS.
     #[arg(long, env = "SELVEDGE_LISTEN", default_value = "127.0.0.1:4400", value_name = "ADDRESS")]
     pub listen: SocketAddr,
     /// Address of metrics and health.
@@ -22,7 +22,8 @@ pub struct ListenConfig {
     /// Origins of pages that may connect, beside the relay's own; `*` for any.
     #[arg(long, env = "SELVEDGE_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
-    /// URLs of this relay and others as clients reach them [default: the address listened on].
+    /// URLs of this relay and others as clients reach them, this relay's first: ws or wss for WebSocket, https for
+    /// WebTransport, quic for native clients; those of another region as REGION=URL [default: the addresses listened on].
     #[arg(long, env = "SELVEDGE_ADVERTISE", value_delimiter = ',', value_name = "URL")]
     pub advertise: Vec<String>,
     /// Networks whose `X-Forwarded-For` is believed when connections are counted per address.
@@ -40,6 +41,9 @@ pub struct ListenConfig {
     /// Connections without a finished hello in all, in percent of `--connections-max`.
     #[arg(long, env = "SELVEDGE_UNAUTHENTICATED_PERCENT", default_value_t = 10)]
     pub unauthenticated_percent: u64,
+    /// How long, in milliseconds, a handshake of TLS or QUIC may take.
+    #[arg(long, env = "SELVEDGE_HANDSHAKE_MS", default_value_t = 5_000)]
+    pub handshake_ms: u64,
     /// How long, in milliseconds, a connection may take for the head of an HTTP request.
     #[arg(long, env = "SELVEDGE_HTTP_HEAD_MS", default_value_t = 10_000)]
     pub http_head_ms: u64,
@@ -70,6 +74,7 @@ impl Default for ListenConfig {
             unauthenticated_per_ipv4: 20,
             unauthenticated_per_ipv6: 50,
             unauthenticated_percent: 10,
+            handshake_ms: 5_000,
             http_head_ms: 10_000,
             http_head_bytes_max: 16 * 1024,
             http_body_bytes_max: 17 * 1024 * 1024,

@@ -29,6 +29,24 @@ const TURN: Duration = Duration::from_millis(2);
 pub(crate) enum Incoming {
     /// Whole frames, and nothing beside.
     Bytes(Vec<u8>),
+    /// Whole frames of one document, from a stream of its own.
+    Document {
+        /// The document's channel.
+        channel: Channel,
+        /// Its frames.
+        frames: Vec<u8>,
+    },
+    /// One datagram.
+    Datagram(Vec<u8>),
+    /// A document's stream has ended.
+    Left(Channel),
+    /// A document's stream carries what none may.
+    Broken {
+        /// The document's channel.
+        channel: Channel,
+        /// What it is.
+        fault: Fault,
+    },
     /// A sign of life without content.
     Alive,
     /// Something that no transport may carry.
@@ -51,6 +69,11 @@ pub(crate) trait Outlet: Send {
     /// Writes a batch; answers once the transport has taken it. `false`: the connection is lost.
     fn send(&mut self, batch: Batch) -> impl Future<Output = bool> + Send;
 
+    /// Waits until something must be written again that may have been lost. Dropping the future loses nothing.
+    fn repeat(&mut self) -> impl Future<Output = Batch> + Send {
+        std::future::pending()
+    }
+
     /// Writes the close.
     fn close(&mut self, fault: Fault) -> impl Future<Output = ()> + Send;
 }
@@ -72,7 +95,7 @@ pub(crate) async fn converse(
         limits: limits.clone(),
         session,
         region: app.config.region.clone(),
-        endpoints: app.endpoints.clone(),
+        endpoints: app.endpoints(None),
     };
     let write_ms = limits.outbound_ms_max + app.config.room.resync_ms_max;
     let conversation = Conversation {
@@ -108,14 +131,26 @@ pub(crate) async fn converse(
 /// Empties the queue into the transport until the connection ends.
 async fn write<O: Outlet>(app: Arc<App>, mut outlet: O, outbound: Arc<Outbound>, patience: Duration) {
     loop {
-        match outbound.next(O::APART) {
+        let next = match outbound.next(O::APART) {
+            Next::Idle => tokio::select! {
+                () = outbound.changed() => continue,
+                batch = outlet.repeat() => Next::Batch(batch),
+            },
+            next => next,
+        };
+        match next {
             Next::Batch(batch) => {
                 app.metrics.sent_bytes.inc_by(batch.bytes.len() as u64);
                 match tokio::time::timeout(patience, outlet.send(batch)).await {
                     Ok(true) => {}
                     Ok(false) => break,
                     Err(_) => {
-                        outbound.close(Fault::new(CloseCode::TOO_SLOW, CloseCode::TOO_SLOW.sentence()));
+                        let fault = Fault::new(CloseCode::TOO_SLOW, CloseCode::TOO_SLOW.sentence());
+                        outbound.close(fault.clone());
+                        // Elsewhere the close would be stuck behind what is.
+                        if O::APART {
+                            let _ = tokio::time::timeout(FAREWELL, outlet.close(fault)).await;
+                        }
                         break;
                     }
                 }
@@ -130,7 +165,7 @@ async fn write<O: Outlet>(app: Arc<App>, mut outlet: O, outbound: Arc<Outbound>,
                 outlet.close(fault).await;
                 break;
             }
-            Next::Idle => outbound.changed().await,
+            Next::Idle => {}
         }
     }
     outbound.gone();
@@ -194,6 +229,16 @@ impl<I: Inbound> Conversation<I> {
                 self.app.metrics.received_bytes.inc_by(bytes.len() as u64);
                 self.session.receive(&bytes, now);
             }
+            Incoming::Document { channel, frames } => {
+                self.app.metrics.received_bytes.inc_by(frames.len() as u64);
+                self.session.receive_apart(channel, &frames, now);
+            }
+            Incoming::Datagram(bytes) => {
+                self.app.metrics.received_bytes.inc_by(bytes.len() as u64);
+                self.session.receive_datagram(&bytes, now);
+            }
+            Incoming::Left(channel) => self.session.leave(channel),
+            Incoming::Broken { channel, fault } => self.session.refuse_document(channel, fault),
             Incoming::Alive => self.session.heard(now),
             Incoming::Fault(fault) => self.session.refuse(fault),
             Incoming::Gone => return false,
@@ -300,7 +345,7 @@ impl<I: Inbound> Conversation<I> {
         }
     }
 
-    async fn tell(&self, channel: Channel, event: impl FnOnce(SessionKey) -> RoomEvent) {
+    async fn tell(&mut self, channel: Channel, event: impl FnOnce(SessionKey) -> RoomEvent) {
         if let Some(room) = self.rooms.get(&channel) {
             room.tell(event(self.key(channel))).await;
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod address;
+pub(crate) mod advertise;
 mod config;
 pub(crate) mod conversation;
 mod linger;

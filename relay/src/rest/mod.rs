@@ -3,6 +3,7 @@
 mod author;
 mod diff;
 mod documents;
+mod endpoints;
 mod error;
 mod operations;
 mod text;
@@ -28,6 +29,7 @@ pub(crate) use operations::operations;
 pub(crate) fn documents(app: &Arc<App>) -> Router<Arc<App>> {
     let body_max = usize::try_from(app.config.listen.http_body_bytes_max).unwrap_or(usize::MAX);
     Router::new()
+        .route("/v1/endpoints", get(endpoints::endpoints))
         .route("/v1/docs", get(documents::list).post(documents::create))
         .route("/v1/docs/{tenant}/{name}", get(documents::stats).delete(documents::delete))
         .route("/v1/docs/{tenant}/{name}/text", get(text::read).put(text::replace))

@@ -37,8 +37,8 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
 async fn relays(State(app): State<Arc<App>>) -> Response {
     let connections = app.sessions.len();
     let load = connections as f64 / app.config.listen.connections_max.max(1) as f64;
-    let relays: Vec<_> = app
-        .endpoints
+    let endpoints = app.endpoints(None);
+    let relays: Vec<_> = endpoints
         .iter()
         .flat_map(|endpoint| endpoint.addresses.iter().map(move |address| (endpoint, address)))
         .filter(|(_, address)| address.transport == Transport::WebSocket)

@@ -215,6 +215,50 @@ impl Session {
         }
     }
 
+    /// Takes whole frames that came on the stream of one document: their fault is the document's alone.
+    pub fn receive_apart(&mut self, channel: Channel, frames: &[u8], now: Instant) {
+        self.heard_at = now;
+        match self.message(frames, now) {
+            Ok(()) => {}
+            // Rates are the connection's, and before hello there are no documents.
+            Err(fault) if fault.code == CloseCode::RATE_LIMITED || !self.is_open() => self.refuse(fault),
+            Err(fault) => self.refuse_document(channel, fault),
+        }
+    }
+
+    /// Takes a datagram: one presence of an open document. Anything else is dropped, as datagrams may be.
+    pub fn receive_datagram(&mut self, datagram: &[u8], now: Instant) {
+        let taken = match Frame::parse(datagram) {
+            Ok((frame, bytes)) => {
+                let expected = bytes == datagram.len() && frame.kind == kind::PRESENCE && self.is_open();
+                expected && self.channels.contains_key(&frame.channel) && self.frame(&frame, now).is_ok()
+            }
+            Err(_) => false,
+        };
+        if taken {
+            self.heard_at = now;
+        } else {
+            self.dropped_presence += 1;
+        }
+    }
+
+    /// A document's stream ended without a word.
+    pub fn leave(&mut self, channel: Channel) {
+        if self.channels.contains_key(&channel) {
+            self.channel_closed(channel);
+            self.events.push_back(SessionEvent::Leave { channel, site: None });
+        }
+    }
+
+    /// Closes one document for what came on its stream.
+    pub fn refuse_document(&mut self, channel: Channel, fault: Fault) {
+        if matches!(self.phase, Phase::Closed) || self.closed.contains(&channel) {
+            return;
+        }
+        self.leave(channel);
+        self.close_channel(channel, fault.code, fault.reason);
+    }
+
     /// Liveness that came outside of messages (the transport's own pings).
     pub fn heard(&mut self, now: Instant) {
         self.heard_at = now;

@@ -3,6 +3,7 @@
 
 pub mod http;
 pub mod process;
+pub mod quic;
 pub mod raw;
 
 use std::time::Duration;
