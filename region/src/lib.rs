@@ -36,7 +36,10 @@ pub use blobs::{BlobKey, Blobs};
 pub use bus::{Bus, BusMessage, Heard, Subscription};
 pub use control::{AuditEntry, Control, DocumentInfo, DocumentQuery, LeasedSite, NewDocument};
 pub use error::{BoxError, Error, Result};
-pub use log::{Assignment, DeadLetter, EntryContent, LogBounds, LogEntry, LogPage, LogReader, Reading, RegionLog};
+pub use log::{
+    Assignment, DeadLetter, EntryContent, LogBounds, LogEntry, LogPage, LogReader, REPLICATED_READER, Reading,
+    RegionLog,
+};
 pub use ops::{DocumentKey, OpRun, OpStore};
 pub use record::{LogRecord, RecordError};
 pub use selvedge_protocol::{DocumentId, LogId, Position};

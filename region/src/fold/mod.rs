@@ -4,6 +4,8 @@
 //! the log below its position (I12), and an advertised vector has no holes (I4): dots that arrive beyond a hole are held,
 //! bounded, and are neither in the document nor in its vector until the hole fills.
 
+mod due;
+mod gather;
 mod materialise;
 mod persist;
 mod publish;
@@ -12,9 +14,12 @@ use std::collections::BTreeMap;
 
 use selvedge_engine::{ApplyError, DecodeError, Delta, Document, Outcome, SiteId, VersionVector};
 
+pub use due::{Due, DueConfig};
+pub use gather::{Gather, GatheredRun};
 pub use materialise::materialise;
 pub use persist::{
-    PERSIST_READER, Persist, PersistBatch, PersistConfig, PersistError, PersistTask, catch_up, erase_deleted,
+    PERSIST_READER, Persist, PersistBatch, PersistConfig, PersistError, PersistTask, Readable, catch_up, erase_deleted,
+    readable, snapshot_document,
 };
 pub use publish::{PUBLISH_ATTEMPTS_MAX, publish_snapshot};
 

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use selvedge_engine::{Delta, SiteId};
+use selvedge_engine::Delta;
 use selvedge_protocol::Instant;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{materialise, publish_snapshot};
+use super::{Due, DueConfig, Gather, GatheredRun, Hole, materialise, publish_snapshot};
 use crate::log::{EntryContent, LogEntry, LogPage};
 use crate::ops::{DocumentKey, OpRun};
 use crate::{DeadLetter, Error, Region, Result};
@@ -74,138 +74,96 @@ pub struct PersistError {
     pub source: Error,
 }
 
-struct Waiting {
-    bytes: usize,
-    since: Instant,
-}
-
-/// The decisions of persist: a state machine without I/O.
+/// The decisions of persist where one process reads the whole log page by page: a state machine without I/O.
 pub struct Persist {
     config: PersistConfig,
-    /// Documents with deltas that no snapshot has yet.
-    waiting: BTreeMap<DocumentKey, Waiting>,
+    due: Due,
 }
 
 impl Persist {
     /// Persist with nothing waiting.
     #[must_use]
     pub fn new(config: PersistConfig) -> Self {
-        Self { config, waiting: BTreeMap::new() }
+        let due = DueConfig {
+            bytes: config.snapshot_bytes,
+            age_ms: config.snapshot_age_ms,
+            waiting_max: config.waiting_documents_max,
+        };
+        Self { config, due: Due::new(due) }
     }
 
     /// Takes a page of the log and says what to write for it.
     pub fn take(&mut self, page: LogPage, now: Instant) -> PersistBatch {
         let mut batch = PersistBatch::default();
-        let mut open = BTreeMap::new();
+        let mut gather = Gather::new(self.config.run_bytes_max);
         for entry in page.entries {
-            self.take_entry(entry, now, &mut open, &mut batch);
+            let position = entry.position;
+            match readable(entry) {
+                Ok(readable) => {
+                    self.due.note(readable.key.clone(), readable.bytes.len(), now);
+                    let Readable { key, delta, bytes } = readable;
+                    batch.add(gather.take(key, delta, bytes, position, now));
+                }
+                Err(letter) => batch.dead_letters.push(letter),
+            }
         }
-        for ((key, _), run) in open {
-            batch.runs.entry(key).or_default().push(run.close());
-        }
+        batch.add(gather.close_all());
         batch
     }
 
     /// Documents whose snapshot is due. They wait no longer: whoever takes them writes it, or puts them back by
     /// [`Persist::postpone`].
     pub fn due(&mut self, now: Instant) -> Vec<DocumentKey> {
-        let config = &self.config;
-        let is_due = |waiting: &Waiting| {
-            waiting.bytes >= config.snapshot_bytes || now.since(waiting.since) >= config.snapshot_age_ms
-        };
-        let mut due: Vec<_> = self.waiting.iter().filter(|(_, w)| is_due(w)).map(|(key, _)| key.clone()).collect();
-        let excess = (self.waiting.len() - due.len()).saturating_sub(config.waiting_documents_max);
-        if excess > 0 {
-            let mut rest: Vec<_> = self.waiting.iter().filter(|(_, w)| !is_due(w)).collect();
-            rest.sort_by_key(|(_, waiting)| waiting.since);
-            due.extend(rest.into_iter().take(excess).map(|(key, _)| key.clone()));
-        }
-        for key in &due {
-            self.waiting.remove(key);
-        }
-        due
+        self.due.take(now)
     }
 
     /// Everything that waits, due or not: for a shutdown that leaves nothing to be folded again.
     pub fn drain(&mut self) -> Vec<DocumentKey> {
-        std::mem::take(&mut self.waiting).into_keys().collect()
+        self.due.drain()
     }
 
     /// Puts a document back whose snapshot could not be written.
     pub fn postpone(&mut self, key: DocumentKey, now: Instant) {
-        self.waiting.entry(key).or_insert(Waiting { bytes: 0, since: now });
+        self.due.postpone(key, now);
     }
+}
 
-    fn take_entry(
-        &mut self,
-        entry: LogEntry,
-        now: Instant,
-        open: &mut BTreeMap<(DocumentKey, SiteId), Run>,
-        batch: &mut PersistBatch,
-    ) {
-        let position = entry.position;
-        let (bytes, reason) = match entry.content {
-            EntryContent::Undecodable { bytes, reason } => (bytes, reason.to_string()),
-            EntryContent::Record(record) => match Delta::decode(&record.delta) {
-                Ok(delta) => {
-                    let key = DocumentKey::new(record.document, record.generation);
-                    let waiting = self.waiting.entry(key.clone()).or_insert(Waiting { bytes: 0, since: now });
-                    waiting.bytes += record.delta.len();
-                    self.gather(key, delta, record.delta, open, batch);
-                    return;
-                }
-                Err(error) => (record.encode(), format!("the record's delta: {error}")),
-            },
-        };
-        batch.dead_letters.push(DeadLetter { position, reason, bytes });
-    }
-
-    /// Joins the delta to the site's open run, or begins a new one.
-    fn gather(
-        &self,
-        key: DocumentKey,
-        delta: Delta,
-        bytes: Vec<u8>,
-        open: &mut BTreeMap<(DocumentKey, SiteId), Run>,
-        batch: &mut PersistBatch,
-    ) {
-        let place = (key, delta.site);
-        if let Some(run) = open.get_mut(&place)
-            && run.last + 1 == delta.first
-            && run.length + bytes.len() <= self.config.run_bytes_max
-        {
-            run.last = delta.last();
-            run.length += bytes.len();
-            run.delta.ops.extend(delta.ops);
-            run.bytes = None;
-            return;
-        }
-        let run = Run { last: delta.last(), length: bytes.len(), delta, bytes: Some(bytes) };
-        let document = place.0.clone();
-        if let Some(full) = open.insert(place, run) {
-            batch.runs.entry(document).or_default().push(full.close());
+impl PersistBatch {
+    fn add(&mut self, gathered: impl IntoIterator<Item = GatheredRun>) {
+        for GatheredRun { key, run, .. } in gathered {
+            self.runs.entry(key).or_default().push(run);
         }
     }
 }
 
-/// A run that may still grow.
-struct Run {
-    delta: Delta,
-    last: u64,
-    length: usize,
-    /// The delta's durable bytes while it is a single one.
-    bytes: Option<Vec<u8>>,
+/// A record whose delta the engine reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readable {
+    /// The document.
+    pub key: DocumentKey,
+    /// The delta.
+    pub delta: Delta,
+    /// Its durable bytes.
+    pub bytes: Vec<u8>,
 }
 
-impl Run {
-    fn close(self) -> OpRun {
-        OpRun {
-            site: self.delta.site,
-            first: self.delta.first,
-            last: self.last,
-            bytes: self.bytes.unwrap_or_else(|| self.delta.encode()),
-        }
-    }
+/// What can be folded of an entry.
+///
+/// # Errors
+/// The letter to put aside, when it is no record or its delta is none.
+pub fn readable(entry: LogEntry) -> std::result::Result<Readable, DeadLetter> {
+    let position = entry.position;
+    let (bytes, reason) = match entry.content {
+        EntryContent::Undecodable { bytes, reason } => (bytes, reason.to_string()),
+        EntryContent::Record(record) => match Delta::decode(&record.delta) {
+            Ok(delta) => {
+                let key = DocumentKey::new(record.document, record.generation);
+                return Ok(Readable { key, delta, bytes: record.delta });
+            }
+            Err(error) => (record.encode(), format!("the record's delta: {error}")),
+        },
+    };
+    Err(DeadLetter { position, reason, bytes })
 }
 
 /// Reads every partition to its end, writes what it asks for, and publishes the snapshots that are due. Answers how many
@@ -221,7 +179,7 @@ pub async fn catch_up(region: &Region, persist: &mut Persist, now: Instant) -> s
         entries += read.map_err(|source| PersistError { partition, offset, source })?;
     }
     for key in persist.due(now) {
-        if let Err(error) = snapshot_document(region, persist, &key).await {
+        if let Err(error) = snapshot_document(region, &key, persist.config.snapshots_kept).await {
             tracing::warn!(document = %key.document, %error, "snapshot postponed");
             persist.postpone(key, now);
         }
@@ -284,14 +242,19 @@ async fn write(region: &Region, batch: PersistBatch) -> Result<()> {
     Ok(())
 }
 
-async fn snapshot_document(region: &Region, persist: &Persist, key: &DocumentKey) -> Result<()> {
+/// Folds a document and publishes its snapshot, of which `kept` versions stay. Answers the holes it has.
+///
+/// # Errors
+/// As the parts; a snapshot that was published stays.
+pub async fn snapshot_document(region: &Region, key: &DocumentKey, kept: usize) -> Result<Vec<Hole>> {
     let mut fold = materialise(region, key).await?;
-    for hole in fold.holes() {
+    let holes = fold.holes();
+    for hole in &holes {
         tracing::warn!(document = %key.document, site = %hole.site, first = hole.first, last = hole.last, "hole in the log");
     }
     publish_snapshot(&*region.snapshots, key, &mut fold).await?;
-    region.snapshots.prune(key, persist.config.snapshots_kept).await?;
-    Ok(())
+    region.snapshots.prune(key, kept).await?;
+    Ok(holes)
 }
 
 /// Erases op store, snapshots and bindings of documents deleted before `before_ms` (wall time); answers how many. The log
@@ -359,7 +322,7 @@ async fn run(region: Region, config: PersistConfig, mut stopped: oneshot::Receiv
         tracing::warn!(%error, "the last pass of persist failed; the next start goes on from there");
     }
     for key in persist.drain() {
-        if let Err(error) = snapshot_document(&region, &persist, &key).await {
+        if let Err(error) = snapshot_document(&region, &key, persist.config.snapshots_kept).await {
             tracing::warn!(document = %key.document, %error, "the last snapshot failed; the next start folds the log again");
         }
     }

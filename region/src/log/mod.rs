@@ -20,6 +20,10 @@ use futures_util::future::BoxFuture;
 use crate::record::{LogRecord, RecordError};
 use crate::{DocumentId, LogId, Position, Result};
 
+/// The name under which ship keeps, for every partition, the offset below which everything is durable in the peer's present
+/// log: where a room that opens late finds the replicated watermark. It may fall when the peer was wiped and has another log.
+pub const REPLICATED_READER: &str = "replicated";
+
 /// One thing read from a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {

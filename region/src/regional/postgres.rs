@@ -73,6 +73,11 @@ impl Postgres {
         &self.servers[usize::from(shard(document)) * self.servers.len() / usize::from(SHARDS)]
     }
 
+    /// Every server.
+    pub(crate) fn servers(&self) -> &[PgPool] {
+        &self.servers
+    }
+
     /// The server that keeps the index of the control plane.
     pub(crate) fn control(&self) -> &PgPool {
         &self.servers[0]

@@ -16,6 +16,7 @@ pub async fn snapshots(store: &dyn SnapshotStore, faults: &dyn Faults) {
     compare_and_set(store).await;
     concurrent_writers(store).await;
     pruning(store).await;
+    listing(store).await;
     damage(store, faults).await;
     out_of_service(store, faults).await;
 }
@@ -53,6 +54,32 @@ async fn versions(store: &dyn SnapshotStore) {
     store.erase(&key).await.expect("erase");
     assert_eq!(store.latest(&key).await.expect("latest"), None);
     assert!(store.put(&key, None, &first).await.expect("put") > 2, "no version is used twice");
+}
+
+async fn listing(store: &dyn SnapshotStore) {
+    let wanted: Vec<DocumentKey> = [("snapshot-listed-a", 1), ("snapshot-listed-a", 2), ("snapshot-listed-b", 1)]
+        .map(|(name, generation)| DocumentKey::new(document(name), generation))
+        .into();
+    for key in wanted.iter().rev() {
+        store.put(key, None, &snapshot(&[(1, 1)], "one")).await.expect("put");
+    }
+    store.put(&wanted[0], Some(1), &snapshot(&[(1, 2)], "two")).await.expect("put");
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.documents(after.as_ref(), 2).await.expect("documents");
+        assert!(page.len() <= 2 && page.is_sorted(), "{page:?}");
+        let Some(last) = page.last() else { break };
+        assert!(after.as_ref().is_none_or(|after| after < &page[0]), "pages go on");
+        after = Some(last.clone());
+        found.extend(page);
+    }
+    found.retain(|key| wanted.contains(key));
+    assert_eq!(found, wanted, "each generation once, in order");
+    for key in &wanted {
+        store.erase(key).await.expect("erase");
+    }
+    let left = store.documents(None, 10_000).await.expect("documents");
+    assert!(wanted.iter().all(|key| !left.contains(key)), "what was erased is listed no more");
 }
 
 async fn compare_and_set(store: &dyn SnapshotStore) {

@@ -7,7 +7,9 @@ use selvedge_engine::VersionVector;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checked, damaged, first_whole, vector_of};
+use super::{
+    LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checked, damaged, first_whole, key_from, vector_of,
+};
 use crate::embedded::{
     Database, DocumentColumns, counter, database_error, integer, log_id_bytes, log_id_from, unsigned,
 };
@@ -133,6 +135,31 @@ impl SnapshotStore for SqliteSnapshots {
     fn erase<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<()>> {
         let sql = "DELETE FROM snapshots WHERE document = ? AND generation = ?";
         Box::pin(async move { self.execute(sql, key, None).await.map(|_| ()) })
+    }
+
+    fn documents<'a>(
+        &'a self,
+        after: Option<&'a DocumentKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DocumentKey>>> {
+        Box::pin(async move {
+            // No document's name is empty, so that everything lies after it.
+            let after =
+                after.map(DocumentColumns::of).transpose()?.unwrap_or(DocumentColumns { document: "", generation: 0 });
+            let rows = sqlx::query(
+                "SELECT DISTINCT document, generation FROM snapshots WHERE (document, generation) > (?, ?) \
+                 ORDER BY document, generation LIMIT ?",
+            )
+            .bind(after.document)
+            .bind(after.generation)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(self.database.readers())
+            .await
+            .map_err(failed)?;
+            let key =
+                |row: &SqliteRow| key_from(row.try_get("document").map_err(failed)?, unsigned(row, "generation")?);
+            rows.iter().map(key).collect()
+        })
     }
 }
 

@@ -156,4 +156,15 @@ pub trait SnapshotStore: Send + Sync {
 
     /// Removes everything of one generation of a document.
     fn erase<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<()>>;
+
+    /// The documents that have a snapshot, each generation by itself, after `after` in the order of (document, generation), at
+    /// most `limit`. None: that was all.
+    fn documents<'a>(&'a self, after: Option<&'a DocumentKey>, limit: usize)
+    -> BoxFuture<'a, Result<Vec<DocumentKey>>>;
+}
+
+/// A key from what was kept of it.
+fn key_from(document: &str, generation: u64) -> Result<DocumentKey> {
+    let parsed = document.parse().map_err(|_| damaged(document, "its document is none"))?;
+    Ok(DocumentKey::new(parsed, generation))
 }

@@ -7,7 +7,9 @@ use selvedge_engine::VersionVector;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 
-use super::{LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checked, damaged, first_whole, vector_of};
+use super::{
+    LatestSnapshot, Snapshot, SnapshotInfo, SnapshotStore, checked, damaged, first_whole, key_from, vector_of,
+};
 use crate::embedded::{integer, log_id_bytes, log_id_from};
 use crate::ops::DocumentKey;
 use crate::regional::postgres::{Postgres, counter, postgres_error, shard, unsigned};
@@ -184,6 +186,38 @@ impl SnapshotStore for PostgresSnapshots {
     fn erase<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<()>> {
         let sql = "DELETE FROM {t} WHERE document = $1 AND generation = $2 RETURNING blob";
         Box::pin(async move { self.remove(sql, key, None).await.map(|_| ()) })
+    }
+
+    fn documents<'a>(
+        &'a self,
+        after: Option<&'a DocumentKey>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<DocumentKey>>> {
+        Box::pin(async move {
+            // No document's name is empty, so that everything lies after it.
+            let (document, generation) = after.map_or(("", 0), |after| (after.document.as_str(), after.generation));
+            let mut keys = Vec::new();
+            for server in self.postgres.servers() {
+                let rows = sqlx::query(self.sql(
+                    "SELECT DISTINCT document, generation FROM {t} WHERE (document, generation) > ($1, $2) \
+                     ORDER BY document, generation LIMIT $3",
+                ))
+                .bind(document)
+                .bind(integer(generation)?)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+                .fetch_all(server)
+                .await
+                .map_err(failed)?;
+                for row in &rows {
+                    keys.push(key_from(row.try_get("document").map_err(failed)?, unsigned(row, "generation")?)?);
+                }
+            }
+            keys.sort();
+            // While documents move between servers, one may be on two.
+            keys.dedup();
+            keys.truncate(limit);
+            Ok(keys)
+        })
     }
 }
 

@@ -1,0 +1,177 @@
+//! Filling: what should have arrived in the other region's op store by its own ways and has not.
+//!
+//! Op stores reach each other by global tables, by a table's stream, or because each region folds its own log; a minute after a
+//! record was shipped, the document's runs are compared by the dots they cover, and what is missing is written.
+
+use std::collections::BTreeMap;
+
+use selvedge_engine::SiteId;
+use selvedge_protocol::Instant;
+use selvedge_region::{BlobKey, DocumentKey, Error, OpRun, OpStore, Region, Result};
+
+/// Documents that wait to be compared; beyond it the oldest is compared early.
+const WAITING_MAX: usize = 10_000;
+const RUNS_PAGE: usize = 500;
+const BLOBS_PAGE: usize = 1000;
+
+/// Which documents are to be compared, and when.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    since: BTreeMap<DocumentKey, Instant>,
+}
+
+impl Waiting {
+    pub(super) fn note(&mut self, key: DocumentKey, now: Instant) {
+        self.since.entry(key).or_insert(now);
+    }
+
+    /// A document that was shipped at least `wait_ms` ago.
+    pub(super) fn take(&mut self, now: Instant, wait_ms: u64) -> Option<DocumentKey> {
+        let (key, since) = self.since.iter().min_by_key(|(_, since)| **since)?;
+        let due = now.since(*since) >= wait_ms || self.since.len() > WAITING_MAX;
+        let key = due.then(|| key.clone())?;
+        self.since.remove(&key);
+        Some(key)
+    }
+}
+
+/// Counters of one site that are covered, as disjoint ranges: first to last.
+type Covered = BTreeMap<SiteId, BTreeMap<u64, u64>>;
+
+/// Writes the source's runs of a document that the target's runs do not cover; answers how many.
+///
+/// # Errors
+/// As the parts; what was written stays.
+pub async fn fill_runs(source: &Region, target: &Region, key: &DocumentKey) -> Result<u64> {
+    let mut covered = Covered::new();
+    for run in runs_of(&*target.ops, key).await? {
+        cover(&mut covered, &run);
+    }
+    let runs = runs_of(&*source.ops, key).await?;
+    let missing: Vec<OpRun> = runs.into_iter().filter(|run| !is_covered(&covered, run)).collect();
+    let filled = missing.len() as u64;
+    for some in missing.chunks(RUNS_PAGE) {
+        match target.ops.put(key, some.to_vec()).await {
+            // The first content is kept; repeating would find the same.
+            Err(error @ Error::Divergence { .. }) => tracing::error!(%error, "one dot, two contents"),
+            put => put?,
+        }
+    }
+    Ok(filled)
+}
+
+/// Copies the blobs below a prefix that the target lacks; answers how many.
+///
+/// # Errors
+/// As the parts; what was copied stays.
+pub async fn fill_blobs(source: &Region, target: &Region, prefix: &str) -> Result<u64> {
+    let (mut filled, mut after): (u64, Option<BlobKey>) = (0, None);
+    loop {
+        let here = source.blobs.list(prefix, after.as_ref(), BLOBS_PAGE).await?;
+        let there = target.blobs.list(prefix, after.as_ref(), BLOBS_PAGE).await?;
+        // A page there that ends early says nothing of what lies behind it.
+        let known = there.next.as_ref();
+        for key in &here.keys {
+            let looked = known.is_none_or(|end| key <= end);
+            let lacks = if looked { !there.keys.contains(key) } else { is_missing(target, key).await? };
+            if !lacks {
+                continue;
+            }
+            match source.blobs.get(key).await {
+                // Deleted meanwhile.
+                Err(Error::NotFound { .. }) => {}
+                bytes => {
+                    target.blobs.put(key, bytes?).await?;
+                    filled += 1;
+                }
+            }
+        }
+        after = here.next;
+        if after.is_none() {
+            return Ok(filled);
+        }
+    }
+}
+
+async fn is_missing(region: &Region, key: &BlobKey) -> Result<bool> {
+    match region.blobs.get(key).await {
+        Err(Error::NotFound { .. }) => Ok(true),
+        found => found.map(|_| false),
+    }
+}
+
+async fn runs_of(ops: &dyn OpStore, key: &DocumentKey) -> Result<Vec<OpRun>> {
+    let (mut runs, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = ops.read(key, &Default::default(), cursor, RUNS_PAGE).await?;
+        runs.extend(page.runs);
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(runs);
+        }
+    }
+}
+
+fn cover(covered: &mut Covered, run: &OpRun) {
+    let ranges = covered.entry(run.site).or_default();
+    let (mut first, mut last) = (run.first, run.last);
+    // Ranges that touch become one.
+    while let Some((&begin, &end)) = ranges.range(..=last.saturating_add(1)).next_back() {
+        if end.saturating_add(1) < first {
+            break;
+        }
+        (first, last) = (first.min(begin), last.max(end));
+        ranges.remove(&begin);
+    }
+    ranges.insert(first, last);
+}
+
+fn is_covered(covered: &Covered, run: &OpRun) -> bool {
+    let ranges = covered.get(&run.site);
+    let around = ranges.and_then(|ranges| ranges.range(..=run.first).next_back());
+    around.is_some_and(|(_, last)| *last >= run.last)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use selvedge_engine::SiteId;
+    use selvedge_protocol::Instant;
+    use selvedge_region::{DocumentKey, OpRun};
+
+    use super::{Covered, Waiting, cover, is_covered};
+
+    fn run(first: u64, length: u64) -> OpRun {
+        OpRun { site: SiteId::leased(1, 1), first, last: first + length, bytes: vec![1] }
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_is_covered_when_each_of_its_dots_is(
+            runs in prop::collection::vec((1_u64..60, 0_u64..12), 0..20),
+            asked in (1_u64..60, 0_u64..12),
+        ) {
+            let (mut covered, mut dots) = (Covered::new(), std::collections::BTreeSet::new());
+            for (first, length) in runs {
+                cover(&mut covered, &run(first, length));
+                dots.extend(first..=first + length);
+            }
+            let asked = run(asked.0, asked.1);
+            prop_assert_eq!(is_covered(&covered, &asked), (asked.first..=asked.last).all(|dot| dots.contains(&dot)));
+        }
+    }
+
+    #[test]
+    fn a_document_is_compared_a_while_after_it_was_shipped_first() {
+        let key = |name: &str| DocumentKey::new(format!("t/{name}").parse().unwrap(), 1);
+        let mut waiting = Waiting::default();
+        waiting.note(key("a"), Instant(0));
+        waiting.note(key("b"), Instant(40));
+        waiting.note(key("a"), Instant(50));
+        assert_eq!(waiting.take(Instant(59), 60), None);
+        assert_eq!(waiting.take(Instant(60), 60), Some(key("a")));
+        assert_eq!(waiting.take(Instant(60), 60), None);
+        assert_eq!(waiting.take(Instant(100), 60), Some(key("b")));
+        assert_eq!(waiting.take(Instant(1000), 60), None);
+    }
+}

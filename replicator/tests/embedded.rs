@@ -1,0 +1,260 @@
+//! Persist and ship on two regions of real parts (SQLite), without any service: the shells, both ways, restarts, a wiped peer.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selvedge_engine::{Delta, Document, SiteId, VersionVector};
+use selvedge_region::contract::{Fault, Faults};
+use selvedge_region::embedded::{DatabaseFaults, EmbeddedOptions, EmbeddedRegion};
+use selvedge_region::fold::{DueConfig, PERSIST_READER, materialise};
+use selvedge_region::{BusMessage, DocumentId, DocumentKey, EntryContent, Heard, LogRecord, REPLICATED_READER, Region};
+use selvedge_replicator::cleanup::{CleanupConfig, Round, round};
+use selvedge_replicator::metrics::{PersistMetrics, ShipMetrics};
+use selvedge_replicator::persist::{PersistConfig, PersistTask, Surroundings};
+use selvedge_replicator::ship::{ShipConfig, ShipTask, reader_of};
+use tempfile::TempDir;
+
+/// A machine under load takes long; a test that has to wait longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn key(name: &str) -> DocumentKey {
+    DocumentKey::new(DocumentId::new("test", name).unwrap(), 1)
+}
+
+struct Writer {
+    document: Document,
+    key: DocumentKey,
+}
+
+impl Writer {
+    fn new(key: DocumentKey, region: u8, index: u32) -> Self {
+        let mut document = Document::new();
+        document.begin_writing(SiteId::leased(region, index), 1).unwrap();
+        Self { document, key }
+    }
+
+    fn record(&mut self, text: &str) -> LogRecord {
+        self.document.replace(self.document.len_utf16(), 0, text).unwrap();
+        let delta: Delta = self.document.seal().remove(0);
+        LogRecord::new(self.key.document.clone(), self.key.generation, "anon:test".to_owned(), delta.encode())
+    }
+}
+
+async fn open(folder: &TempDir) -> EmbeddedRegion {
+    EmbeddedRegion::open(EmbeddedOptions::new(folder.path())).await.unwrap()
+}
+
+/// Waits until the condition holds.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE * 2, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what}");
+}
+
+async fn end_of(region: &Region) -> u64 {
+    region.log.bounds(0).await.unwrap().end.offset
+}
+
+fn persist(region: &Region) -> (PersistTask, Arc<PersistMetrics>) {
+    let metrics = Arc::new(PersistMetrics::default());
+    let due = DueConfig { bytes: 1 << 20, age_ms: 200, waiting_max: 100 };
+    let config = PersistConfig { gather_ms: 100, due, ..PersistConfig::default() };
+    (PersistTask::spawn(region.clone(), config, Surroundings::alone(0), Arc::clone(&metrics)), metrics)
+}
+
+fn ship(source: &Region, target: &Region) -> ShipTask {
+    ShipTask::spawn(source.clone(), target.clone(), ShipConfig::default(), Arc::new(ShipMetrics::default()))
+}
+
+async fn records(region: &Region) -> Vec<LogRecord> {
+    let start = region.log.bounds(0).await.unwrap().start.offset;
+    let page = region.log.read(0, start, 10_000).await.unwrap();
+    assert!(page.at_end);
+    let record = |entry: selvedge_region::LogEntry| match entry.content {
+        EntryContent::Record(record) => Some(record),
+        EntryContent::Undecodable { .. } => None,
+    };
+    page.entries.into_iter().filter_map(record).collect()
+}
+
+async fn text(region: &Region, key: &DocumentKey) -> String {
+    materialise(region, key).await.unwrap().into_document().text()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn persist_writes_everything_puts_garbage_aside_and_goes_on_after_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let embedded = open(&folder).await;
+    let region = embedded.region().clone();
+    let (one, two) = (key("one"), key("two"));
+    let mut writers = [Writer::new(one.clone(), 0, 1), Writer::new(two.clone(), 0, 1)];
+    let mut heard = region.bus.subscribe(&one.document).await.unwrap();
+    let (task, metrics) = persist(&region);
+    for round in 0..20 {
+        let batch = writers.iter_mut().map(|writer| writer.record(&format!("{round} "))).collect();
+        region.log.append(batch).await.unwrap();
+    }
+    let faults = DatabaseFaults::new(&embedded);
+    assert!(faults.inject(Fault::RawRecord(one.document.clone(), b"garbage".to_vec())).await);
+    region.log.append(vec![writers[0].record("end")]).await.unwrap();
+    let end = end_of(&region).await;
+    until("all is committed", async || region.log.progress(PERSIST_READER, 0).await.unwrap() == Some(end)).await;
+    let Heard::Message(first) = heard.heard().await.unwrap() else { panic!("nothing was missed") };
+    assert!(matches!(&*first, BusMessage::Logged { record, .. } if record.document == one.document));
+
+    let letters = region.log.dead_letters(10).await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.bytes.as_slice()).collect::<Vec<_>>(), [b"garbage"]);
+    assert_eq!(metrics.dead_letters.get(), 1);
+    for writer in &writers {
+        let page = region.ops.read(&writer.key, &VersionVector::new(), None, 1000).await.unwrap();
+        let mut rebuilt = Document::new();
+        for run in &page.runs {
+            rebuilt.apply(&Delta::decode(&run.bytes).unwrap()).unwrap();
+        }
+        assert_eq!(rebuilt.text(), writer.document.text(), "from the op store alone");
+        assert!(page.runs.len() < 20, "gathered: {} runs of 20 and more deltas", page.runs.len());
+        until("a snapshot", async || {
+            let latest = region.snapshots.latest(&writer.key).await.unwrap();
+            latest.is_some_and(|latest| latest.snapshot.vector == *writer.document.vector())
+        })
+        .await;
+    }
+    task.stop().await;
+
+    region.log.append(vec![writers[1].record("more")]).await.unwrap();
+    let (task, metrics) = persist(&region);
+    until("the rest", async || region.log.progress(PERSIST_READER, 0).await.unwrap() == Some(end + 1)).await;
+    task.stop().await;
+    assert_eq!(metrics.records.get(), 1, "what was committed is not read again");
+    let latest = region.snapshots.latest(&two).await.unwrap().unwrap();
+    assert_eq!(latest.snapshot.vector, *writers[1].document.vector(), "a stop leaves a snapshot");
+    embedded.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_regions_have_the_same_each_record_once_and_the_rooms_are_told() {
+    let (folder_a, folder_b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (embedded_a, embedded_b) = (open(&folder_a).await, open(&folder_b).await);
+    let (a, b) = (embedded_a.region().clone(), embedded_b.region().clone());
+    let shared = key("shared");
+    let (mut in_a, mut in_b) = (Writer::new(shared.clone(), 1, 1), Writer::new(shared.clone(), 2, 1));
+    let mut heard = a.bus.subscribe(&shared.document).await.unwrap();
+    let ships = [ship(&a, &b), ship(&b, &a)];
+    for round in 0..30 {
+        a.log.append(vec![in_a.record(&format!("a{round} "))]).await.unwrap();
+        b.log.append(vec![in_b.record(&format!("b{round} "))]).await.unwrap();
+    }
+    for (source, target) in [(&a, &b), (&b, &a)] {
+        let reader = reader_of(source.log.log_id(), target.log.log_id());
+        let seen = std::sync::Mutex::new(None);
+        let all = async || {
+            let committed = source.log.progress(&reader, 0).await.unwrap();
+            let marked = source.log.progress(REPLICATED_READER, 0).await.unwrap();
+            let now = (end_of(source).await, end_of(target).await, committed, marked);
+            *seen.lock().unwrap() = Some(now);
+            now == (60, 60, Some(60), Some(60))
+        };
+        let shipped = tokio::time::timeout(PATIENCE, until("all is shipped", all));
+        assert!(shipped.await.is_ok(), "ends, committed, marked: {:?}", seen.lock().unwrap());
+    }
+    let told = async {
+        loop {
+            if let Heard::Message(message) = heard.heard().await.unwrap()
+                && let BusMessage::Replicated { watermark } = &*message
+                && watermark.offset == 60
+            {
+                assert_eq!(watermark.log, a.log.log_id());
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("the rooms of a are told");
+    for ship in ships {
+        ship.stop().await;
+    }
+    let (in_log_a, in_log_b) = (records(&a).await, records(&b).await);
+    for (log, own, other) in [(&in_log_a, &a, &b), (&in_log_b, &b, &a)] {
+        assert_eq!(log.iter().filter(|record| record.origin.is_none()).count(), 30);
+        assert_eq!(log.iter().filter(|record| record.came_from(other.log.log_id())).count(), 30);
+        assert!(log.iter().all(|record| !record.came_from(own.log.log_id())), "nothing came back");
+    }
+    assert_eq!(text(&a, &shared).await, text(&b, &shared).await);
+    embedded_a.close().await;
+    embedded_b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_region_is_fed_what_the_log_no_longer_holds_and_then_the_log() {
+    let (folder_a, folder_b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (embedded_a, embedded_b) = (open(&folder_a).await, open(&folder_b).await);
+    let (a, b) = (embedded_a.region().clone(), embedded_b.region().clone());
+    let (old, new) = (key("old"), key("new"));
+    let (mut early, mut late) = (Writer::new(old.clone(), 1, 1), Writer::new(new.clone(), 1, 1));
+    for _ in 0..10 {
+        a.log.append(vec![early.record("early ")]).await.unwrap();
+    }
+    let (task, _) = persist(&a);
+    until("persisted", async || a.log.progress(PERSIST_READER, 0).await.unwrap() == Some(10)).await;
+    task.stop().await;
+    a.log.trim(0, 10).await.unwrap();
+    a.log.append(vec![late.record("late")]).await.unwrap();
+
+    let first = ship(&a, &b);
+    let reader = reader_of(a.log.log_id(), b.log.log_id());
+    until("fed", async || a.log.progress(&reader, 0).await.unwrap() == Some(11)).await;
+    first.stop().await;
+    assert_eq!(text(&b, &old).await, early.document.text(), "from op store and snapshot");
+    assert_eq!(text(&b, &new).await, "late", "from the log");
+    assert_eq!(records(&b).await.len(), 1);
+    embedded_b.close().await;
+
+    // Wiped: another folder, another log, and nothing of what was committed for the one before counts.
+    let folder_c = TempDir::new().unwrap();
+    let embedded_c = open(&folder_c).await;
+    let c = embedded_c.region().clone();
+    assert_ne!(reader, reader_of(a.log.log_id(), c.log.log_id()));
+    let again = ship(&a, &c);
+    until("fed again", async || end_of(&c).await == 1 && text(&c, &old).await == early.document.text()).await;
+    again.stop().await;
+    assert_eq!(a.log.progress(&reader_of(a.log.log_id(), c.log.log_id()), 0).await.unwrap(), Some(11));
+    embedded_a.close().await;
+    embedded_c.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_trimmed_only_below_what_every_region_has_and_covers() {
+    let (folder_a, folder_b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (embedded_a, embedded_b) = (open(&folder_a).await, open(&folder_b).await);
+    let (a, b) = (embedded_a.region().clone(), embedded_b.region().clone());
+    let kept = key("kept");
+    let mut writer = Writer::new(kept.clone(), 1, 1);
+    for _ in 0..10 {
+        a.log.append(vec![writer.record("word ")]).await.unwrap();
+    }
+    let config = CleanupConfig { records_kept: 2, ..CleanupConfig::default() };
+    let peers = [b.clone()];
+    let trimmed = async || round(&a, &peers, &config, 0).await.unwrap().trimmed;
+    assert_eq!(trimmed().await, 0, "persist has read nothing");
+    let (task, _) = persist(&a);
+    until("persisted", async || a.log.progress(PERSIST_READER, 0).await.unwrap() == Some(10)).await;
+    task.stop().await;
+    assert_eq!(trimmed().await, 0, "ship has read nothing");
+    let carrying = ship(&a, &b);
+    let reader = reader_of(a.log.log_id(), b.log.log_id());
+    until("shipped", async || a.log.progress(&reader, 0).await.unwrap() == Some(10)).await;
+    carrying.stop().await;
+    assert_eq!(trimmed().await, 0, "no snapshot covers it in b");
+    let (task, _) = persist(&b);
+    until("persisted in b", async || b.log.progress(PERSIST_READER, 0).await.unwrap() == Some(10)).await;
+    task.stop().await;
+    let done = round(&a, &peers, &config, 0).await.unwrap();
+    assert_eq!(done, Round { erased: 0, trimmed: 8, snapshots: 0 }, "all but the newest that are kept");
+    assert_eq!(text(&a, &kept).await, writer.document.text());
+    embedded_a.close().await;
+    embedded_b.close().await;
+}
