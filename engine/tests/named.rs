@@ -602,3 +602,35 @@ fn invalid_deltas_are_refused_before_anything_changes() {
         assert_eq!((a.text().as_str(), a.vector().len()), ("", 0));
     }
 }
+
+#[test]
+fn a_delete_said_again_by_another_site_is_the_same_delete() {
+    let mut a = document(1);
+    let mut b = document(2);
+    a.replace(0, 0, "hello world").unwrap();
+    send(&mut a, &mut [&mut b]);
+    a.replace(3, 0, "XX").unwrap();
+    a.replace(0, 2, "").unwrap();
+    a.replace(8, 3, "").unwrap();
+    let held_back = a.seal();
+    let ranges: Vec<DotRange> = held_back
+        .iter()
+        .flat_map(|delta| &delta.ops)
+        .flat_map(|op| if let Op::Delete { ranges } = op { ranges.clone() } else { Vec::new() })
+        .collect();
+    assert!(ranges.len() >= 2);
+    let living = DotRange { site: site(1), first: 3, last: 3 };
+    let unknown = DotRange { site: site(9), first: 1, last: 4 };
+    a.begin_writing(site(3), 1).unwrap();
+    a.repeat_delete(&[&ranges[..], &[living, unknown], &ranges[..1]].concat()).unwrap();
+    let text = a.text();
+    let again = a.seal();
+    assert_eq!(again.len(), 1);
+    b.apply(&again[0]).unwrap();
+    assert_eq!(b.text(), text.replace("XX", ""));
+    held_back.iter().for_each(|delta| drop(b.apply(delta).unwrap()));
+    assert_eq!((b.text(), b.snapshot()), (text, a.snapshot()));
+    a.repeat_delete(&[living]).unwrap();
+    assert!(!a.has_unsealed(), "nothing to say");
+    a.assert_invariants();
+}

@@ -198,6 +198,127 @@ fn refused_pushes_stay_and_can_be_tried_again_or_discarded() {
     }
 }
 
+/// A device whose text the server has up to its quota, and that has pasted too much and, before it knew, deleted and typed.
+fn over_quota(seed: u64) -> (World, usize, usize) {
+    let mut world = World::new(seed);
+    let (a, b) = (world.add("ann", Disk::default()), world.add("bob", Disk::default()));
+    world.append(a, "0123456789");
+    world.run(2_000);
+    world.server.text_bytes_max = 20;
+    world.append(a, "far too much of it");
+    world.run(1);
+    world.type_at(a, 0, 2, "");
+    world.append(a, "!");
+    world.run(2_000);
+    (world, a, b)
+}
+
+#[test]
+fn a_full_document_goes_on_taking_deletes() {
+    for seed in 0..20 {
+        let (mut world, a, b) = over_quota(seed);
+        let refusals =
+            |world: &World| world.nodes[a].seen.iter().filter(|effect| matches!(effect, Effect::Refused { .. })).count();
+        assert_eq!((world.status(a), refusals(&world)), (Status::ReadOnly, 1));
+        assert_eq!(world.text(b), "23456789", "the delete behind what was refused has passed");
+        let (channel, now) = (world.nodes[a].channel, Instant(world.now));
+        let error = world.nodes[a].client.edit(channel, 0, 1, "x", now).unwrap_err();
+        assert_eq!((error.code(), error.retryable()), ("read-only", true));
+        assert!(world.text(a).ends_with("far too much of it!"), "own text stays visible");
+        // Of its own text that was refused, too.
+        world.type_at(a, 0, 2, "");
+        let end = world.text(a).len();
+        world.type_at(a, end - 7, 7, "");
+        world.run(1_000);
+        assert_eq!(world.text(b), "456789");
+        assert!(!world.saved(a).is_saved(AckLevel::Region));
+        assert!(!world.nodes[a].disk.outbox.is_empty(), "what was refused is kept");
+        world.type_at(a, 0, 6, "");
+        world.run(600_000);
+        assert_eq!(world.text(b), "far too much", "there was room again, and it was tried again by itself");
+        assert_eq!((world.status(a), refusals(&world)), (Status::Connected, 1));
+        world.append(a, ".");
+        world.settle();
+    }
+}
+
+#[test]
+fn what_a_quota_refused_outlives_the_process_and_passes_when_there_is_room() {
+    let (mut world, a, b) = over_quota(30);
+    world.restart(a, true);
+    world.run(5_000);
+    assert!(world.text(a).ends_with("far too much of it!"));
+    assert_eq!(world.status(a), Status::ReadOnly);
+    world.type_at(a, 0, 1, "");
+    world.run(2_000);
+    assert_eq!(world.text(b), "3456789");
+    world.server.text_bytes_max = 1_000;
+    world.cut(a);
+    world.settle();
+    assert_eq!(world.text(b), "3456789far too much of it!");
+}
+
+#[test]
+fn a_paste_that_was_too_much_can_be_taken_back_or_given_up() {
+    for discard in [false, true] {
+        let (mut world, a, b) = over_quota(40);
+        let channel = world.nodes[a].channel;
+        let now = Instant(world.now);
+        if discard {
+            world.nodes[a].discards = true;
+            world.nodes[a].client.discard_refused(channel, now);
+            world.pump(a);
+            world.run(2_000);
+            assert_eq!(world.status(a), Status::Connected);
+            assert_eq!(world.text(a), "23456789");
+        } else {
+            let patches = world.nodes[a].client.undo(channel, now).unwrap();
+            for patch in patches {
+                let editor = &mut world.nodes[a].editor;
+                editor.splice(patch.at..patch.at + patch.delete, patch.insert.encode_utf16());
+            }
+            world.pump(a);
+            assert_eq!(world.text(a), "", "all of it was one step, and taking it back only deletes");
+            assert!(world.nodes[a].client.redo(channel, now).is_err(), "doing it again would bring text");
+        }
+        let length = world.text(a).encode_utf16().count();
+        world.type_at(a, 0, length, "");
+        world.run(60_000);
+        world.append(a, "new");
+        world.settle();
+        assert_eq!(world.text(b), "new", "discard: {discard}");
+    }
+}
+
+#[test]
+fn a_beginning_waits_for_what_the_server_has() {
+    let seeded = |world: &mut World, name: &str, text: &str| {
+        world.initial_text = Some(text.to_owned());
+        let index = world.add(name, Disk::default());
+        assert_eq!(world.text(index), text, "at once, whatever the network");
+        index
+    };
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        world.server.up = false;
+        let (a, b) = (seeded(&mut world, "ann", "Dear all,\n"), seeded(&mut world, "bob", "Dear all,\n"));
+        world.append(a, "a ");
+        world.append(b, "b ");
+        world.run(100);
+        world.restart(a, false);
+        assert_eq!(world.text(a), "Dear all,\na ");
+        world.settle();
+        assert_eq!((world.text(b).matches("Dear").count(), world.text(b).len()), (1, 14));
+        world.server.up = false;
+        let c = seeded(&mut world, "cem", "Another beginning\n");
+        world.append(c, "c ");
+        world.nodes[c].discards = true;
+        world.settle();
+        assert!(!world.text(a).contains("Another") && world.text(a).contains("c "), "{}", world.text(a));
+        assert_eq!(world.server.document.text(), world.text(c));
+    }
+}
+
 #[test]
 fn lost_rights_make_it_read_only() {
     let mut world = World::new(11);

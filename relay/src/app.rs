@@ -49,7 +49,7 @@ const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
 #[non_exhaustive]
 pub enum StartError {
     /// The data folder cannot be used.
-    #[error("--data {folder}: {source}")]
+    #[error("--data {folder}")]
     Data {
         /// The folder.
         folder: String,
@@ -57,7 +57,7 @@ pub enum StartError {
         source: selvedge_region::Error,
     },
     /// An address cannot be listened on.
-    #[error("--{flag} {address}: {source}\n  fix: stop what listens there, or give another address")]
+    #[error("--{flag} {address} cannot be listened on\n  fix: stop what listens there, or give another address\n  cause")]
     Listen {
         /// The flag.
         flag: &'static str,
@@ -129,9 +129,13 @@ impl App {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Whether new sessions should come here.
-    pub(crate) fn is_ready(&self) -> bool {
-        !self.is_draining()
+    /// Why new sessions should not come here; `None`: they should.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        if self.is_draining() {
+            return Some("draining".to_owned());
+        }
+        let problem = self.registry.ground().log_health.problem(self.clock.now())?;
+        Some(format!("the log takes no appends: {problem}"))
     }
 }
 
@@ -208,6 +212,7 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
         open_creates: true,
         clock,
         metrics: Arc::clone(&metrics),
+        log_health: Arc::default(),
     });
     let advertised = Advertised {
         region: config.region.clone(),

@@ -1,6 +1,7 @@
 //! Local edits: positions in, operations of the open delta out.
 
 use super::{Change, Document, Writer};
+use crate::dots::DotSet;
 use crate::error::EditError;
 use crate::id::{COUNTER_END, Dot, DotRange};
 use crate::limits::{META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX};
@@ -265,6 +266,27 @@ impl Document {
             self.advance_writer(counter);
             self.unsealed.push(counter, Op::Delete { ranges: ranges.to_vec() });
         }
+    }
+
+    /// Says again, as the present site, that these characters are gone. For deletes whose own delta stays back: a
+    /// character once deleted never returns, so that whoever hears both is where it would be with one. Dots that live
+    /// here are left out, and so are those that are not known here. O(r log n), r = ranges.
+    ///
+    /// # Errors
+    /// [`EditError`]; then nothing was changed.
+    pub fn repeat_delete(&mut self, ranges: &[DotRange]) -> Result<(), EditError> {
+        let mut gone = DotSet::default();
+        for range in ranges.iter().filter(|range| range.last <= self.vector.get(range.site)) {
+            if self.sequence.first_live(range.site, range.first..range.last + 1).is_none() {
+                gone.insert(*range);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.ready_writer(gone.len().div_ceil(OP_RANGES_MAX) as u64)?;
+        self.record_delete(Deleted { unsealed: COUNTER_END, sealed: gone.iter().collect() });
+        Ok(())
     }
 
     /// Writes an entry of `meta`; `None` removes it.

@@ -116,6 +116,16 @@ impl UndoStack {
         !self.undone.is_empty()
     }
 
+    /// Whether [`undo`](Self::undo) would bring text back, and not only take some away.
+    pub fn undo_inserts(&self) -> bool {
+        self.done.back().is_some_and(|change| !change.removed.is_empty())
+    }
+
+    /// Whether [`redo`](Self::redo) would bring text back, and not only take some away.
+    pub fn redo_inserts(&self) -> bool {
+        self.undone.back().is_some_and(|change| !change.removed.is_empty())
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::default();

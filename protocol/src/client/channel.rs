@@ -25,6 +25,7 @@ impl Replica {
         }
         let rebuilding = self.rebuild.is_some();
         let mut outbox = self.outbox.announce();
+        self.outbox.hold_seeds();
         if let Some(rebuild) = &self.rebuild {
             outbox.retain(|range| !rebuild.concerns(range.site));
         }

@@ -40,13 +40,16 @@ pub struct ReplicaConfig {
     pub restored: Option<Restored>,
     /// Take over outbox entries of other principals under a new site (the first sign-in after anonymous writing).
     pub adopt: bool,
+    /// Text that a document begins with which nobody has written yet, at most 16 KiB. Devices that begin it with the same
+    /// text, even offline, have it once; where it turns out to have begun otherwise, this text is given up.
+    pub initial_text: Option<String>,
 }
 
 impl ReplicaConfig {
     /// A replica without a store.
     pub fn new(document: DocumentId, principal: impl Into<String>, site_seed: u64) -> Self {
         let principal = principal.into();
-        Self { document, principal, site_seed, token: None, store: false, restored: None, adopt: false }
+        Self { document, principal, site_seed, token: None, store: false, restored: None, adopt: false, initial_text: None }
     }
 }
 

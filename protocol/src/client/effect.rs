@@ -116,7 +116,8 @@ pub enum Effect {
         /// How many of its operations no server had acknowledged.
         unsent_ops: u64,
     },
-    /// A push was refused for good: the document is read-only until `retry_refused` or `discard_refused`.
+    /// A push was refused for good: the document is read-only until `retry_refused` or `discard_refused`. With 4413 a
+    /// quota refused growth: deletes are still taken, and what was refused is tried again by itself.
     Refused {
         /// Whose.
         channel: Channel,

@@ -17,6 +17,9 @@ pub enum Error {
     /// This client has the document open already.
     #[error("the document is open already")]
     AlreadyOpen,
+    /// An initial text is at most 16 KiB; longer ones are for the server's REST interface.
+    #[error("the initial text is longer than 16 KiB: create the document over REST, or insert the text")]
+    InitialTextTooLong,
     /// The document may only be read now.
     #[error("the document is read-only: {}", .0.sentence())]
     ReadOnly(CloseCode),
@@ -41,6 +44,7 @@ impl Error {
             Self::NotOpen => "not-open",
             Self::TooManyDocuments => "too-many-documents",
             Self::AlreadyOpen => "already-open",
+            Self::InitialTextTooLong => "initial-text-too-long",
             Self::ReadOnly(_) => "read-only",
             Self::Edit(_) => "edit",
             Self::Stored(_) => "stored-copy",

@@ -13,16 +13,19 @@ mod outbox;
 mod ping;
 mod presence;
 mod push;
+mod quota;
 mod race;
 mod rebuild;
 mod replica;
 mod restore;
+mod seed;
 mod store;
 mod sync;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use selvedge_engine::{Delta, StateDiff, TextPatch, VersionVector};
+use selvedge_engine::undo::UndoStack;
+use selvedge_engine::{Delta, SEED_TEXT_BYTES_MAX, StateDiff, TextPatch, VersionVector};
 
 pub use config::{ClientConfig, OutboxEntry, OutboxKey, ReplicaConfig, Restored};
 pub use effect::{
@@ -89,7 +92,7 @@ impl Client {
     /// Opens a document: at once from what the store held, then from the server. The channel names it in every call.
     ///
     /// # Errors
-    /// [`Error::TooManyDocuments`], [`Error::AlreadyOpen`].
+    /// [`Error::TooManyDocuments`], [`Error::AlreadyOpen`], [`Error::InitialTextTooLong`].
     pub fn open(&mut self, config: ReplicaConfig, now: Instant) -> Result<Channel, Error> {
         self.now = now;
         if self.replicas.len() >= DOCUMENTS_MAX {
@@ -97,6 +100,9 @@ impl Client {
         }
         if self.replicas.values().any(|replica| replica.id == config.document && !replica.closing) {
             return Err(Error::AlreadyOpen);
+        }
+        if config.initial_text.as_ref().is_some_and(|text| text.len() > SEED_TEXT_BYTES_MAX) {
+            return Err(Error::InitialTextTooLong);
         }
         let channel = Channel(self.next_handle);
         self.next_handle += 1;
@@ -159,7 +165,8 @@ impl Client {
         insert: &str,
         now: Instant,
     ) -> Result<Vec<TextPatch>, Error> {
-        self.change(channel, now, |undo, document| undo.replace(document, at, delete, insert))
+        let grows = !insert.is_empty();
+        self.change(channel, now, |_| grows, |undo, document| undo.replace(document, at, delete, insert))
     }
 
     /// [`Client::edit`] with UTF-16 text; lone surrogates become U+FFFD, which the echo shows.
@@ -174,7 +181,8 @@ impl Client {
         insert: &[u16],
         now: Instant,
     ) -> Result<Vec<TextPatch>, Error> {
-        self.change(channel, now, |undo, document| undo.replace_utf16(document, at, delete, insert))
+        let grows = !insert.is_empty();
+        self.change(channel, now, |_| grows, |undo, document| undo.replace_utf16(document, at, delete, insert))
     }
 
     /// [`Client::edit`] that is no undo step: taking steps back, before or after it, leaves it alone.
@@ -189,7 +197,8 @@ impl Client {
         insert: &str,
         now: Instant,
     ) -> Result<Vec<TextPatch>, Error> {
-        self.change(channel, now, |_, document| document.replace(at, delete, insert))
+        let grows = !insert.is_empty();
+        self.change(channel, now, |_| grows, |_, document| document.replace(at, delete, insert))
     }
 
     /// [`Client::edit_untracked`] with UTF-16 text.
@@ -204,7 +213,8 @@ impl Client {
         insert: &[u16],
         now: Instant,
     ) -> Result<Vec<TextPatch>, Error> {
-        self.change(channel, now, |_, document| document.replace_utf16(at, delete, insert))
+        let grows = !insert.is_empty();
+        self.change(channel, now, |_| grows, |_, document| document.replace_utf16(at, delete, insert))
     }
 
     /// Writes one entry of the document's `meta` map; `None` removes it.
@@ -212,7 +222,7 @@ impl Client {
     /// # Errors
     /// As [`Client::edit`].
     pub fn set_meta(&mut self, channel: Channel, key: &str, value: Option<&[u8]>, now: Instant) -> Result<(), Error> {
-        self.change(channel, now, |_, document| document.set_meta(key, value))
+        self.change(channel, now, |_| false, |_, document| document.set_meta(key, value))
     }
 
     /// Takes this replica's last step back; the patches are for the editor.
@@ -220,7 +230,7 @@ impl Client {
     /// # Errors
     /// As [`Client::edit`].
     pub fn undo(&mut self, channel: Channel, now: Instant) -> Result<Vec<TextPatch>, Error> {
-        self.change(channel, now, |undo, document| undo.undo(document))
+        self.change(channel, now, UndoStack::undo_inserts, |undo, document| undo.undo(document))
     }
 
     /// Does the last undone step again; the patches are for the editor.
@@ -228,7 +238,7 @@ impl Client {
     /// # Errors
     /// As [`Client::edit`].
     pub fn redo(&mut self, channel: Channel, now: Instant) -> Result<Vec<TextPatch>, Error> {
-        self.change(channel, now, |undo, document| undo.redo(document))
+        self.change(channel, now, UndoStack::redo_inserts, |undo, document| undo.redo(document))
     }
 
     /// Makes what comes next an undo step of its own.
@@ -417,6 +427,7 @@ impl Client {
             if replica.push_deadline().is_some_and(|at| at <= now) {
                 replica.push_due(&mut cx);
             }
+            replica.growth_due(&mut cx);
             replica.presence_due(&mut cx);
         }
         self.settle(now);
@@ -496,14 +507,12 @@ impl Client {
         &mut self,
         channel: Channel,
         now: Instant,
-        change: impl FnOnce(
-            &mut selvedge_engine::undo::UndoStack,
-            &mut selvedge_engine::Document,
-        ) -> Result<T, selvedge_engine::EditError>,
+        grows: impl FnOnce(&UndoStack) -> bool,
+        change: impl FnOnce(&mut UndoStack, &mut selvedge_engine::Document) -> Result<T, selvedge_engine::EditError>,
     ) -> Result<T, Error> {
         self.now = self.now.max(now);
         let replica = self.replicas.get_mut(&channel).filter(|replica| !replica.closing).ok_or(Error::NotOpen)?;
-        replica.change(now, change)
+        replica.change(now, grows, change)
     }
 
     fn with<T>(

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use selvedge_engine::{SiteId, VersionVector};
+use selvedge_engine::{SiteId, SiteKind, VersionVector};
 
 use super::config::{OutboxEntry, OutboxKey};
 use super::effect::Pending;
@@ -53,6 +53,10 @@ pub(super) struct Queue {
     pub(super) announced: u64,
     /// Refused for good, or waiting to be restamped: from this counter on nothing is sent.
     pub(super) blocked_from: Option<u64>,
+    /// From this counter on a quota refused it; kept while it is tried again, until the log has it.
+    refused_from: Option<u64>,
+    /// Deletes up to this counter were said again under another site.
+    repeated: u64,
     /// Nothing is sent before this instant: the server reported the same gap again.
     pub(super) hold_until: Instant,
     /// The gap reported last.
@@ -134,10 +138,6 @@ impl Outbox {
         self.queues.get(&site)
     }
 
-    pub(super) fn queue_mut(&mut self, site: SiteId) -> Option<&mut Queue> {
-        self.queues.get_mut(&site)
-    }
-
     pub(super) fn entry(&self, key: OutboxKey) -> Option<&Entry> {
         let queue = self.queues.get(&key.site)?;
         let at = queue.entries.binary_search_by_key(&key.first, |entry| entry.first).ok()?;
@@ -165,6 +165,87 @@ impl Outbox {
     pub(super) fn block(&mut self, site: SiteId, from: u64) {
         let queue = self.queues.entry(site).or_default();
         queue.blocked_from = Some(queue.blocked_from.map_or(from, |before| before.min(from)));
+    }
+
+    /// Blocks everything of a site from a counter on, because it grows the document; answers the entries held back that
+    /// were not answered before.
+    pub(super) fn refuse_growth(&mut self, site: SiteId, from: u64) -> Vec<Vec<u8>> {
+        self.block(site, from);
+        let queue = self.queues.entry(site).or_default();
+        queue.refused_from = Some(queue.refused_from.map_or(from, |before| before.min(from)));
+        let fresh = queue.entries.iter().filter(|entry| entry.first >= from && entry.first > queue.repeated);
+        let fresh = fresh.map(|entry| entry.bytes.clone()).collect();
+        queue.repeated = queue.entries.back().map_or(0, |entry| entry.last);
+        fresh
+    }
+
+    /// Whether a quota refused something of this site that the log still lacks.
+    pub(super) fn is_refused(&self, site: SiteId) -> bool {
+        self.queues.get(&site).is_some_and(|queue| queue.refused_from.is_some())
+    }
+
+    /// Whether a quota refused something that the log still lacks.
+    pub(super) fn has_refused_growth(&self) -> bool {
+        self.queues.values().any(|queue| queue.refused_from.is_some())
+    }
+
+    /// The log has this much of a site.
+    pub(super) fn growth_passed(&mut self, site: SiteId, region: u64) {
+        if let Some(queue) = self.queues.get_mut(&site)
+            && queue.refused_from.is_some_and(|from| from <= region)
+        {
+            (queue.blocked_from, queue.refused_from) = (None, None);
+        }
+    }
+
+    /// What a quota refused may be sent again.
+    pub(super) fn unblock_growth(&mut self, now: Instant) {
+        let refused = self.queues.iter().filter(|(_, queue)| queue.refused_from.is_some());
+        for site in refused.map(|(site, _)| *site).collect::<Vec<_>>() {
+            self.unblock(site, now);
+        }
+    }
+
+    /// Seeds that no server is known to have wait until the server has said what it has.
+    pub(super) fn hold_seeds(&mut self) {
+        for (site, queue) in &mut self.queues {
+            if site.kind() == SiteKind::Seed && queue.server == 0 && !queue.entries.is_empty() {
+                queue.blocked_from.get_or_insert(1);
+            }
+        }
+    }
+
+    /// Seeds that wait. One whose beginning the server turned out to have does not.
+    pub(super) fn held_seeds(&mut self) -> Vec<SiteId> {
+        let mut held = Vec::new();
+        for (site, queue) in self.queues.iter_mut().filter(|(site, _)| site.kind() == SiteKind::Seed) {
+            if queue.server > 0 || queue.entries.is_empty() {
+                queue.blocked_from = None;
+            } else if queue.blocked_from.is_some() {
+                held.push(*site);
+            }
+        }
+        held
+    }
+
+    /// Lets a site go out again from where the server has it. Answers whether it was blocked.
+    pub(super) fn unblock(&mut self, site: SiteId, now: Instant) -> bool {
+        let Some(queue) = self.queues.get_mut(&site) else { return false };
+        if queue.blocked_from.take().is_none() {
+            return false;
+        }
+        let server = queue.server;
+        self.rewind(site, server, now);
+        if let Some(queue) = self.queues.get_mut(&site) {
+            (queue.gap, queue.hold_until) = (None, Instant(0));
+        }
+        true
+    }
+
+    /// From which counter on a site was refused for good.
+    pub(super) fn refused_from(&self, site: SiteId) -> Option<u64> {
+        let queue = self.queues.get(&site)?;
+        queue.refused_from.or(queue.blocked_from)
     }
 
     /// What a level lacks, and up to which edit it has everything.
@@ -237,7 +318,7 @@ impl Outbox {
         };
         let taken = firsts.into_iter().filter_map(|first| self.remove(OutboxKey { site, first })).collect();
         if let Some(queue) = self.queues.get_mut(&site) {
-            queue.blocked_from = None;
+            (queue.blocked_from, queue.refused_from, queue.repeated) = (None, None, 0);
         }
         taken
     }
@@ -248,6 +329,10 @@ impl Outbox {
         let mut ranges = Vec::new();
         for (site, queue) in &mut self.queues {
             (queue.sent, queue.gap, queue.hold_until) = (0, None, Instant(0));
+            if queue.refused_from.is_some() {
+                // Another relay, or this one after a while, may have room.
+                queue.blocked_from = None;
+            }
             queue.announced = queue.entries.back().map_or(0, |entry| entry.last);
             if let Some(first) = queue.entries.front().map(|entry| entry.first)
                 && ranges.len() < OUTBOX_SITES_MAX

@@ -26,6 +26,9 @@ impl Replica {
         self.saved_changed |= acked.changed;
         self.store.forget(acked.forgotten, now);
         self.store.rose(acked.risen);
+        if acked.changed {
+            self.growth_acked(site, region, now);
+        }
     }
 
     pub(super) fn gap(&mut self, gap: Gap, cx: &mut Context<'_>) {
@@ -115,11 +118,17 @@ impl Replica {
             self.restamp([(refused.site, refused.from)], cx);
             return;
         }
-        self.outbox.block(refused.site, refused.from);
-        if self.refused.is_none() {
-            let (code, message) = (CloseCode(refused.code), refused.message);
-            self.refused = Some(Refusal { code, message: message.clone() });
+        let refusal = Refusal { code: CloseCode(refused.code), message: refused.message };
+        let deletes = refusal.takes_deletes();
+        if self.refused.as_ref().is_none_or(|before| before.takes_deletes() && !deletes) {
+            self.refused = Some(refusal.clone());
+            let Refusal { code, message } = refusal;
             cx.effects.push_back(Effect::Refused { channel: self.handle, code, message });
+        }
+        if deletes {
+            self.refuse_growth(refused.site, refused.from, cx);
+        } else {
+            self.outbox.block(refused.site, refused.from);
         }
     }
 }

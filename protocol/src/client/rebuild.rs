@@ -84,8 +84,8 @@ impl Replica {
             return;
         }
         self.seal(cx.now);
-        let blocked = |site| self.outbox.queue(site).and_then(|queue| queue.blocked_from).map(|from| (site, from));
-        let sites: Vec<_> = self.outbox.sites().into_iter().filter_map(blocked).collect();
+        let refused = |site| self.outbox.refused_from(site).map(|from| (site, from));
+        let sites: Vec<_> = self.outbox.sites().into_iter().filter_map(refused).collect();
         self.begin_rebuild(Rebuild::discard(sites));
         self.leave_channel(cx);
         if cx.link.is_up() {
@@ -99,16 +99,7 @@ impl Replica {
             return;
         }
         for site in self.outbox.sites() {
-            if let Some(queue) = self.outbox.queue_mut(site)
-                && queue.blocked_from.take().is_some()
-            {
-                let server = queue.server;
-                self.outbox.rewind(site, server, cx.now);
-                if let Some(queue) = self.outbox.queue_mut(site) {
-                    queue.gap = None;
-                    queue.hold_until = crate::level::Instant(0);
-                }
-            }
+            self.outbox.unblock(site, cx.now);
         }
         self.push_due(cx);
     }

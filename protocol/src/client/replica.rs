@@ -9,6 +9,7 @@ use super::effect::{Effect, Origin, SaveState, Status};
 use super::error::Error;
 use super::outbox::{Entry, Outbox};
 use super::presence::Presences;
+use super::quota::Quota;
 use super::rebuild::Rebuild;
 use super::store::Store;
 use super::sync::Session;
@@ -30,6 +31,13 @@ pub struct Refusal {
     pub code: CloseCode,
     /// A sentence for people.
     pub message: String,
+}
+
+impl Refusal {
+    /// Whether only growth was refused: deletes still pass.
+    pub fn takes_deletes(&self) -> bool {
+        self.code == CloseCode::TOO_LARGE
+    }
 }
 
 /// One open document. All changes go through [`super::Client`].
@@ -54,6 +62,7 @@ pub struct Replica {
     pub(super) presence: Presences,
     pub(super) rebuild: Option<Rebuild>,
     pub(super) refused: Option<Refusal>,
+    pub(super) quota: Quota,
     pub(super) closed: Option<Refusal>,
     pub(super) awaiting_token: bool,
     pub(super) backoff: Backoff,
@@ -96,6 +105,7 @@ impl Replica {
             presence: Presences::default(),
             rebuild: None,
             refused: None,
+            quota: Quota::default(),
             closed: None,
             awaiting_token: false,
             backoff,
@@ -113,6 +123,9 @@ impl Replica {
         };
         if let Some(restored) = config.restored {
             replica.restore(restored, config.adopt, cx);
+        }
+        if let Some(text) = &config.initial_text {
+            replica.seed(text, cx.now);
         }
         replica
     }
@@ -152,7 +165,7 @@ impl Replica {
         self.position
     }
 
-    /// Why the document is read-only, if a push was refused for good.
+    /// Why the document is read-only, or takes deletes alone, if a push was refused for good.
     pub fn refused(&self) -> Option<&Refusal> {
         self.refused.as_ref()
     }
@@ -198,17 +211,29 @@ impl Replica {
             _ if !online => Status::Offline,
             super::sync::Phase::Closed => Status::Connecting,
             super::sync::Phase::Opening | super::sync::Phase::Syncing => Status::Syncing,
-            super::sync::Phase::Live if self.may_edit().is_err() => Status::ReadOnly,
+            super::sync::Phase::Live if self.may_grow().is_err() => Status::ReadOnly,
             super::sync::Phase::Live => Status::Connected,
         }
     }
 
-    /// Whether edits are accepted now.
+    /// Whether edits that add text are accepted now.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] with the reason.
+    pub fn may_grow(&self) -> Result<(), Error> {
+        match &self.refused {
+            Some(refusal) => Err(Error::ReadOnly(refusal.code)),
+            None => self.may_edit(),
+        }
+    }
+
+    /// Whether edits are accepted now, if only those that take text away: a quota refuses growth alone.
     ///
     /// # Errors
     /// [`Error::ReadOnly`] with the reason.
     pub fn may_edit(&self) -> Result<(), Error> {
-        if let Some(refusal) = self.refused.as_ref().or(self.closed.as_ref()) {
+        let refused = self.refused.as_ref().filter(|refusal| !refusal.takes_deletes());
+        if let Some(refusal) = refused.or(self.closed.as_ref()) {
             return Err(Error::ReadOnly(refusal.code));
         }
         match self.rights {
@@ -217,13 +242,14 @@ impl Replica {
         }
     }
 
-    /// Runs a change of the user's, under this load's site.
+    /// Runs a change of the user's, under this load's site. `grows`: it adds text.
     pub(super) fn change<T>(
         &mut self,
         now: Instant,
+        grows: impl FnOnce(&UndoStack) -> bool,
         change: impl FnOnce(&mut UndoStack, &mut Document) -> Result<T, selvedge_engine::EditError>,
     ) -> Result<T, Error> {
-        self.may_edit()?;
+        if grows(&self.undo) { self.may_grow() } else { self.may_edit() }?;
         self.ensure_site()?;
         let result = change(&mut self.undo, &mut self.document)?;
         if self.document.has_unsealed() {
@@ -235,10 +261,12 @@ impl Replica {
     }
 
     /// Takes a site for this load at its first edit: the leased one once the document is synced, else a random one. Never
-    /// one read back from a store.
-    fn ensure_site(&mut self) -> Result<(), Error> {
-        if self.document.site().is_some() {
-            return Ok(());
+    /// one read back from a store; and another one behind what a quota refused.
+    pub(super) fn ensure_site(&mut self) -> Result<(), Error> {
+        match self.document.site() {
+            Some(site) if self.outbox.is_refused(site) => return self.begin_random_site(),
+            Some(_) => return Ok(()),
+            None => {}
         }
         if self.session.phase() == super::sync::Phase::Live
             && let Some(lease) = self.lease
@@ -272,7 +300,7 @@ impl Replica {
         self.saved_changed = true;
     }
 
-    fn queue(&mut self, delta: &Delta, sealed: Instant, now: Instant) {
+    pub(super) fn queue(&mut self, delta: &Delta, sealed: Instant, now: Instant) {
         let entry = Entry {
             first: delta.first,
             last: delta.last(),
@@ -350,6 +378,7 @@ impl Replica {
             self.reopen_at.filter(|_| up),
             self.presence.deadline().filter(|_| self.session.phase() == super::sync::Phase::Live),
             self.push_deadline().filter(|_| up),
+            self.growth_deadline().filter(|_| up),
         ];
         due.into_iter().flatten().min()
     }

@@ -203,6 +203,8 @@ impl Replica {
         }
         if self.rebuild.is_some() {
             self.finish_rebuild(cx);
+        } else if !self.settle_seeds(synced.vector_hash != 0, cx) {
+            return Ok(());
         }
         self.position = synced.position;
         let first = self.session.phase != Phase::Live;

@@ -100,6 +100,8 @@ pub struct World {
     /// When the last bytes of a direction arrive: bytes of a connection keep their order.
     lanes: BTreeMap<((usize, u64, u64), bool), u64>,
     pub latency_ms: u64,
+    /// What the next device that starts begins the document with.
+    pub initial_text: Option<String>,
 }
 
 pub fn document() -> DocumentId {
@@ -117,6 +119,7 @@ impl World {
             sequence: 0,
             lanes: BTreeMap::new(),
             latency_ms: 20,
+            initial_text: None,
         }
     }
 
@@ -156,6 +159,7 @@ impl World {
         let mut client = Client::new(config, now);
         let replica = ReplicaConfig {
             store: true,
+            initial_text: self.initial_text.take(),
             restored: disk.restored(),
             adopt,
             ..ReplicaConfig::new(document(), principal, self.random.draw())

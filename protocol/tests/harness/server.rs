@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
+use selvedge_engine::{Delta, Document, Op, SiteId, StateDiff, VersionVector};
 use selvedge_protocol::message::*;
 use selvedge_protocol::server::{ClientEvent, ClientReader};
 use selvedge_protocol::stream::{RoomEncoder, standalone};
@@ -38,6 +38,8 @@ pub struct Server {
     pub rights: Rights,
     /// Refuse pushes for good with this code.
     pub refuse: Option<CloseCode>,
+    /// Bytes of text beyond which only deletes are taken.
+    pub text_bytes_max: usize,
     /// Bytes of credit granted at open and after every push.
     pub credit: u64,
     pub region: String,
@@ -67,6 +69,7 @@ impl Server {
             highest: AckLevel::Region,
             rights: Rights::Write,
             refuse: None,
+            text_bytes_max: usize::MAX,
             credit: 1 << 40,
             region: "here".into(),
             up: true,
@@ -234,7 +237,12 @@ impl Server {
             let site = delta.site;
             let principal = self.connections[&id].principal.clone();
             let bound = self.bound.entry(site).or_insert_with(|| principal.clone());
+            let inserted = |op: &Op| if let Op::Insert { text, .. } = op { text.len() } else { 0 };
+            let grows: usize = delta.ops.iter().map(inserted).sum();
+            let known = delta.last() <= self.document.vector().get(site);
+            let full = grows > 0 && !known && self.document.len_bytes() + grows > self.text_bytes_max;
             let refused = if *bound == principal { self.refuse } else { Some(CloseCode::CONFLICT) };
+            let refused = refused.or(full.then_some(CloseCode::TOO_LARGE));
             if let Some(code) = refused {
                 let message = code.sentence().into();
                 self.send(id, channel, Refused { site, from: delta.first, code: code.0, message });

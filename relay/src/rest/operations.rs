@@ -23,10 +23,10 @@ pub(crate) fn operations() -> Router<Arc<App>> {
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.is_ready() {
-        return "ready\n".into_response();
+    match app.not_ready() {
+        None => "ready\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
@@ -44,11 +44,11 @@ async fn relays(State(app): State<Arc<App>>) -> Response {
         .filter(|(_, address)| address.transport == Transport::WebSocket)
         .map(|(endpoint, address)| json!({ "url": address.url, "region": endpoint.region, "transport": "websocket" }))
         .collect();
-    let own = json!({ "connections": connections, "load": load, "ready": app.is_ready() });
+    let own = json!({ "connections": connections, "load": load, "ready": app.not_ready().is_none() });
     ([(header::CACHE_CONTROL, "no-store")], Json(json!({ "relays": relays, "self": own }))).into_response()
 }
 
 async fn probe(State(app): State<Arc<App>>) -> Response {
-    let status = if app.is_ready() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if app.not_ready().is_none() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CACHE_CONTROL, "no-store")]).into_response()
 }

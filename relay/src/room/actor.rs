@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::event::{Failure, Loaded, Materialised, Outgoing, PushedDelta, TailEntry, TailPage};
+use super::health::LogHealth;
 use super::registry::Registry;
 use super::{Join, Room, RoomConfig, RoomEffect, RoomEvent, RoomSetup, SessionKey};
 use crate::clock::{Clock, wall_ms};
@@ -40,6 +41,7 @@ pub(crate) struct Ground {
     pub(crate) open_creates: bool,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log_health: Arc<LogHealth>,
 }
 
 /// The way to a room. While one is held the room stays in memory.
@@ -244,7 +246,11 @@ impl Actor {
                     let began = tokio::time::Instant::now();
                     let appended = ground.region.log.append(records).await;
                     ground.metrics.append_seconds.observe(began.elapsed().as_secs_f64());
+                    if appended.is_ok() {
+                        ground.log_health.taken();
+                    }
                     let outcome = appended.map_err(|error| {
+                        ground.log_health.refused(&error, ground.clock.now());
                         tracing::warn!(%document, %error, "an append failed and is repeated");
                         Failure::Retry
                     });

@@ -47,8 +47,7 @@ impl Room {
                 let config = &self.setup.config;
                 let ledger = Ledger::new(&loaded, config.held_bytes_max, config.recent_bytes_max);
                 self.sent = loaded.vector.clone();
-                self.growth =
-                    Growth { text_bytes: loaded.text_bytes, measured_bytes: loaded.text_bytes, measure: false };
+                self.growth = Growth { text_bytes: loaded.text_bytes, exact: true, measure: false };
                 self.phase = Phase::Ready(Box::new(Ready { generation: loaded.generation, ledger }));
                 for join in waiting {
                     self.admit(join, now);
@@ -315,8 +314,9 @@ impl Room {
             Ok(materialised) => materialised,
             Err(failure) => return self.not_materialised(keys, &failure, now),
         };
-        self.growth.text_bytes = materialised.text_bytes;
-        self.growth.measured_bytes = materialised.text_bytes;
+        // What is on its way into the log counts by its length, and is measured again once it is there.
+        self.growth.text_bytes = materialised.text_bytes + self.queue.bytes();
+        self.growth.exact = self.queue.is_idle();
         let mut encoded: Vec<(Arc<[u8]>, Chunks)> = Vec::new();
         for (key, diff) in keys.into_iter().zip(materialised.diffs) {
             let Some(Member { state: State::Waiting { has }, .. }) = self.members.get(&key) else { continue };

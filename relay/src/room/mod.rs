@@ -15,6 +15,7 @@ pub mod actor;
 mod config;
 mod event;
 mod fanout;
+pub(crate) mod health;
 mod join;
 mod ledger;
 mod member;
@@ -160,7 +161,8 @@ enum Upload {
 #[derive(Debug, Default)]
 struct Growth {
     text_bytes: u64,
-    measured_bytes: u64,
+    /// Nothing was accepted since it was measured.
+    exact: bool,
     measure: bool,
 }
 

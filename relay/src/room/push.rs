@@ -128,7 +128,10 @@ impl Room {
         if last <= accepted {
             return Verdict::Underway;
         }
-        if logged == 0 && accepted == 0 && ledger.logged().len() as u64 >= self.setup.config.document_sites_max {
+        let (ops, grows) = weigh(delta);
+        let new_site = logged == 0 && accepted == 0;
+        // What takes text away passes: whoever is refused growth deletes under a site of its own.
+        if grows > 0 && new_site && ledger.logged().len() as u64 >= self.setup.config.document_sites_max {
             return Verdict::Refuse(TOO_MANY_SITES);
         }
         if record.check().is_err() {
@@ -138,15 +141,15 @@ impl Room {
         if no_credit || !self.queue.has_room(bytes) {
             return Verdict::Later;
         }
-        let (ops, grows) = weigh(delta);
         if grows > 0 && self.growth.text_bytes + grows > self.setup.config.document_bytes_max {
-            self.growth.measure = self.growth.text_bytes != self.growth.measured_bytes;
+            self.growth.measure = !self.growth.exact;
             return if self.growth.measure { Verdict::Later } else { Verdict::Refuse(TOO_LONG) };
         }
         if !pushed.announced && !self.op_rate.take(ops, self.setup.config.document_ops_per_second, now) {
             return Verdict::Later;
         }
         self.growth.text_bytes += grows;
+        self.growth.exact &= delta.ops.iter().all(|op| matches!(op, Op::Meta { .. }));
         self.counts.ops += ops;
         Verdict::Take
     }

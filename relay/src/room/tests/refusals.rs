@@ -78,6 +78,37 @@ fn a_full_document_takes_deletes_only() {
     table.wait(500);
     table.push(1, &third);
     assert_eq!(table.readers[&key(1)].refused, [(site, CloseCode::TOO_LARGE)]);
+
+    // Deletes under another site make room, and what was refused passes as it is.
+    document.begin_writing(SiteId::random(2), 1).unwrap();
+    document.replace(8, 8, "").unwrap();
+    table.push(1, &document.seal());
+    assert_eq!(table.acked(1, SiteId::random(2)), 1);
+    table.push(1, &third);
+    table.wait(500);
+    table.push(1, &third);
+    assert_eq!(table.acked(1, site), 24);
+    assert_eq!(table.readers[&key(1)].refused.len(), 1);
+}
+
+#[test]
+fn a_document_with_enough_sites_takes_deletes_of_more() {
+    let config = RoomConfig { document_sites_max: 1, ..RoomConfig::default() };
+    let mut table = Table::with(config);
+    table.join(1);
+    let mut document = Document::new();
+    document.begin_writing(SiteId::random(1), 1).unwrap();
+    document.replace(0, 0, "full").unwrap();
+    table.push(1, &document.seal());
+    let late = words(SiteId::random(2), &["late"]);
+    table.push(1, &late);
+    assert_eq!(table.readers[&key(1)].refused, [(SiteId::random(2), CloseCode::TOO_LARGE)]);
+    document.begin_writing(SiteId::random(3), 1).unwrap();
+    document.replace(0, 4, "").unwrap();
+    table.push(1, &document.seal());
+    assert_eq!(table.acked(1, SiteId::random(3)), 1);
+    table.wait(100);
+    assert_eq!(table.text(1), "");
 }
 
 #[test]
