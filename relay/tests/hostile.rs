@@ -5,7 +5,7 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use harness::http::ask;
 use harness::raw::{Raw, hello, open, words};
 use harness::{Peer, Relay};
@@ -301,5 +301,47 @@ async fn whoever_sends_too_much_is_slowed_then_told_when_to_return() {
     assert!(failure.retryable && failure.retry_after_ms > 0);
     assert_eq!(CloseCode(failure.code), CloseCode::RATE_LIMITED);
     assert_eq!(flood.closed().await, CloseCode::RATE_LIMITED);
+    honest.go_on("after").await;
+}
+
+/// Messages one by one are read at their rate, and whoever goes on pouring is told when to return: the same as in one message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_single_messages_is_slowed_and_then_ended() {
+    let relay = Relay::start_with(|config| {
+        config.limits.frames_per_second = 100;
+        config.limits.frames_burst = 20;
+        config.limits.rate_delay_ms_max = 500;
+    })
+    .await;
+    let mut honest = Honest::start(&relay).await;
+    let mut flood = Raw::hello(&relay.socket(), "flood").await;
+    flood.open(1, "flooded").await;
+    let mut encoder = selvedge_protocol::stream::StreamEncoder::new();
+    let deltas = words(SiteId::random(9), &["x"; 2_000]);
+    let (mut sink, mut stream) = flood.socket.split();
+    let pour = async {
+        for (seq, delta) in (0..).zip(deltas) {
+            let mut bytes = Vec::new();
+            encoder.push(&delta, &mut bytes);
+            let push = ClientMessage::from(Push { seq, tag: None, deltas: bytes.into() });
+            let frame = push.to_frame(Channel(1)).unwrap();
+            if sink.send(Message::Binary(frame.into())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let end = async {
+        loop {
+            match tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("it was never ended") {
+                Some(Ok(Message::Close(Some(frame)))) => return CloseCode(frame.code.into()),
+                Some(Ok(_)) => {}
+                other => panic!("no close: {other:?}"),
+            }
+        }
+    };
+    let began = Instant::now();
+    let ((), code) = tokio::join!(pour, end);
+    assert_eq!(code, CloseCode::RATE_LIMITED);
+    assert!(began.elapsed() >= Duration::from_millis(400), "it was delayed first");
     honest.go_on("after").await;
 }

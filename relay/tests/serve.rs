@@ -11,6 +11,7 @@ use harness::process::{Process, free_port, relay};
 use harness::raw::Raw;
 use harness::{Peer, Relay};
 use selvedge_protocol::{CloseCode, ServerMessage};
+use sqlx::Connection;
 
 async fn output(arguments: &[&str]) -> Output {
     let run = relay(arguments).output();
@@ -189,4 +190,32 @@ async fn ten_thousand_times_opened_and_closed_nothing_is_left() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(relay.running.drain().await);
+}
+
+/// Another process holds the write lock of the log: appends are refused, and taken again when it lets go.
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_says_when_the_log_takes_no_appends_and_when_it_does_again() {
+    let relay = Relay::start().await;
+    let ada = Peer::start(&relay.socket(), 1);
+    let a = ada.open("blocked", 11).await;
+    ada.edit(a, 0, 0, "before ").await;
+    ada.wait_saved(a).await;
+    let ready = async || ask(relay.running.admin, "GET", "/readyz", &[], b"").await;
+    assert_eq!(ready().await.status, 200);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(relay.folder.path().join("data/selvedge.db"));
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    ada.edit(a, 7, 0, "after").await;
+    let mut answer = ready().await;
+    let began = Instant::now();
+    while answer.status == 200 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it stayed ready");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        answer = ready().await;
+    }
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("the log takes no appends"), "{}", answer.text());
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    ada.wait_saved(a).await;
+    assert_eq!(ready().await.status, 200);
 }

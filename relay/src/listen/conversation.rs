@@ -4,6 +4,8 @@
 //! the policy for slow readers are here, and so the same for all.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -171,6 +173,19 @@ async fn write<O: Outlet>(app: Arc<App>, mut outlet: O, outbound: Arc<Outbound>,
     outbound.gone();
 }
 
+/// The next thing that comes in, and whether it was not there yet when it was asked for.
+async fn next(inbound: &mut impl Inbound) -> (Incoming, bool) {
+    let mut next = pin!(inbound.next());
+    let mut waited = false;
+    let incoming = poll_fn(|cx| {
+        let polled = next.as_mut().poll(cx);
+        waited |= polled.is_pending();
+        polled
+    });
+    let incoming = incoming.await;
+    (incoming, waited)
+}
+
 struct Conversation<I> {
     session: Session,
     number: u64,
@@ -207,7 +222,10 @@ impl<I: Inbound> Conversation<I> {
         let clock = self.app.clock;
         let pause = self.session.read_at(clock.now());
         tokio::select! {
-            incoming = self.inbound.next(), if pause.is_none() => return self.take(incoming, clock.now()),
+            (incoming, waited) = next(&mut self.inbound), if pause.is_none() => {
+                self.session.keep_waiting(!waited);
+                return self.take(incoming, clock.now());
+            }
             () = clock.until(pause), if pause.is_some() => {}
             () = self.outbound.told() => {
                 for channel in self.outbound.take_closed() {

@@ -259,6 +259,11 @@ impl Session {
         self.close_channel(channel, fault.code, fault.reason);
     }
 
+    /// Says of the message received next whether it had to wait to be read. Without a word none had.
+    pub fn keep_waiting(&mut self, waiting: bool) {
+        self.rates.keep_waiting(waiting);
+    }
+
     /// Liveness that came outside of messages (the transport's own pings).
     pub fn heard(&mut self, now: Instant) {
         self.heard_at = now;

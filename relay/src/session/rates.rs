@@ -62,8 +62,10 @@ pub(crate) struct Rates {
     ops: Bucket,
     bytes: Bucket,
     delay_ms_max: u64,
-    /// Since when there has been debt without a break.
+    /// Since when there has been debt without a break: a break is a time without debt that nothing waited for.
     indebted_since: Option<Instant>,
+    /// The next push was here already when reading went on.
+    kept_waiting: bool,
 }
 
 impl Rates {
@@ -74,7 +76,13 @@ impl Rates {
             bytes: Bucket::new(limits.bytes_per_second, limits.bytes_burst, now),
             delay_ms_max: limits.rate_delay_ms_max,
             indebted_since: None,
+            kept_waiting: false,
         }
+    }
+
+    /// Whether what is read next had to wait for it: whoever only ever sends more than is read makes no break by being delayed.
+    pub(crate) fn keep_waiting(&mut self, waiting: bool) {
+        self.kept_waiting = waiting;
     }
 
     /// Counts a push.
@@ -82,7 +90,7 @@ impl Rates {
     /// # Errors
     /// 4529 when the connection has been over its rates for too long, or is too far over.
     pub(crate) fn spend(&mut self, frames: u64, ops: u64, bytes: u64, now: Instant) -> Result<(), Fault> {
-        if self.ready_at(now).is_none() {
+        if self.ready_at(now).is_none() && !self.kept_waiting {
             self.indebted_since = None;
         }
         self.frames.spend(frames, now);
@@ -141,6 +149,23 @@ mod tests {
         };
         assert_eq!(fault.code, CloseCode::RATE_LIMITED);
         assert!(fault.retry_after_ms >= 1000);
+    }
+
+    #[test]
+    fn a_flood_is_slowed_and_then_ended_although_it_is_read_slowly() {
+        let limits = Limits { frames_per_second: 10, frames_burst: 10, rate_delay_ms_max: 1_000, ..Limits::default() };
+        let mut rates = Rates::new(&limits, Instant(0));
+        let (mut now, mut taken) = (Instant(0), 0);
+        let fault = loop {
+            rates.keep_waiting(true);
+            if let Err(fault) = rates.spend(1, 1, 10, now) {
+                break fault;
+            }
+            taken += 1;
+            now = rates.ready_at(now).unwrap_or(now);
+            assert!(now < Instant(5_000));
+        };
+        assert_eq!((fault.code, taken), (CloseCode::RATE_LIMITED, 21), "the burst, and what the rate gives within the delay");
     }
 
     #[test]
