@@ -20,6 +20,8 @@ const EVENTS_MAX: usize = 1024;
 /// Shared by everything of one handle.
 pub(crate) struct Shared {
     state: Mutex<State>,
+    /// For connections to `wss` addresses.
+    pub(crate) tls: Arc<rustls::ClientConfig>,
     began: tokio::time::Instant,
     /// Work for the driver.
     pub(crate) wake: Notify,
@@ -71,11 +73,12 @@ impl Told {
 }
 
 impl Shared {
-    pub(crate) fn new(config: ClientConfig) -> Self {
+    pub(crate) fn new(config: ClientConfig, tls: Arc<rustls::ClientConfig>) -> Self {
         let client = Client::new(config, Instant(0));
         let state = State { client, documents: BTreeMap::new(), work: VecDeque::new(), link: None };
         Self {
             state: Mutex::new(state),
+            tls,
             began: tokio::time::Instant::now(),
             wake: Notify::new(),
             moved: watch::channel(0).0,

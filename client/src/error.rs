@@ -17,6 +17,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The file of authorities to trust cannot be used.
+    #[error("the certificates in {} cannot be used: {problem}; give a file of certificates in PEM", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The document's name breaks a rule.
     #[error("{value:?} is no document: {source}; write e.g. notes or tenant/notes")]
     DocumentId {

@@ -1,5 +1,6 @@
 //! One connection to a deployment, and the documents opened over it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_protocol::client::{ClientConfig, Error as ClientError, LinkInfo, ReplicaConfig};
@@ -8,7 +9,7 @@ use selvedge_protocol::{DEFAULT_TENANT, DocumentId, Endpoint};
 use crate::core::{Owner, Shared, Told};
 use crate::store::Store;
 use crate::url::websocket_url;
-use crate::{Doc, Error, driver};
+use crate::{Doc, Error, driver, tls};
 
 /// How to connect.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub struct ClientOptions {
     pub principal: Option<String>,
     /// Name of this program, for the server's logs; default: this crate and its version.
     pub name: Option<String>,
+    /// Certificates (PEM) of authorities to trust beside those of this system, for `https` and `wss` addresses.
+    pub ca: Option<PathBuf>,
     /// Do not connect before [`Handle::go_online`].
     pub offline: bool,
 }
@@ -31,6 +34,9 @@ pub struct OpenOptions {
     pub store: Option<Arc<dyn Store>>,
     /// Token for this document; default: the connection's.
     pub token: Option<String>,
+    /// What the document begins with if nobody has written it yet, at most 16 KiB. Devices that begin it with the same
+    /// text, even offline, have it once.
+    pub initial_text: Option<String>,
 }
 
 /// A connection that keeps itself up, and its documents. Clones are the same connection. When the last clone and the last
@@ -46,9 +52,10 @@ impl Handle {
     /// again after every loss. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// `Url` when the address cannot be used.
+    /// `Url` when the address cannot be used, `Authorities` when the certificates cannot.
     pub fn connect(url: &str, options: ClientOptions) -> Result<Self, Error> {
         let endpoint = Endpoint::websocket(websocket_url(url)?);
+        let tls = tls::config(options.ca.as_deref())?;
         let principal = options.principal.unwrap_or_else(anonymous);
         let name = concat!("selvedge-client/", env!("CARGO_PKG_VERSION"));
         let config = ClientConfig {
@@ -60,7 +67,7 @@ impl Handle {
             online: !options.offline,
             ..ClientConfig::default()
         };
-        let shared = Arc::new(Shared::new(config));
+        let shared = Arc::new(Shared::new(config, tls));
         let driver = Mutex::new(Some(tokio::spawn(driver::run(Arc::clone(&shared)))));
         Ok(Self { owner: Arc::new(Owner { shared, driver }), principal })
     }
@@ -72,7 +79,7 @@ impl Handle {
     pub async fn open(&self, document: &str, options: OpenOptions) -> Result<Doc, Error> {
         let id = DocumentId::parse(document, DEFAULT_TENANT)
             .map_err(|source| Error::DocumentId { value: document.to_owned(), source })?;
-        let OpenOptions { store, token } = options;
+        let OpenOptions { store, token, initial_text } = options;
         let restored = match store.clone() {
             None => None,
             Some(store) => {
@@ -85,6 +92,7 @@ impl Handle {
             token,
             store: store.is_some(),
             restored,
+            initial_text,
             ..ReplicaConfig::new(id.clone(), self.principal.clone(), rand::random())
         };
         let opened = self.shared().act(|state, now| {

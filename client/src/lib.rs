@@ -29,6 +29,7 @@ mod error;
 mod handle;
 mod socket;
 pub mod store;
+mod tls;
 mod url;
 
 pub use doc::{Doc, PatchEvent, Patches, Presence, PresenceEvents, Transaction};

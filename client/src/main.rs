@@ -24,6 +24,9 @@ struct Cli {
     /// Folder that keeps documents and what is not yet saved between calls.
     #[arg(long, env = "SELVEDGE_STORE", global = true, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Certificates (PEM) of authorities to trust beside those of this system.
+    #[arg(long, env = "SELVEDGE_CA", global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Give up when the relay has not answered within so many milliseconds.
     #[arg(long, default_value_t = 10_000, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: u64,
@@ -64,7 +67,7 @@ enum Command {
 /// Where the document is.
 #[derive(Debug, Args)]
 struct Place {
-    /// Address of a relay, e.g. http://127.0.0.1:4400.
+    /// Address of a relay, e.g. http://127.0.0.1:4400 or https://relay.example.
     url: String,
     /// The document, `tenant/name` or a bare name.
     document: String,
@@ -163,10 +166,14 @@ impl Session {
     async fn open(cli: &Cli, place: &Place) -> anyhow::Result<Self> {
         let files = cli.store.as_ref().map(FileStore::open).transpose().context("--store")?;
         let principal = files.as_ref().map(FileStore::principal).transpose().context("--store")?;
-        let options = ClientOptions { token: cli.token.clone(), principal, ..ClientOptions::default() };
-        let handle = Handle::connect(&place.url, options).context("URL")?;
+        let options =
+            ClientOptions { token: cli.token.clone(), principal, ca: cli.ca.clone(), ..ClientOptions::default() };
+        let handle = Handle::connect(&place.url, options)
+            .map_err(|error| if matches!(error, Error::Authorities { .. }) { ("--ca", error) } else { ("URL", error) })
+            .map_err(|(given, error)| anyhow::Error::new(error).context(given))?;
         let store = files.map(|files| Arc::new(files) as Arc<dyn Store>);
-        let doc = handle.open(&place.document, OpenOptions { store, token: None }).await.context("DOCUMENT")?;
+        let doc =
+            handle.open(&place.document, OpenOptions { store, ..OpenOptions::default() }).await.context("DOCUMENT")?;
         let session = Self { handle, doc, timeout_ms: cli.timeout_ms, url: place.url.clone() };
         session.within(session.doc.when_synced(), "the document").await?;
         Ok(session)

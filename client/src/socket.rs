@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use crate::core::Shared;
 
@@ -75,7 +75,8 @@ async fn run(shared: Arc<Shared>, attempt: u64, url: String, waiting: mpsc::Unbo
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let stream = match connect_async_with_config(&url, Some(config), true).await {
+    let tls = Connector::Rustls(Arc::clone(&shared.tls));
+    let stream = match connect_async_tls_with_config(&url, Some(config), true, Some(tls)).await {
         Ok((stream, _)) => stream,
         Err(error) => {
             tracing::debug!(attempt, url, %error, "no connection");

@@ -11,11 +11,11 @@ pub(crate) fn websocket_url(text: &str) -> Result<String, Error> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return refused("it has no scheme");
     };
-    match scheme {
-        "http" | "ws" => {}
-        "https" | "wss" => return refused("this client has no TLS; connect to a relay's plain listener"),
-        _ => return refused("its scheme is none of http and ws"),
-    }
+    let scheme = match scheme {
+        "http" | "ws" => "ws",
+        "https" | "wss" => "wss",
+        _ => return refused("its scheme is none of http, https, ws and wss"),
+    };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '@') {
@@ -28,7 +28,7 @@ pub(crate) fn websocket_url(text: &str) -> Result<String, Error> {
         return refused("its port is no number from 0 to 65535");
     }
     let path = if path.is_empty() || path == "/" { CONNECT_PATH } else { path };
-    Ok(format!("ws://{host}{path}"))
+    Ok(format!("{scheme}://{host}{path}"))
 }
 
 #[cfg(test)]
@@ -48,7 +48,8 @@ mod tests {
         check("ws://[::1]", Some("ws://[::1]/v1/connect"));
         check("127.0.0.1:4400", None);
         check("ftp://host", None);
-        check("https://host", None);
+        check("https://host", Some("wss://host/v1/connect"));
+        check("wss://host:8443/other", Some("wss://host:8443/other"));
         check("http://", None);
         check("http://host:port", None);
         check("http://host:99999", None);

@@ -217,8 +217,9 @@ fn over_quota(seed: u64) -> (World, usize, usize) {
 fn a_full_document_goes_on_taking_deletes() {
     for seed in 0..20 {
         let (mut world, a, b) = over_quota(seed);
-        let refusals =
-            |world: &World| world.nodes[a].seen.iter().filter(|effect| matches!(effect, Effect::Refused { .. })).count();
+        let refusals = |world: &World| {
+            world.nodes[a].seen.iter().filter(|effect| matches!(effect, Effect::Refused { .. })).count()
+        };
         assert_eq!((world.status(a), refusals(&world)), (Status::ReadOnly, 1));
         assert_eq!(world.text(b), "23456789", "the delete behind what was refused has passed");
         let (channel, now) = (world.nodes[a].channel, Instant(world.now));

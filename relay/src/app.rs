@@ -57,7 +57,9 @@ pub enum StartError {
         source: selvedge_region::Error,
     },
     /// An address cannot be listened on.
-    #[error("--{flag} {address} cannot be listened on\n  fix: stop what listens there, or give another address\n  cause")]
+    #[error(
+        "--{flag} {address} cannot be listened on\n  fix: stop what listens there, or give another address\n  cause"
+    )]
     Listen {
         /// The flag.
         flag: &'static str,

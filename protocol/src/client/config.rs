@@ -49,7 +49,16 @@ impl ReplicaConfig {
     /// A replica without a store.
     pub fn new(document: DocumentId, principal: impl Into<String>, site_seed: u64) -> Self {
         let principal = principal.into();
-        Self { document, principal, site_seed, token: None, store: false, restored: None, adopt: false, initial_text: None }
+        Self {
+            document,
+            principal,
+            site_seed,
+            token: None,
+            store: false,
+            restored: None,
+            adopt: false,
+            initial_text: None,
+        }
     }
 }
 

@@ -77,10 +77,7 @@ impl Replica {
 }
 
 /// What of these deltas grows nothing: dots deleted, but for those within `own`, which no server has; entries of `meta` written.
-fn what_passes(
-    deltas: impl Iterator<Item = Delta>,
-    own: DotRange,
-) -> (Vec<DotRange>, Vec<(String, Option<Vec<u8>>)>) {
+fn what_passes(deltas: impl Iterator<Item = Delta>, own: DotRange) -> (Vec<DotRange>, Vec<(String, Option<Vec<u8>>)>) {
     let (mut ranges, mut written) = (Vec::new(), Vec::new());
     for op in deltas.flat_map(|delta| delta.ops) {
         match op {

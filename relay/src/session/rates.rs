@@ -165,7 +165,11 @@ mod tests {
             now = rates.ready_at(now).unwrap_or(now);
             assert!(now < Instant(5_000));
         };
-        assert_eq!((fault.code, taken), (CloseCode::RATE_LIMITED, 21), "the burst, and what the rate gives within the delay");
+        assert_eq!(
+            (fault.code, taken),
+            (CloseCode::RATE_LIMITED, 21),
+            "the burst, and what the rate gives within the delay"
+        );
     }
 
     #[test]
