@@ -76,8 +76,11 @@ impl Replica {
     }
 }
 
+/// Dots deleted, and entries of `meta` with what was written.
+type Passing = (Vec<DotRange>, Vec<(String, Option<Vec<u8>>)>);
+
 /// What of these deltas grows nothing: dots deleted, but for those within `own`, which no server has; entries of `meta` written.
-fn what_passes(deltas: impl Iterator<Item = Delta>, own: DotRange) -> (Vec<DotRange>, Vec<(String, Option<Vec<u8>>)>) {
+fn what_passes(deltas: impl Iterator<Item = Delta>, own: DotRange) -> Passing {
     let (mut ranges, mut written) = (Vec::new(), Vec::new());
     for op in deltas.flat_map(|delta| delta.ops) {
         match op {
