@@ -5,12 +5,12 @@
 use std::path::Path;
 
 use selvedge_tests::process::RelayProcess;
-use selvedge_tests::replay::{Outcome, RAISED_LIMITS, SAMPLE_SEED, Trace, play, sample};
+use selvedge_tests::replay::{Outcome, RAISED_LIMITS, SAMPLE_SEED, Trace, Venue, play, sample};
 
 async fn replayed(trace: &Trace) -> Outcome {
     let data = tempfile::tempdir().unwrap();
     let relay = RelayProcess::start(data.path(), RAISED_LIMITS).await.unwrap();
-    play(trace, &relay, "replay", &|| ()).await.unwrap()
+    play(trace, &Venue::at(relay.url()), "replay", &|| ()).await.unwrap()
 }
 
 fn own_recording() -> Vec<u8> {

@@ -209,6 +209,8 @@ pub(crate) fn environment(stack: &Stack, services: &[Service]) -> Vec<(String, S
     variables.extend(
         Region::ALL.map(|region| (format!("SELVEDGE_STACK_{}_BUCKET", region.name().to_uppercase()), bucket(region))),
     );
+    variables.extend(services.iter().flat_map(|service| service.link_variables(stack.base)));
+    variables.push(("SELVEDGE_STACK_PORTS".to_owned(), stack.base.to_string()));
     variables.push(("SELVEDGE_STACK_FOLDER".to_owned(), stack.folder.display().to_string()));
     variables
 }

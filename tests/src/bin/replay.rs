@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use selvedge_tests::process::RelayProcess;
-use selvedge_tests::replay::{Outcome, RAISED_LIMITS, Row, SAMPLE_SEED, Trace, append_rows, play, sample};
+use selvedge_tests::replay::{Outcome, RAISED_LIMITS, Row, SAMPLE_SEED, Trace, Venue, append_rows, play, sample};
 
 /// The project's own recording.
 const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/traces/on-edges.json");
@@ -67,7 +67,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     );
     println!("raised limits: {}", RAISED_LIMITS.join(" "));
     let progress = Progress::new(trace.transactions.len());
-    let outcome = play(&trace, &relay, "replay", &|| progress.step()).await;
+    let outcome = play(&trace, &Venue::at(relay.url()), "replay", &|| progress.step()).await;
     progress.end();
     let outcome = outcome?;
     tell(&outcome, trace.transactions.len());

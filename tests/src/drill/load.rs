@@ -20,7 +20,8 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 /// How many type, where and how fast.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// The addresses of each region's relays, the region's name beside them: clients are shared out over the regions in turn.
+    /// The regions' names, and for each the addresses its clients are given, in turn; several relays are parted by commas.
+    /// Clients are shared out over the regions in turn.
     pub regions: Vec<(String, Vec<String>)>,
     /// How many clients.
     pub clients: u32,
@@ -30,6 +31,8 @@ pub struct LoadOptions {
     pub prefix: String,
     /// From one mark of a client to its next, about.
     pub pause: Duration,
+    /// How often a client looks at what it was told; an ack's instant is as exact as this.
+    pub look: Duration,
     /// What chance is made of.
     pub seed: u64,
 }
@@ -69,7 +72,7 @@ impl Load {
         let start = |(number, client): (usize, &Client)| {
             let (handle, doc) = (client.handle.clone(), Arc::clone(&client.doc));
             let typist = Typist::new(number as u32, options.seed, handle, doc, recorder.clone());
-            tokio::spawn(typist.run(options.pause, stage.subscribe()))
+            tokio::spawn(typist.run(options.pause, options.look, stage.subscribe()))
         };
         let typists = clients.iter().enumerate().map(start).collect();
         Ok(Self { clients, typists, stage, writers })

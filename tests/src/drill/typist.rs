@@ -13,10 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Recorder;
 use crate::history::{Event, Level, Mark, Ranges, marks, ranges};
 
-/// How often a client looks at what it was told; an ack's instant is as exact as this.
-const LOOK: Duration = Duration::from_millis(20);
-/// How often its screen is read, in looks.
-const LOOKS_A_SCREEN: u32 = 50;
+/// How often its screen is read.
+const SCREEN: Duration = Duration::from_secs(1);
 /// Of a hundred edits so many take a mark back.
 const ERASED_PERCENT: u32 = 10;
 /// Of a hundred marks so many are typed somewhere else than after the client's last one.
@@ -50,11 +48,12 @@ impl Typist {
 
     /// Types a mark every `pause`, a little unsteadily, and notes what happens, until told to stop typing; goes on noting until
     /// told to stop.
-    pub(super) async fn run(mut self, pause: Duration, mut stage: watch::Receiver<Stage>) {
-        let mut look = tokio::time::interval(LOOK);
+    pub(super) async fn run(mut self, pause: Duration, look: Duration, mut stage: watch::Receiver<Stage>) {
+        let mut look = tokio::time::interval(look);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut due = Instant::now() + pause.mul_f64(self.random.random::<f64>());
-        let mut looks = self.client % LOOKS_A_SCREEN;
+        // Not all of them at one moment.
+        let mut screen_due = Instant::now() + SCREEN.mul_f64(self.random.random::<f64>());
         loop {
             tokio::select! {
                 _ = look.tick() => {}
@@ -68,9 +67,9 @@ impl Typist {
                 // Whoever was held up does not type all that was missed at once.
                 due = due.max(Instant::now());
             }
-            looks += 1;
-            if looks.is_multiple_of(LOOKS_A_SCREEN) {
+            if Instant::now() >= screen_due {
                 self.look();
+                screen_due += SCREEN;
             }
         }
         self.note_told();

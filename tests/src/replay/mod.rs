@@ -5,7 +5,7 @@ mod report;
 mod sample;
 mod trace;
 
-pub use play::{Difference, Outcome, play};
+pub use play::{Difference, Outcome, Venue, play};
 pub use report::{Row, append_rows};
 pub use sample::{SAMPLE_SEED, sample};
 pub use trace::{Patch, Trace, TraceError, Transaction};

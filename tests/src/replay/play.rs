@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use selvedge_client::{AckLevel, ClientOptions, Doc, Handle, OpenOptions, VersionVector};
 use selvedge_engine::{Bias, Document, SiteId};
+use selvedge_protocol::DEFAULT_TENANT;
 use tokio::sync::watch;
 
 use super::trace::{Trace, Transaction};
-use crate::process::RelayProcess;
+use crate::fleet;
 
 /// How long any one step may take to happen at the other side.
 const STEP_WITHIN: Duration = Duration::from_secs(60);
@@ -47,26 +48,39 @@ pub struct Difference {
     pub recorded: String,
 }
 
-/// Plays `trace` into the document `name` of the relay; `step` is called after every transaction.
+/// Where a replay takes place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Venue {
+    /// The address that each person's client is given, in turn.
+    pub addresses: Vec<String>,
+    /// The relays that are asked for the text in the end, `http://host:port`.
+    pub relays: Vec<String>,
+}
+
+impl Venue {
+    /// One relay for everybody.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self { addresses: vec![url.to_owned()], relays: vec![url.to_owned()] }
+    }
+}
+
+/// Plays `trace` into the document `name`; `step` is called after every transaction.
 ///
 /// # Errors
 /// When a step does not happen in time, and when replicas or relay do not agree in the end.
-pub async fn play(
-    trace: &Trace,
-    relay: &RelayProcess,
-    name: &str,
-    step: &(dyn Fn() + Sync),
-) -> anyhow::Result<Outcome> {
+pub async fn play(trace: &Trace, venue: &Venue, name: &str, step: &(dyn Fn() + Sync)) -> anyhow::Result<Outcome> {
     // A recording of one person has a second client all the same, which watches.
     let mut people = Vec::new();
     for number in 0..trace.agents.max(2) {
-        people.push(Person::join(relay, name).await.with_context(|| format!("client {number}"))?);
+        let address = &venue.addresses[number % venue.addresses.len()];
+        people.push(Person::join(address, name).await.with_context(|| format!("client {number}"))?);
     }
     let board = Board::new(trace, &people).await?;
     let began = Instant::now();
     let acts = (0..trace.agents).map(|agent| act(trace, agent, &people[agent].doc, &board, step));
     futures_util::future::try_join_all(acts).await?;
-    let text = agree(&people, relay, name).await?;
+    let text = agree(&people, venue, name).await?;
     let outcome = Outcome {
         elapsed: began.elapsed(),
         length: text.chars().count(),
@@ -87,8 +101,8 @@ struct Person {
 }
 
 impl Person {
-    async fn join(relay: &RelayProcess, name: &str) -> anyhow::Result<Self> {
-        let handle = Handle::connect(relay.url(), ClientOptions::default())?;
+    async fn join(address: &str, name: &str) -> anyhow::Result<Self> {
+        let handle = Handle::connect(address, ClientOptions::default())?;
         let doc = handle.open(name, OpenOptions::default()).await?;
         within(STEP_WITHIN, doc.when_synced(), || "the document was not opened".to_owned()).await?;
         Ok(Self { handle, doc })
@@ -229,13 +243,13 @@ fn make(doc: &Doc, transaction: &Transaction) -> anyhow::Result<(SiteId, u64, bo
     }
 }
 
-/// Lifts all holds, and waits until everybody and the relay have the same text.
-async fn agree(people: &[Person], relay: &RelayProcess, name: &str) -> anyhow::Result<String> {
+/// Lifts all holds, and waits until everybody and every relay have the same text.
+async fn agree(people: &[Person], venue: &Venue, name: &str) -> anyhow::Result<String> {
     let mut all = VersionVector::new();
     for person in people {
         person.doc.hold_remote(None);
-        let saved = person.doc.when_saved(AckLevel::Region);
-        within(END_WITHIN, saved, || "the relay did not acknowledge everything".to_owned()).await?;
+        let saved = person.doc.when_saved(AckLevel::Replicated);
+        within(END_WITHIN, saved, || "not everything was acknowledged at the highest level".to_owned()).await?;
         all.join(&person.doc.vector());
     }
     let mut texts = Vec::new();
@@ -244,16 +258,18 @@ async fn agree(people: &[Person], relay: &RelayProcess, name: &str) -> anyhow::R
         within(END_WITHIN, covers, || "a client did not get everything".to_owned()).await?;
         texts.push(person.doc.text());
     }
-    let stored = relay.text("default", name).await?;
     for (number, text) in texts.iter().enumerate() {
         if *text != texts[0] {
             bail!("client {number} and client 0 have the same operations and other texts{}", place(text, &texts[0]));
         }
     }
-    if stored != texts[0] {
-        bail!("the relay's text is not the clients'{}", place(&stored, &texts[0]));
+    for relay in &venue.relays {
+        let stored = fleet::get(relay, &format!("/v1/docs/{DEFAULT_TENANT}/{name}/text")).await?;
+        if stored != texts[0] {
+            bail!("the text of the relay at {relay} is not the clients'{}", place(&stored, &texts[0]));
+        }
     }
-    Ok(stored)
+    Ok(texts.swap_remove(0))
 }
 
 fn place(left: &str, right: &str) -> String {

@@ -11,7 +11,7 @@ use anyhow::Context;
 
 use super::daemon::Ending;
 use super::install;
-use super::service::{Kind, Service};
+use super::service::{self, Kind, Service};
 use crate::{paths, process};
 
 /// Where Debian keeps PostgreSQL's programs, one folder a version.
@@ -57,7 +57,9 @@ fn kafka(root: &Path, port: u16, folder: &Path) -> anyhow::Result<Command> {
     let properties = folder.join("kafka.properties");
     let text = fs::read_to_string(root.join("infra/local/kafka.properties"))?
         .replace("{broker}", &port.to_string())
-        .replace("{controller}", &(port + 1).to_string())
+        .replace("{controller}", &(port + service::CONTROLLER).to_string())
+        .replace("{linked}", &(port + service::LINKED).to_string())
+        .replace("{link}", &(port + service::LINK).to_string())
         .replace("{data}", &data.display().to_string());
     fs::write(&properties, text)?;
     let java = || {

@@ -58,6 +58,13 @@ impl Kind {
     }
 }
 
+/// Beside a broker's port: its controller's.
+pub(super) const CONTROLLER: u16 = 1;
+/// Where it listens to who comes over the link between the regions.
+pub(super) const LINKED: u16 = 5;
+/// Where it tells those to connect: the link's port, which nobody has who is not that link.
+pub(super) const LINK: u16 = 6;
+
 /// One service of one stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
@@ -108,8 +115,7 @@ impl Service {
     pub(crate) fn ports(self, base: u16) -> Vec<u16> {
         let port = self.port(base);
         match self.kind {
-            // The second is the controller's.
-            Kind::Kafka => vec![port, port + 1],
+            Kind::Kafka => vec![port, port + CONTROLLER, port + LINKED, port + LINK],
             _ => vec![port],
         }
     }
@@ -128,6 +134,17 @@ impl Service {
     /// The environment variable that names its address, read and printed: where it is set, the service is not started.
     pub(crate) fn variable(self) -> String {
         format!("SELVEDGE_STACK_{}", self.to_string().to_uppercase().replace('-', "_"))
+    }
+
+    /// The variables beside its address: where a link between the regions finds a broker, and where that link has to be.
+    pub(crate) fn link_variables(self, base: u16) -> Vec<(String, String)> {
+        if self.kind != Kind::Kafka || self.given().is_some() {
+            return Vec::new();
+        }
+        let variable = |name: &str, beside: u16| {
+            (format!("{}_{name}", self.variable()), format!("127.0.0.1:{}", self.port(base) + beside))
+        };
+        vec![variable("LINKED", LINKED), variable("LINK", LINK)]
     }
 
     /// The address given by the environment.

@@ -16,7 +16,7 @@ use super::tally::Tally;
 /// Seeds of the simulator that the test command runs.
 const SIM_SEEDS: &str = "500";
 /// Test programs, by their file's name, that start real processes and wrong them: they run in view, with more time.
-const FAULT_TESTS: [&str; 3] = ["hostile", "kill", "replay"];
+const FAULT_TESTS: [&str; 4] = ["drill", "hostile", "kill", "replay"];
 
 /// Address space of one test program: one that runs away shall fail by itself, not take the machine with it.
 const MEMORY_KIB_MAX: u64 = 12 << 20;

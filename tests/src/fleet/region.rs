@@ -1,0 +1,195 @@
+//! One region's relays and replicator, and the settings that tell them where everything is.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::program::{Program, Spec};
+use super::{FleetOptions, Stack};
+use crate::link::{Link, Passage};
+
+/// Ports of one region's programs.
+const PORTS_A_REGION: u16 = 10;
+/// Virtual partitions of the log: few, so that local brokers are quick.
+const PARTITIONS: &str = "8";
+
+/// One region's programs.
+#[derive(Debug)]
+pub struct RegionFleet {
+    /// Its name.
+    pub name: String,
+    /// Its relays.
+    pub relays: Vec<Program>,
+    /// Its replicator, if it has one.
+    pub replicator: Option<Program>,
+    /// The relays' addresses.
+    pub urls: Vec<String>,
+    /// Where the replicator answers operators.
+    pub admin: String,
+    /// Its settings.
+    pub environment: Vec<(String, String)>,
+}
+
+impl RegionFleet {
+    pub(super) fn describe(
+        options: &FleetOptions,
+        name: &str,
+        number: usize,
+        environment: Vec<(String, String)>,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let first = options.ports + PORTS_A_REGION * u16::try_from(number).context("too many regions")?;
+        let spec = |program: &'static str, what: String, arguments: Vec<String>| Spec {
+            log: folder.join(format!("{what}.log")),
+            name: what,
+            program,
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: environment.clone(),
+        };
+        let (mut relays, mut urls) = (Vec::new(), Vec::new());
+        for relay in 0..options.relays {
+            let (listen, admin) = (first + 2 * relay, first + 2 * relay + 1);
+            let words = ["serve", "--listen", &format!("127.0.0.1:{listen}"), "--admin", &format!("127.0.0.1:{admin}")];
+            let mut arguments: Vec<String> = words.iter().map(ToString::to_string).collect();
+            arguments.extend(["--data".to_owned(), folder.join(format!("data-{name}")).display().to_string()]);
+            arguments.extend(options.relay_flags.iter().cloned());
+            relays.push(Program::new(spec("selvedge-relay", format!("relay-{name}{}", relay + 1), arguments)));
+            urls.push(format!("http://127.0.0.1:{listen}"));
+        }
+        let admin = format!("127.0.0.1:{}", first + PORTS_A_REGION - 1);
+        let arguments = vec!["run".to_owned(), "--admin".to_owned(), admin.clone()];
+        let replicator = options
+            .replicators
+            .then(|| Program::new(spec("selvedge-replicator", format!("replicator-{name}"), arguments)));
+        Ok(Self { name: name.to_owned(), relays, replicator, urls, admin: format!("http://{admin}"), environment })
+    }
+
+    /// Starts what does not run.
+    ///
+    /// # Errors
+    /// When one is not ready in time.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        let programs = self.relays.iter_mut().chain(&mut self.replicator);
+        futures_util::future::try_join_all(programs.map(Program::start)).await.map(drop)
+    }
+
+    /// Kills all of them.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        let programs = self.relays.iter_mut().chain(&mut self.replicator);
+        futures_util::future::try_join_all(programs.map(Program::kill)).await.map(drop)
+    }
+
+    /// Sends all of them a signal.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        self.relays.iter().chain(&self.replicator).try_for_each(|program| program.signal(signal))
+    }
+}
+
+/// Addresses of a region's services.
+pub(super) struct Far {
+    kafka: String,
+    postgres: String,
+    redis: String,
+    dynamodb: String,
+    s3: String,
+}
+
+/// The settings of a region's programs.
+pub(super) fn environment(
+    stack: &Stack,
+    options: &FleetOptions,
+    name: &str,
+    number: usize,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let of = |service: &str| stack.address(&format!("{}_{service}", name.to_uppercase()));
+    let near = Far {
+        kafka: of("KAFKA")?,
+        postgres: of("POSTGRES")?,
+        redis: of("REDIS")?,
+        dynamodb: of("DYNAMODB")?,
+        s3: stack.address("AWS")?,
+    };
+    let mut settings = services("SELVEDGE_", &near, options, name, number);
+    settings.push(("SELVEDGE_REGION".into(), name.into()));
+    settings.push(("SELVEDGE_HOME_REGION".into(), options.regions[0].clone()));
+    settings.push(("SELVEDGE_WITNESS".into(), stack.address("WITNESS")?));
+    settings.push(("SELVEDGE_AWS".into(), stack.address("AWS")?));
+    Ok(settings)
+}
+
+/// Opens the way to the other region's services.
+pub(super) async fn cross(stack: &Stack, link: &Link, peer: &str, passages: &mut Vec<Passage>) -> anyhow::Result<Far> {
+    let of = |service: &str| stack.address(&format!("{}_{service}", peer.to_uppercase()));
+    // A broker tells its clients where to connect: at the link's port for who came over the link.
+    let (inner, outer) = (of("KAFKA_LINKED")?, of("KAFKA_LINK")?);
+    let port =
+        outer.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).context("the broker's link has no port")?;
+    let kafka = link.tcp(port, &inner).await.with_context(|| format!("the link to Kafka at {outer}"))?;
+    passages.push(kafka);
+    let mut through = async |address: String| -> anyhow::Result<String> {
+        let host = host(&address)?;
+        let passage = link.tcp(0, &host).await?;
+        let crossed = address.replacen(&host, &passage.address().to_string(), 1);
+        passages.push(passage);
+        Ok(crossed)
+    };
+    Ok(Far {
+        kafka: outer,
+        postgres: through(of("POSTGRES")?).await?,
+        redis: through(of("REDIS")?).await?,
+        dynamodb: through(of("DYNAMODB")?).await?,
+        s3: through(stack.address("AWS")?).await?,
+    })
+}
+
+/// The settings that name the other region.
+pub(super) fn peer_environment(far: &Far, options: &FleetOptions, peer: &str, number: usize) -> Vec<(String, String)> {
+    let mut settings = services("SELVEDGE_PEER_", far, options, peer, number);
+    settings.push(("SELVEDGE_PEER_REGION".into(), peer.into()));
+    settings
+}
+
+fn services(prefix: &str, at: &Far, options: &FleetOptions, name: &str, number: usize) -> Vec<(String, String)> {
+    let settings = [
+        ("KAFKA", at.kafka.as_str()),
+        ("KAFKA_PARTITIONS", PARTITIONS),
+        ("KAFKA_REPLICAS", "1"),
+        ("POSTGRES", &at.postgres),
+        ("REDIS", &at.redis),
+        ("DYNAMODB", &at.dynamodb),
+        ("S3", &at.s3),
+        ("S3_BUCKET", &format!("selvedge-{name}")),
+        ("REGION_NUMBER", &(number + 1).to_string()),
+        ("PREFIX", &options.prefix),
+    ];
+    settings.map(|(name, value)| (format!("{prefix}{name}"), value.to_owned())).into()
+}
+
+/// The `host:port` in an address.
+fn host(address: &str) -> anyhow::Result<String> {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    anyhow::ensure!(host.contains(':'), "{address} names no port");
+    Ok(host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host;
+
+    #[test]
+    fn hosts_are_found_in_addresses() {
+        let check = |address: &str, expected: &str| assert_eq!(host(address).unwrap(), expected);
+        check("postgres://selvedge@127.0.0.1:4613/selvedge", "127.0.0.1:4613");
+        check("http://127.0.0.1:4612", "127.0.0.1:4612");
+        check("127.0.0.1:4610", "127.0.0.1:4610");
+        assert!(host("http://127.0.0.1/").is_err());
+    }
+}
