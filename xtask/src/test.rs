@@ -37,7 +37,7 @@ pub(crate) fn arguments() -> Command {
             Arg::new("times")
                 .long("times")
                 .action(ArgAction::SetTrue)
-                .help("End with a table of what each suite took, beside its budget"),
+                .help("End with a table of what each suite took to compile and to run, beside its budget"),
         )
 }
 
@@ -45,6 +45,9 @@ pub(crate) fn arguments() -> Command {
 struct Report {
     suite: &'static Suite,
     tally: Tally,
+    /// Compiling and installing.
+    prepared: Duration,
+    /// The tests.
     took: Duration,
 }
 
@@ -70,9 +73,11 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         say(suite.name, suite.what);
         let started = Instant::now();
         let tally = attempt(suite, &mut workshop, &missing);
-        let took = started.elapsed();
-        tell(suite, &tally, took);
-        reports.push(Report { suite, tally, took });
+        let prepared = workshop.take_prepared();
+        let took = started.elapsed().saturating_sub(prepared);
+        let report = Report { suite, tally, prepared, took };
+        tell(&report);
+        reports.push(report);
     }
     conclude(&reports, matches.get_flag("times"), begin.elapsed())
 }
@@ -103,7 +108,7 @@ fn attempt(suite: &'static Suite, workshop: &mut Workshop, missing: &[Tool]) -> 
     }
 }
 
-fn tell(suite: &Suite, tally: &Tally, took: Duration) {
+fn tell(Report { suite, tally, prepared, took }: &Report) {
     for failure in &tally.failures {
         say("FAILED", failure);
     }
@@ -111,9 +116,11 @@ fn tell(suite: &Suite, tally: &Tally, took: Duration) {
         say("skipped", skip);
     }
     let late =
-        if took > suite.budget { format!(", over its budget of {}", human(suite.budget)) } else { String::new() };
+        if *took > suite.budget { format!(", over its budget of {}", human(suite.budget)) } else { String::new() };
+    let before =
+        if prepared.as_secs() > 0 { format!(" after {} of compiling", human(*prepared)) } else { String::new() };
     let Tally { passed, failed, skipped, .. } = tally;
-    say(suite.name, &format!("{passed} passed, {failed} failed, {skipped} skipped in {}{late}", human(took)));
+    say(suite.name, &format!("{passed} passed, {failed} failed, {skipped} skipped in {}{late}{before}", human(*took)));
 }
 
 fn conclude(reports: &[Report], times: bool, took: Duration) -> anyhow::Result<()> {
@@ -122,9 +129,10 @@ fn conclude(reports: &[Report], times: bool, took: Duration) -> anyhow::Result<(
         sum.add(report.tally.clone());
     }
     if times {
-        println!("\n{:8}  {:>12}  {:>12}  {:>7}", "suite", "took", "budget", "tests");
-        for Report { suite, tally, took } in reports {
-            println!("{:8}  {:>12}  {:>12}  {:>7}", suite.name, human(*took), human(suite.budget), tally.total());
+        println!("\n{:8}  {:>12}  {:>12}  {:>12}  {:>7}", "suite", "compiling", "tests took", "budget", "tests");
+        for Report { suite, tally, prepared, took } in reports {
+            let (prepared, took, budget) = (human(*prepared), human(*took), human(suite.budget));
+            println!("{:8}  {prepared:>12}  {took:>12}  {budget:>12}  {:>7}", suite.name, tally.total());
         }
         println!("{:8}  {:>12}", "all", human(took));
     }

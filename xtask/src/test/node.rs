@@ -11,11 +11,10 @@ use super::tally::Tally;
 pub(super) fn package(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     // Some of its tests talk to a real relay.
     workshop.built()?;
-    wasm::module(&workshop.root, false)?;
-    wasm::package(&workshop.root, false)?;
+    workshop.prepare(|root| wasm::module(root, false).and_then(|()| wasm::package(root, false)))?;
     let mut sum = Tally::default();
     for project in [wasm::PACKAGE, demo::WEB] {
-        npm::install(&workshop.root, project)?;
+        workshop.prepare(|root| npm::install(root, project))?;
         if npm::has_script(&workshop.root, project, "check") {
             let mut command = npm::script(&workshop.root, project, "check");
             sum.add(workshop.check(&format!("{project}: npm run check"), &mut command)?);
@@ -31,8 +30,7 @@ pub(super) fn package(workshop: &mut Workshop) -> anyhow::Result<Tally> {
 /// The demo in a real browser against a real relay.
 pub(super) fn browser(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     workshop.built()?;
-    demo::site(&workshop.root)?;
-    npm::install(&workshop.root, demo::BROWSER)?;
+    workshop.prepare(|root| demo::site(root).and_then(|()| npm::install(root, demo::BROWSER)))?;
     let mut command = Command::new("node");
     command.arg("run.mjs").current_dir(workshop.root.join(demo::BROWSER));
     // Only here: the variable is the relay's own setting too, and other tests look at its defaults.
