@@ -49,6 +49,7 @@ for (const name of ["selvedge.d.ts", "inline.d.ts"]) cpSync(at(`src/wasm/${name}
 const { devDependencies, scripts, ...published } = JSON.parse(readFileSync(at("package.json"), "utf8"));
 writeFileSync(`${pkg}/package.json`, `${JSON.stringify(published, null, 2)}\n`);
 cpSync(at("README.md"), `${pkg}/README.md`);
+for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) cpSync(at(`../../${licence}`), `${pkg}/${licence}`);
 
 const { build } = await import("esbuild");
 const bundled = async (entry) => {
