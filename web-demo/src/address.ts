@@ -66,3 +66,9 @@ function pick(words: readonly string[]): string {
   const [index] = crypto.getRandomValues(new Uint8Array(1));
   return words[(index ?? 0) % words.length] as string;
 }
+
+/** `?transport=websocket` or `?transport=webtransport`, for whoever wants to see one of them; else whichever answers first. */
+export function transportInAddress(): "auto" | "webtransport" | "websocket" {
+  const wanted = new URLSearchParams(location.search).get("transport");
+  return wanted === "webtransport" || wanted === "websocket" ? wanted : "auto";
+}

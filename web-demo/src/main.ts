@@ -1,7 +1,7 @@
 /** Opens the text the address names, or a new one. */
 
 import { open } from "selvedge";
-import { goTo, nameInAddress, newName, settleName } from "./address.ts";
+import { goTo, nameInAddress, newName, settleName, transportInAddress } from "./address.ts";
 import { h } from "./dom.ts";
 import { keepFilesOffline } from "./offline-files.ts";
 import { showText, type Console } from "./page.ts";
@@ -27,7 +27,7 @@ async function start(): Promise<void> {
   const name = wanted ?? newName();
   settleName(name);
   try {
-    const room = await open(name, { relays: location.origin });
+    const room = await open(name, { relays: location.origin, transport: transportInAddress() });
     window.selvedge = showText(app, name, room);
   } catch (error) {
     console.error(error);

@@ -63,10 +63,10 @@ export class Profile {
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
-  /** A tab showing `name`, with the text loaded from this device. */
-  async tab(origin, name) {
+  /** A tab showing `name`, with the text loaded from this device; connected by `transport`, or by whichever answers first. */
+  async tab(origin, name, { transport } = {}) {
     const page = await this.context.newPage();
-    return Tab.show(page, origin, name);
+    return Tab.show(page, transport === undefined ? origin : `${origin}/?transport=${transport}`, name);
   }
 }
 
@@ -80,7 +80,7 @@ export class Tab {
 
   static async show(page, origin, name) {
     const tab = new Tab(page);
-    await page.goto(`${origin}/#${name}`);
+    await page.goto(origin.includes("?") ? `${origin}#${name}` : `${origin}/#${name}`);
     await tab.ready();
     return tab;
   }
