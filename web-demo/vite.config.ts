@@ -26,7 +26,7 @@ function keepOffline(): Plugin {
         const hash = createHash("sha256");
         const files: string[] = [];
         for (const [name, file] of Object.entries(bundle).sort(([a], [b]) => (a < b ? -1 : 1))) {
-          if (name === SERVICE_WORKER || name.startsWith("licences/")) continue;
+          if (name === SERVICE_WORKER || name.startsWith("licences/") || ofRegions(name)) continue;
           files.push(`/${name}`);
           hash.update(name).update(file.type === "chunk" ? file.code : file.source);
         }
@@ -45,6 +45,11 @@ function keepOffline(): Plugin {
   };
 }
 
+/** The page of two regions works with its control alone: nobody needs it offline. */
+function ofRegions(name: string): boolean {
+  return name === "regions.html" || /^assets\/regions-/.test(name);
+}
+
 /** The page of the build says what it may load; the development server needs more than that. */
 function contentSecurityPolicy(): Plugin {
   const policy = [
@@ -54,7 +59,8 @@ function contentSecurityPolicy(): Plugin {
     "style-src 'self' 'unsafe-inline'",
     "font-src 'self'",
     "img-src 'self' data:",
-    "connect-src 'self' ws: wss:",
+    // Relays besides this page's own: by WebSocket, by WebTransport, and on this machine by what they say of themselves.
+    "connect-src 'self' ws: wss: https: http://127.0.0.1:*",
     "manifest-src 'self'",
     "worker-src 'self'",
     "base-uri 'none'",
@@ -82,7 +88,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rollupOptions: {
-      input: { main: "index.html", "service-worker": "src/service-worker.ts" },
+      input: { main: "index.html", regions: "regions.html", "service-worker": "src/service-worker.ts" },
       output: {
         entryFileNames: (chunk) => (chunk.name === "service-worker" ? SERVICE_WORKER : "assets/[name]-[hash].js"),
       },

@@ -1,0 +1,160 @@
+/** Two writers in two regions, and the buttons that go wrong on purpose. */
+
+import { EditorView } from "@codemirror/view";
+import type { Room } from "selvedge";
+import { h, setText } from "../dom.ts";
+import { act, ControlError, readState, type Action, type RegionsState } from "./control.ts";
+import { pane, type Pane } from "./pane.ts";
+import "../style/base.css";
+import "../style/chrome.css";
+import "../style/writing.css";
+import "../style/regions.css";
+
+declare global {
+  interface Window {
+    /** Both rooms by region, for the console and for tests. */
+    selvedgeRegions?: ReadonlyMap<string, { readonly room: Room; readonly view: EditorView }>;
+  }
+}
+
+const STATE_EVERY_MS = 500;
+const DOCUMENT = "two-regions";
+const WRITERS = [
+  { name: "Ada", color: "#d8442f" },
+  { name: "Bela", color: "#26665e" },
+] as const;
+
+const root = document.getElementById("regions") as HTMLElement;
+
+async function start(): Promise<void> {
+  const first = await firstState();
+  const name = location.hash.slice(1) || DOCUMENT;
+  const panes = await Promise.all(first.regions.slice(0, 2).map((region, i) => pane(name, region, WRITERS[i % 2] ?? WRITERS[0])));
+  window.selvedgeRegions = new Map(first.regions.slice(0, 2).map(({ name: of }, i) => [of, panes[i] as Pane]));
+  const board = controls();
+  root.replaceChildren(board.element, h("main", { className: "panes" }, ...panes.map(({ element }) => element)));
+  let latest = first;
+  for (;;) {
+    board.show(latest);
+    latest.regions.slice(0, 2).forEach((region, i) => panes[i]?.show(region, latest));
+    await new Promise((resolve) => setTimeout(resolve, STATE_EVERY_MS));
+    try {
+      latest = await readState();
+      board.fail(null);
+    } catch (error) {
+      board.fail(error instanceof ControlError ? error.message : String(error));
+    }
+  }
+}
+
+/** The first answer; the stack may still be on its way up. */
+async function firstState(): Promise<RegionsState> {
+  for (;;) {
+    try {
+      const state = await readState();
+      if (state.regions.every(({ relays }) => relays.length > 0)) return state;
+      wait(state.busy ?? "The regions are starting…");
+    } catch (error) {
+      wait(error instanceof ControlError ? error.message : String(error));
+    }
+    await new Promise((resolve) => setTimeout(resolve, STATE_EVERY_MS));
+  }
+}
+
+function wait(words: string): void {
+  root.replaceChildren(h("p", { className: "boot", attrs: { role: "status" }, textContent: words }));
+}
+
+interface Board {
+  readonly element: HTMLElement;
+  show(state: RegionsState): void;
+  fail(message: string | null): void;
+}
+
+function controls(): Board {
+  const facts = h("dl", { className: "facts" });
+  const buttons = h("div", { className: "actions" });
+  const said = h("p", { className: "said", attrs: { role: "status", "aria-live": "polite" } });
+  let refused: string | null = null;
+  let unreachable: string | null = null;
+  let busy: string | null = null;
+  let shown = "";
+
+  function say(): void {
+    const words = unreachable ?? refused ?? busy ?? "";
+    said.classList.toggle("trouble", unreachable !== null || refused !== null);
+    setText(said, words);
+  }
+
+  async function press(action: Action): Promise<void> {
+    refused = null;
+    try {
+      await act(action);
+    } catch (error) {
+      refused = error instanceof ControlError ? error.message : String(error);
+    }
+    say();
+  }
+
+  function offer(state: RegionsState): void {
+    const offered = offers(state);
+    const key = JSON.stringify([offered.map(({ label }) => label), state.busy !== null]);
+    if (key === shown) return; // a button in use keeps its focus
+    shown = key;
+    buttons.replaceChildren(...offered.map(({ label, action, grave }) => {
+      const button = h("button", { className: grave ? "button grave" : "button", type: "button", textContent: label, disabled: state.busy !== null });
+      button.addEventListener("click", () => void press(action));
+      return button;
+    }));
+  }
+
+  return {
+    element: h("header", { className: "board" }, h("div", { className: "board-head" }, h("h1", { textContent: "One text, two regions" }), facts), buttons, said),
+    show(state) {
+      busy = state.busy;
+      facts.replaceChildren(...factsOf(state).flatMap(([term, value, tone]) => [h("dt", { textContent: term }), h("dd", { textContent: value, className: tone })]));
+      offer(state);
+      say();
+    },
+    fail(message) {
+      unreachable = message;
+      say();
+    },
+  };
+}
+
+interface Offer { readonly label: string; readonly action: Action; readonly grave?: boolean }
+
+/** What makes sense now. */
+function offers({ link, home, regions }: RegionsState): readonly Offer[] {
+  const up = regions.filter(({ state }) => state === "up");
+  const list: Offer[] = [
+    link === "up"
+      ? { label: "Cut the link between the regions", action: { action: "cut-link" } }
+      : { label: "Join the regions again", action: { action: "heal-link" } },
+  ];
+  for (const { name, state } of regions) {
+    if (state === "down") list.push({ label: `Bring region ${name} back`, action: { action: "revive", region: name } });
+    else if (state === "up" && up.length > 1) list.push({ label: `Kill region ${name}`, action: { action: "kill", region: name }, grave: true });
+  }
+  const next = up.find(({ name }) => name !== home);
+  if (up.length > 1 && next && link === "up") list.push({ label: `Make region ${next.name} the home`, action: { action: "switchover", region: next.name } });
+  return list;
+}
+
+type Fact = readonly [term: string, value: string, tone: string];
+
+function factsOf({ epoch, home, link, lagMs }: RegionsState): readonly Fact[] {
+  const lag = [...lagMs].map(([name, ms]): Fact => [`Waiting in ${name}`, ms === null ? "unknown" : ms === 0 ? "nothing" : `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s of edits`, ms !== null && ms > 2_000 ? "late" : ""]);
+  return [
+    ["Home", home ?? "nobody", home === null ? "late" : ""],
+    ["Epoch", epoch === null ? "unknown" : String(epoch), ""],
+    ["Link", link === "up" ? "joined" : "cut", link === "up" ? "" : "late"],
+    ...lag,
+  ];
+}
+
+void start().catch((error: unknown) => {
+  console.error(error);
+  wait(error instanceof Error ? error.message : String(error));
+});
