@@ -159,6 +159,12 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
     notice.show(refusedNotice(message, ways));
     tellSafety();
   });
+  // What was refused for want of room is offered again, and taken once there is some.
+  room.relay.on("status", ({ status }) => {
+    if (status !== "connected" || lasting !== "refused") return;
+    lasting = null;
+    notice.show(null);
+  });
   room.relay.on("closed", closed);
   room.relay.on("reconciled", ({ offlineMs, sent, received }) => {
     if (received > 0) toast(`Back after ${span(offlineMs)}: ${sent > 0 ? `${edits(sent)} of yours sent, ` : ""}others’ changes merged in.`);
@@ -272,7 +278,8 @@ function connectionLine(room: Room): string {
   const { link } = room.relay;
   if (link === null) return "Selvedge · not connected";
   const host = new URL(link.relay).host;
-  return `Selvedge · connected to ${host}${link.region === "" ? "" : `, region ${link.region}`}`;
+  const way = link.transport === "webtransport" ? "WebTransport" : "WebSocket";
+  return `Selvedge · connected to ${host}${link.region === "" ? "" : `, region ${link.region}`}, by ${way}`;
 }
 
 async function copyAll(room: Room): Promise<void> {

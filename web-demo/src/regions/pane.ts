@@ -83,7 +83,7 @@ export async function pane(name: string, region: Region, writer: Writer): Promis
     connection.classList.toggle("away", away);
     setText(connection, link === null
       ? "Not connected: looking for a relay. Writing goes on."
-      : `Connected to ${link.region === "" ? "a relay" : `region ${link.region}`}${away ? ", because the own one cannot be reached," : ""} by ${link.transport === "webtransport" ? "WebTransport" : "WebSocket"} (${hostOf(link.relay)})`);
+      : `Connected to ${link.region === "" ? "a relay" : `region ${link.region}`}${away ? `, away from ${region.name},` : ""} by ${link.transport === "webtransport" ? "WebTransport" : "WebSocket"} (${hostOf(link.relay)})`);
   }
   for (const event of ["saved", "status", "synced"] as const) room.relay.on(event, tell);
   setInterval(tell, AGE_EVERY_MS);
