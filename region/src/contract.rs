@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 pub use crate::blobs::contract::blobs;
 pub use crate::bus::contract::bus;
-pub use crate::control::contract::control;
+pub use crate::control::contract::{Pair, control, control_of_two_regions};
 pub use crate::log::contract::log;
 pub use crate::log::reader_contract::log_readers;
 pub use crate::ops::contract::op_store;

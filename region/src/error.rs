@@ -101,6 +101,14 @@ pub enum Error {
         /// The epoch now in force.
         current: u64,
     },
+    /// Only the home decides this.
+    #[error("this is decided in region {home}, the home in epoch {epoch}: ask there")]
+    NotHome {
+        /// The home.
+        home: String,
+        /// Since this epoch, as far as is known here.
+        epoch: u64,
+    },
     /// The caller asked for something no implementation can do: too large, empty, a name with other characters.
     #[error("{0}")]
     Invalid(String),
@@ -164,6 +172,7 @@ impl Error {
             Self::Divergence { .. } => "divergence",
             Self::SiteTaken { .. } => "site_taken",
             Self::Fenced { .. } => "fenced",
+            Self::NotHome { .. } => "not_home",
             Self::Invalid(_) => "invalid",
             Self::Corrupt { .. } => "corrupt",
             Self::Locked { .. } => "locked",

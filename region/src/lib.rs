@@ -34,7 +34,10 @@ use std::sync::Arc;
 
 pub use blobs::{BlobKey, Blobs};
 pub use bus::{Bus, BusMessage, Heard, Subscription};
-pub use control::{AuditEntry, Control, DocumentInfo, DocumentQuery, LeasedSite, NewDocument};
+pub use control::{
+    AuditEntry, Control, ControlEntry, ControlLog, ControlPage, DocumentInfo, DocumentQuery, LeasedSite, NewDocument,
+    Standing,
+};
 pub use error::{BoxError, Error, Result};
 pub use log::{
     Assignment, DeadLetter, EntryContent, LogBounds, LogEntry, LogPage, LogReader, REPLICATED_READER, Reading,

@@ -11,8 +11,6 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use selvedge_protocol::message::Drain;
 use selvedge_protocol::{Channel, CloseCode, Endpoint, Instant};
-use selvedge_region::embedded::{EmbeddedOptions, EmbeddedRegion};
-use selvedge_region::fold::{PersistConfig, PersistTask};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -22,6 +20,7 @@ use crate::auth::Auth;
 use crate::certificates::{Keeper, server_config};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::hosting::Hosting;
 use crate::listen::accept::serve;
 use crate::listen::address::{Place, Waiting};
 use crate::listen::advertise::Advertised;
@@ -39,11 +38,6 @@ const LEAVE_SHARE: u64 = 2;
 /// How long answers to requests under way may take once nothing else is going on.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// How long a data folder may stay locked by a relay that is ending, before it counts as somebody else's.
-const PREDECESSOR: Duration = Duration::from_secs(2);
-/// Pause between two looks at a locked folder.
-const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
-
 /// Why the relay did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -56,6 +50,10 @@ pub enum StartError {
         /// Why.
         source: selvedge_region::Error,
     },
+    /// A service of the region cannot be used.
+    #[cfg(feature = "regional")]
+    #[error(transparent)]
+    Service(#[from] selvedge_region::regional::OpenError),
     /// An address cannot be listened on.
     #[error(
         "--{flag} {address} cannot be listened on\n  fix: stop what listens there, or give another address\n  cause"
@@ -151,8 +149,7 @@ pub struct Running {
     pub quic: Option<SocketAddr>,
     tls: bool,
     app: Arc<App>,
-    embedded: EmbeddedRegion,
-    persist: PersistTask,
+    hosting: Hosting,
     stop: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
 }
@@ -202,15 +199,16 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
     let address = local(&listening.documents, config.listen.listen);
     let admin_address = local(&listening.admin, config.listen.admin);
     let quic_address = listening.quic.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
-    let embedded = open_region(&config).await?;
-    let region = embedded.region().clone();
-    let persist = PersistTask::spawn(region.clone(), PersistConfig::default());
+    let hosting = Hosting::open(&config).await?;
+    let region = hosting.region().clone();
     let clock = Clock::start();
     let metrics = Arc::new(Metrics::new());
     let ground = Arc::new(Ground {
         region,
         config: config.room.clone(),
         restored: config.restored,
+        highest: hosting.highest(&config),
+        number: hosting.number(),
         open_creates: true,
         clock,
         metrics: Arc::clone(&metrics),
@@ -239,7 +237,7 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
     let tls = listening.tls.is_some();
     let servers = start(&app, listening, &stopped);
     tracing::info!(%address, admin = %admin_address, quic = ?quic_address, "ready");
-    Ok(Running { address, admin: admin_address, quic: quic_address, tls, app, embedded, persist, stop, servers })
+    Ok(Running { address, admin: admin_address, quic: quic_address, tls, app, hosting, stop, servers })
 }
 
 /// Serves at everything that listens.
@@ -282,7 +280,7 @@ impl Running {
 
     /// Sends clients away, finishes what is under way, and closes everything. Answers whether all of it was done in time.
     pub async fn drain(self) -> bool {
-        let Running { app, embedded, persist, stop, servers, .. } = self;
+        let Running { app, hosting, stop, servers, .. } = self;
         let patience = Duration::from_millis(app.config.drain_ms);
         let deadline = tokio::time::Instant::now() + patience;
         app.draining.store(true, Ordering::Release);
@@ -302,8 +300,7 @@ impl Running {
                 server.abort();
             }
         }
-        persist.stop().await;
-        embedded.close().await;
+        hosting.close().await;
         tracing::info!("closed");
         left.is_ok() && stopped
     }
@@ -339,22 +336,6 @@ fn administration(app: &Arc<App>) -> Router {
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { flag, address, source })
-}
-
-/// Opens the data folder; a relay that is just ending there is waited for.
-async fn open_region(config: &Config) -> Result<EmbeddedRegion, StartError> {
-    let options = EmbeddedOptions { restored: config.restored, ..EmbeddedOptions::new(config.data.clone()) };
-    let patience = tokio::time::Instant::now() + PREDECESSOR;
-    loop {
-        match EmbeddedRegion::open(options.clone()).await {
-            Err(selvedge_region::Error::Locked { .. }) if tokio::time::Instant::now() < patience => {
-                tokio::time::sleep(PREDECESSOR_PAUSE).await;
-            }
-            opened => {
-                return opened.map_err(|source| StartError::Data { folder: config.data.display().to_string(), source });
-            }
-        }
-    }
 }
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+#[cfg(feature = "regional")]
+use selvedge_region::regional::RegionalArgs;
+
 use crate::certificates::TlsConfig;
 use crate::listen::ListenConfig;
 use crate::listen::advertise::{region_and_url, transport_of};
@@ -84,6 +87,12 @@ pub struct Config {
     /// Name of the region, shown to clients.
     #[arg(long, env = "SELVEDGE_REGION", default_value = "local")]
     pub region: String,
+    /// Name of the other region, where edits are copied to: then acknowledgements go up to `replicated`.
+    #[arg(long, env = "SELVEDGE_PEER_REGION", value_name = "NAME")]
+    pub peer_region: Option<String>,
+    /// The region that decides on rights and deletes before a failover says otherwise; the same in both [default: this one].
+    #[arg(long, env = "SELVEDGE_HOME_REGION", value_name = "NAME")]
+    pub home_region: Option<String>,
     /// File with settings [default: selvedge.toml if it exists].
     #[arg(long, env = "SELVEDGE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -111,6 +120,10 @@ pub struct Config {
     /// Limits and rhythms of a document.
     #[command(flatten)]
     pub room: RoomConfig,
+    /// The services of a region that several relays share.
+    #[cfg(feature = "regional")]
+    #[command(flatten)]
+    pub services: RegionalArgs,
 }
 
 /// How log lines look.
@@ -128,6 +141,8 @@ impl Default for Config {
             data: PathBuf::from("./selvedge-data"),
             restored: false,
             region: "local".to_owned(),
+            peer_region: None,
+            home_region: None,
             config: None,
             drain_ms: 20_000,
             log_format: LogFormat::Text,
@@ -137,6 +152,8 @@ impl Default for Config {
             quic: QuicConfig::default(),
             limits: Limits::default(),
             room: RoomConfig::default(),
+            #[cfg(feature = "regional")]
+            services: RegionalArgs::default(),
         }
     }
 }
@@ -184,6 +201,10 @@ pub enum ConfigError {
         /// The type found.
         found: &'static str,
     },
+    /// A setting of the region's services.
+    #[cfg(feature = "regional")]
+    #[error(transparent)]
+    Service(selvedge_region::regional::SettingError),
     /// A value that is understood and cannot be.
     #[error("--{flag} {value}: {problem}\n  fix: {fix}")]
     Impossible {
@@ -271,6 +292,7 @@ impl Config {
                 "give them different ports",
             ));
         }
+        self.check_region()?;
         if let Some(web) = &self.listen.web
             && !web.join("index.html").is_file()
         {
@@ -323,6 +345,63 @@ impl Config {
                 Err(impossible("advertise", url, "is no address of a relay", fix))
             }
             None => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    /// The services to stand on; `None`: a data folder.
+    ///
+    /// # Errors
+    /// [`ConfigError::Impossible`] names the flag, the value and the fix.
+    #[cfg(feature = "regional")]
+    pub(crate) fn services(&self) -> Result<Option<selvedge_region::regional::RegionalOptions>, ConfigError> {
+        let home = self.home_region.as_deref().unwrap_or(&self.region);
+        self.services.options(&self.region, home).map_err(ConfigError::Service)
+    }
+
+    /// Refuses settings of regions that contradict each other.
+    fn check_region(&self) -> Result<(), ConfigError> {
+        #[cfg(feature = "regional")]
+        let shared = self.services()?.is_some();
+        #[cfg(not(feature = "regional"))]
+        let shared = false;
+        #[cfg(not(feature = "regional"))]
+        if std::env::var_os("SELVEDGE_KAFKA").is_some() {
+            // Serving from a folder what was meant for the region would keep it where nobody looks.
+            let fix =
+                "build the relay with the feature `regional`, or unset SELVEDGE_KAFKA to serve from a data folder";
+            return Err(impossible("kafka", "(in the environment)", "this relay was built without services", fix));
+        }
+        if shared && self.restored {
+            let fix = "leave it out: what a region's services lack is brought back by the other region";
+            return Err(impossible("restored", "", "is for a data folder, and --kafka is given", fix));
+        }
+        for (flag, name) in [("peer-region", &self.peer_region), ("home-region", &self.home_region)] {
+            let Some(name) = name.as_deref() else { continue };
+            if !shared {
+                let fix = "give --kafka and the region's other services, or leave it out; a relay built without the feature \
+                    `regional` knows no services";
+                return Err(impossible(
+                    flag,
+                    name,
+                    "is for a region on services, and this relay has a data folder",
+                    fix,
+                ));
+            }
+            if name.is_empty() {
+                return Err(impossible(flag, name, "is no name", "give the region's name, or leave it out"));
+            }
+        }
+        if self.peer_region.as_deref() == Some(&self.region) {
+            return Err(impossible("peer-region", &self.region, "is --region too", "name the other region"));
+        }
+        let known = [Some(self.region.as_str()), self.peer_region.as_deref()];
+        match self.home_region.as_deref() {
+            Some(home) if !known.contains(&Some(home)) => {
+                Err(impossible("home-region", home, "is neither --region nor --peer-region", "name one of the two"))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -394,6 +473,18 @@ fn flag_values(value: &toml::Value) -> Option<Vec<Option<String>>> {
     })
 }
 
+/// What a setting shows of itself: an address without its password.
+fn without_password(value: &str) -> String {
+    let shown = value.split(',').map(|part| match (part.split_once("://"), part.rsplit_once('@')) {
+        (Some((scheme, rest)), Some((_, place))) => {
+            let user = rest.split([':', '@']).next().unwrap_or_default();
+            format!("{scheme}://{user}@{place}")
+        }
+        _ => part.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join(",")
+}
+
 fn hint(key: &str, known: &[String]) -> String {
     let alike =
         known.iter().max_by_key(|name| name.chars().zip(key.chars()).take_while(|(left, right)| left == right).count());
@@ -416,7 +507,9 @@ fn describe(matches: &ArgMatches, from_file: &[String]) -> Vec<Setting> {
             _ => "default",
         };
         let value = match matches.try_get_raw(identifier) {
-            Ok(Some(values)) => values.map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(","),
+            Ok(Some(values)) => {
+                values.map(|value| without_password(&value.to_string_lossy())).collect::<Vec<_>>().join(",")
+            }
             _ => String::new(),
         };
         Some(Setting { name: name.to_owned(), value, origin })
@@ -484,9 +577,40 @@ mod tests {
         refused(&["serve", "--advertise", "relay.example"], &["--advertise", "relay.example", "fix:", "quic://"]);
         refused(&["serve", "--frame-bytes-max", "1"], &["--frame-bytes-max", "1", "fix:", "1024"]);
         refused(&["serve", "--listen", "127.0.0.1:5", "--admin", "127.0.0.1:5"], &["--admin", "127.0.0.1:5", "fix:"]);
+        refused(&["serve", "--peer-region", "b"], &["--peer-region b", "fix:", "--kafka"]);
         refused(&["serve", "--config", "/nowhere.toml"], &["/nowhere.toml", "fix:"]);
         refused(&["serve", "--config", &file("a", "frames-brust = 2")], &["frames-brust", "frames-burst"]);
         refused(&["serve", "--config", &file("b", "= 2")], &["fix:"]);
         refused(&["serve", "--config", &file("c", "hello-ms = 1.5")], &["hello-ms", "float", "fix:"]);
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let shown = |value: &str| without_password(value);
+        assert_eq!(shown("postgres://me:pass@h:1/db,postgres://you@h"), "postgres://me@h:1/db,postgres://you@h");
+        assert_eq!(shown("redis://:pass@h:1"), "redis://@h:1");
+        assert_eq!(shown("127.0.0.1:4400"), "127.0.0.1:4400");
+    }
+
+    #[cfg(feature = "regional")]
+    #[test]
+    fn services_are_given_together() {
+        let words = |more: &[&'static str]| {
+            let mut words =
+                vec!["serve", "--kafka", "127.0.0.1:1", "--redis", "redis://127.0.0.1:2", "--s3-bucket", "b"];
+            words.extend(["--postgres", "postgres://me:secret@127.0.0.1:3/db"]);
+            words.extend(more);
+            words
+        };
+        let config = served(&words(&["--region", "a", "--peer-region", "b", "--home-region", "b"]));
+        let options = config.services().unwrap().unwrap();
+        assert_eq!((options.region.as_str(), options.home.as_str()), ("a", "b"));
+        refused(&words(&["--restored"]), &["--restored", "--kafka", "fix:"]);
+        refused(&words(&["--region", "a", "--peer-region", "a"]), &["--peer-region a", "fix:"]);
+        refused(&words(&["--region", "a", "--home-region", "c"]), &["--home-region c", "fix:"]);
+        refused(&["serve", "--kafka", "127.0.0.1:1"], &["--redis (none)", "fix:"]);
+        let (_, settings) = parse_words(&words(&[])).unwrap();
+        let shown = settings.iter().find(|setting| setting.name == "postgres").unwrap();
+        assert_eq!(shown.value, "postgres://me@127.0.0.1:3/db");
     }
 }

@@ -19,6 +19,7 @@ mod auth;
 mod certificates;
 mod clock;
 pub mod config;
+mod hosting;
 mod listen;
 mod metrics;
 mod quic;

@@ -4,6 +4,7 @@
 
 mod infra;
 mod node;
+mod region;
 mod rust;
 mod suite;
 mod tally;

@@ -3,7 +3,7 @@
 use selvedge_engine::{SiteId, SiteKind, VersionVector};
 use selvedge_protocol::Rights;
 
-use super::{AuditEntry, Control, DocumentInfo, DocumentQuery, NewDocument};
+use super::{AuditEntry, Control, ControlLog, DocumentInfo, DocumentQuery, NewDocument};
 use crate::contract::{Fault, Faults, UNFIT_BYTES, document, injected, outages};
 use crate::ops::DocumentKey;
 use crate::{DocumentId, Error};
@@ -25,6 +25,98 @@ pub async fn control(control: &dyn Control, faults: &dyn Faults) {
     concurrent_leases(control).await;
     audit(control).await;
     out_of_service(control, faults).await;
+}
+
+/// Two control planes of one deployment, and a way to copy each one's records to the other.
+pub struct Pair<'a> {
+    /// The home's, in epoch 0.
+    pub home: &'a dyn Control,
+    /// Its records.
+    pub home_log: &'a dyn ControlLog,
+    /// Its region's name.
+    pub home_name: &'a str,
+    /// The standby's.
+    pub standby: &'a dyn Control,
+    /// Its records.
+    pub standby_log: &'a dyn ControlLog,
+    /// Its region's name.
+    pub standby_name: &'a str,
+}
+
+impl Pair<'_> {
+    /// Copies everything both ways, twice: repeating is harmless.
+    async fn copy(&self) {
+        for _ in 0..2 {
+            carry(self.home_log, self.standby_log).await;
+            carry(self.standby_log, self.home_log).await;
+        }
+    }
+}
+
+async fn carry(from: &dyn ControlLog, to: &dyn ControlLog) {
+    let mut next = 0;
+    loop {
+        let page = from.records(next, 3).await.expect("records");
+        to.import(from.log_id(), page.records).await.expect("import");
+        next = page.next;
+        if page.at_end {
+            return;
+        }
+    }
+}
+
+/// Holds the control planes of two regions to their common contract: facts both ways, decisions from the home of the epoch in
+/// force, one chain of epochs.
+///
+/// # Panics
+/// Where the contract is broken.
+pub async fn control_of_two_regions(pair: Pair<'_>) {
+    let Pair { home, standby, home_name, standby_name, .. } = &pair;
+    let (shared, own) = (document("two-shared"), document("two-own"));
+    create(*home, &shared, ANN).await;
+    home.set_rights(&shared, BOB, Rights::Write).await.expect("the home decides");
+    create(*standby, &own, BOB).await;
+    let key = DocumentKey::new(shared.clone(), 1);
+    let leased = standby.lease_site(&key, BOB, &VersionVector::new()).await.expect("a standby leases its own sites");
+    let here = home.lease_site(&key, BOB, &VersionVector::new()).await.expect("lease");
+    assert_ne!(leased.site, here.site, "each region has sites of its own");
+    for refused in
+        [standby.set_rights(&own, ANN, Rights::Read).await, standby.delete(&DocumentKey::new(own.clone(), 1), 5).await]
+    {
+        assert!(matches!(&refused, Err(Error::NotHome { home, .. }) if home == home_name), "{refused:?}");
+    }
+    pair.copy().await;
+    assert_eq!(standby.rights(&shared, BOB).await.expect("rights"), Rights::Write, "decisions reach the standby");
+    assert!(home.document(&own).await.expect("document").is_some(), "facts reach the home");
+    let owner = home.site_owner(&key, leased.site).await.expect("owner");
+    assert_eq!(owner.as_deref(), Some(BOB), "bindings, too");
+
+    let contended = SiteId::random(77);
+    home.bind_site(&key, contended, ANN).await.expect("bind");
+    standby.bind_site(&key, contended, BOB).await.expect("not heard of there");
+    pair.copy().await;
+    for control in [home, standby] {
+        let owner = control.site_owner(&key, contended).await.expect("owner");
+        assert_eq!(owner.as_deref(), Some(ANN), "of two facts that contradict each other the home's counts");
+    }
+
+    home.delete(&key, 9).await.expect("not heard of yet at the standby");
+    standby.begin_epoch(1, standby_name).await.expect("a promotion");
+    standby.begin_epoch(1, standby_name).await.expect("beginning it again is harmless");
+    for (epoch, of) in [(1, home_name), (0, home_name)] {
+        let refused = standby.begin_epoch(epoch, of).await;
+        assert!(matches!(refused, Err(Error::Fenced { current: 1, .. })), "one chain of epochs: {refused:?}");
+    }
+    standby.set_rights(&shared, ANN, Rights::Read).await.expect("it is the home now");
+    pair.copy().await;
+    assert_eq!(home.standing(), super::Standing { epoch: 1, home: (*standby_name).to_owned() });
+    let late = home.set_rights(&shared, BOB, Rights::None).await;
+    assert!(matches!(&late, Err(Error::NotHome { home, .. }) if home == standby_name), "{late:?}");
+    let kept = standby.document(&shared).await.expect("document").expect("it is there");
+    assert_eq!(kept.deleted_ms, None, "a decision of an ended epoch that nobody had heard of is refused");
+    let now = home.document(&shared).await.expect("document").expect("it is there");
+    assert_eq!(now.deleted_ms, None, "and undone where it was made");
+    assert_eq!(home.rights(&shared, ANN).await.expect("rights"), Rights::Read);
 }
 
 async fn create(control: &dyn Control, document: &DocumentId, creator: &str) -> DocumentInfo {

@@ -8,7 +8,7 @@ use selvedge_protocol::Rights;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{AuditEntry, Control, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite, NewDocument};
+use super::{AuditEntry, Control, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite, NewDocument, Standing};
 use crate::embedded::{Database, DocumentColumns, SiteColumn, counter, database_error, integer, unsigned};
 use crate::ops::DocumentKey;
 use crate::{DocumentId, Error, Result};
@@ -33,6 +33,14 @@ impl SqliteControl {
 impl Control for SqliteControl {
     fn epoch(&self) -> u64 {
         0
+    }
+
+    fn standing(&self) -> Standing {
+        Standing { epoch: 0, home: String::new() }
+    }
+
+    fn begin_epoch<'a>(&'a self, _epoch: u64, _home: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async { Err(Error::Invalid("an embedded region decides alone, in one epoch for ever".to_owned())) })
     }
 
     fn create(&self, new: NewDocument) -> BoxFuture<'_, Result<DocumentInfo>> {

@@ -6,13 +6,15 @@
 #[doc(hidden)]
 pub mod contract;
 pub(crate) mod embedded;
+#[cfg(feature = "regional")]
+pub(crate) mod kafka;
 
 use futures_util::future::BoxFuture;
 use selvedge_engine::{SiteId, VersionVector};
 use selvedge_protocol::Rights;
 
 use crate::ops::DocumentKey;
-use crate::{DocumentId, Result};
+use crate::{DocumentId, LogId, Result};
 
 /// What is known of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +88,76 @@ pub struct AuditEntry {
     pub detail: String,
 }
 
+/// Whose decisions count, and since which epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The epoch in force.
+    pub epoch: u64,
+    /// The region that decides in it; empty where there is only one.
+    pub home: String,
+}
+
+/// One record of a control plane's topic as it lies there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlEntry {
+    /// Where.
+    pub offset: u64,
+    /// Its bytes; none where it was erased.
+    pub bytes: Vec<u8>,
+}
+
+/// Some of them in order, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPage {
+    /// In the order of their offsets, which need not be dense.
+    pub records: Vec<ControlEntry>,
+    /// Where the next page begins.
+    pub next: u64,
+    /// Whether this page reached the end as it was when it was read.
+    pub at_end: bool,
+}
+
+/// The ordered records behind a control plane, as `ship` carries them between regions, both ways. Which of them take effect
+/// where they arrive is decided there: the home's decisions at the standby, facts at both.
+pub trait ControlLog: Send + Sync {
+    /// Names this topic. Another id means another topic.
+    fn log_id(&self) -> LogId;
+
+    /// One past the last record.
+    fn head(&self) -> BoxFuture<'_, Result<u64>>;
+
+    /// Records from an offset on, at most `limit`.
+    ///
+    /// # Errors
+    /// `BeyondEnd` when the topic ends before `from`.
+    fn records(&self, from: u64, limit: usize) -> BoxFuture<'_, Result<ControlPage>>;
+
+    /// Appends copies of another topic's records, in their order, durable and in force before it answers with how many were new
+    /// here. Repeating it is harmless; what came from this topic in its last hop is passed over.
+    fn import(&self, from: LogId, entries: Vec<ControlEntry>) -> BoxFuture<'_, Result<u64>>;
+
+    /// How far another topic was copied: where to go on. What was passed over does not count.
+    fn imported(&self, from: LogId) -> BoxFuture<'_, Result<u64>>;
+}
+
 /// The control plane.
+///
+/// *Facts* (a document's first generation, bindings, leases, the audit) are written in every region. *Decisions* ([`Control::delete`],
+/// [`Control::set_rights`], and [`Control::create`] of a later generation) only at the home, in the epoch in force: elsewhere
+/// they answer `NotHome`, and one that an epoch's beginning overtook answers `Fenced`.
 pub trait Control: Send + Sync {
     /// The epoch its decisions are made in. An embedded region has one for ever: 0.
     fn epoch(&self) -> u64;
+
+    /// Who decides, as far as is known here.
+    fn standing(&self) -> Standing;
+
+    /// Begins an epoch whose home is that region: decisions of earlier ones are refused from then on. Beginning the present
+    /// one again is harmless.
+    ///
+    /// # Errors
+    /// `Fenced` when an epoch as late or later has begun; `Invalid` where there is one epoch for ever.
+    fn begin_epoch<'a>(&'a self, epoch: u64, home: &'a str) -> BoxFuture<'a, Result<()>>;
 
     /// Creates a document, in generation 1 or in the one after its deleted one, and makes its creator `admin`.
     ///

@@ -114,6 +114,17 @@ impl Fold {
         Some(Position { offset: open.map_or(read_to.offset, |open| open.min(read_to.offset)), ..read_to })
     }
 
+    /// One past the highest record that was given to this fold, held ones included. `None`: unknown.
+    #[must_use]
+    pub fn read_to(&self) -> Option<Position> {
+        self.read_to
+    }
+
+    /// The same, of a log whose end is not known.
+    pub(crate) fn without_position(self) -> Self {
+        Self { read_to: None, ..self }
+    }
+
     /// The holes before what is held, one a site.
     #[must_use]
     pub fn holes(&self) -> Vec<Hole> {

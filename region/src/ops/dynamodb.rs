@@ -41,7 +41,7 @@ const PARTS_MAX: u8 = 64;
 pub(crate) const INDEX: &str = "by-document";
 
 /// How a run's key is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum OpLayout {
     /// Partition key and sort key.
     #[default]

@@ -11,6 +11,7 @@ use super::{Postgres, Proxy, Way};
 use crate::blobs::s3::S3Blobs;
 use crate::bus::redis::RedisBus;
 use crate::contract::{Fault, Faults};
+use crate::control::kafka::KafkaControl;
 use crate::log::kafka::KafkaLog;
 use crate::snapshots::postgres::PostgresSnapshots;
 
@@ -27,13 +28,13 @@ impl KafkaFaults {
     pub fn new(log: Arc<KafkaLog>, process: Option<u32>) -> Self {
         Self { log, process }
     }
+}
 
-    fn signal(&self, signal: &str) -> bool {
-        self.process.is_some_and(|process| {
-            let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {process}")]).status();
-            sent.is_ok_and(|status| status.success())
-        })
-    }
+fn signal(process: Option<u32>, signal: &str) -> bool {
+    process.is_some_and(|process| {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {process}")]).status();
+        sent.is_ok_and(|status| status.success())
+    })
 }
 
 impl Faults for KafkaFaults {
@@ -44,10 +45,10 @@ impl Faults for KafkaFaults {
                     self.log.fill(true);
                     true
                 }
-                Fault::Unavailable => self.signal("STOP"),
+                Fault::Unavailable => signal(self.process, "STOP"),
                 Fault::Healed => {
                     self.log.fill(false);
-                    self.process.is_none() || self.signal("CONT")
+                    self.process.is_none() || signal(self.process, "CONT")
                 }
                 Fault::RawRecord(document, bytes) => self.log.append_raw(&document, bytes).await.is_ok(),
                 Fault::Throttled | Fault::DamagedSnapshot(_) | Fault::DamagedBlob(_) | Fault::Evicted => false,
@@ -59,7 +60,41 @@ impl Faults for KafkaFaults {
 impl Drop for KafkaFaults {
     fn drop(&mut self) {
         // A test that failed halfway leaves no halted broker behind.
-        self.signal("CONT");
+        signal(self.process, "CONT");
+    }
+}
+
+/// The faults of a control plane whose topic's Kafka may be halted.
+pub struct ControlFaults {
+    /// The control plane.
+    pub control: Arc<KafkaControl>,
+    /// The broker's process; `None`: it cannot be halted from here.
+    pub process: Option<u32>,
+}
+
+impl Faults for ControlFaults {
+    fn inject(&self, fault: Fault) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            match fault {
+                Fault::Full => {
+                    self.control.fill(true);
+                    true
+                }
+                Fault::Unavailable => signal(self.process, "STOP"),
+                Fault::Healed => {
+                    self.control.fill(false);
+                    self.process.is_none() || signal(self.process, "CONT")
+                }
+                _ => false,
+            }
+        })
+    }
+}
+
+impl Drop for ControlFaults {
+    fn drop(&mut self) {
+        // A test that failed halfway leaves no halted broker behind.
+        signal(self.process, "CONT");
     }
 }
 

@@ -2,17 +2,22 @@
 
 pub(crate) mod dynamodb;
 mod faults;
+mod open;
+mod options;
 pub(crate) mod postgres;
 mod proxy;
 pub(crate) mod tls;
 
 pub use dynamodb::DynamoDbOptions;
-pub use faults::{BlobFaults, KafkaFaults, OpFaults, RedisFaults, SnapshotFaults, stack_process};
+pub use faults::{BlobFaults, ControlFaults, KafkaFaults, OpFaults, RedisFaults, SnapshotFaults, stack_process};
+pub use open::{OpenError, RegionalRegion};
+pub use options::{PeerArgs, RegionalArgs, RegionalOptions, SettingError, without_secret};
 pub use postgres::{Postgres, PostgresOptions, SHARDS, shard};
 pub use proxy::{Proxy, Way};
 
 pub use crate::blobs::s3::{S3Blobs, S3Options};
 pub use crate::bus::redis::{RedisBus, RedisOptions};
+pub use crate::control::kafka::{ControlOptions, KafkaControl};
 pub use crate::log::kafka::{KafkaLog, KafkaOptions};
 pub use crate::ops::dynamodb::{DynamoOps, OpLayout, document_of};
 pub use crate::snapshots::postgres::{INLINE_BYTES_MAX, PostgresSnapshots};

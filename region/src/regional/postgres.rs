@@ -13,8 +13,13 @@ use crate::{DocumentId, Error, Result};
 
 /// Documents are spread over this many shards, and shards over servers: a server more moves shards, not single documents.
 pub const SHARDS: u16 = 1024;
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "initial", include_str!("../../migrations/postgres_0001.sql"))];
+const WHAT: &str = "PostgreSQL";
+/// A server that does not answer by then is away; what can do without it goes on without.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("../../migrations/postgres_0001.sql")),
+    (2, "control", include_str!("../../migrations/postgres_0002.sql")),
+];
 /// How long to wait before asking a server again that has no connection to spare, in milliseconds.
 const RETRY_AFTER_MS: u64 = 500;
 
@@ -49,6 +54,7 @@ pub fn shard(document: &DocumentId) -> u16 {
 #[derive(Clone)]
 pub struct Postgres {
     servers: Vec<PgPool>,
+    schema: String,
     region: u8,
 }
 
@@ -63,9 +69,27 @@ impl Postgres {
         }
         let mut servers = Vec::with_capacity(options.servers.len());
         for server in &options.servers {
-            servers.push(connect(server, options, region).await?);
+            servers.push(connect(server, options).await?);
         }
-        Ok(Self { servers, region })
+        let postgres = Self { servers, schema: options.schema.clone(), region };
+        postgres.migrate().await?;
+        Ok(postgres)
+    }
+
+    /// Brings the tables of every server up to date; those that are gone are made again, empty.
+    pub(crate) async fn migrate(&self) -> Result<()> {
+        for server in &self.servers {
+            // Two that create it at once: the second one's failure is the other's success.
+            let schema = AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {}", self.schema));
+            if let Err(error) = sqlx::query(schema).execute(server).await
+                && !matches!(&error, sqlx::Error::Database(database) if database.is_unique_violation())
+            {
+                return Err(postgres_error(WHAT, error));
+            }
+            let migrated = migrator(self.region).run(server).await;
+            migrated.map_err(|error| Error::Failed { what: "migration of PostgreSQL", source: error.into() })?;
+        }
+        Ok(())
     }
 
     /// The server that keeps a document's snapshots.
@@ -81,6 +105,18 @@ impl Postgres {
     /// The server that keeps the index of the control plane.
     pub(crate) fn control(&self) -> &PgPool {
         &self.servers[0]
+    }
+
+    /// The first server, which keeps the index of the control plane.
+    #[must_use]
+    pub fn first(&self) -> &PgPool {
+        self.control()
+    }
+
+    /// The schema of the tables.
+    #[must_use]
+    pub fn schema(&self) -> &str {
+        &self.schema
     }
 
     /// The region whose tables are written.
@@ -102,29 +138,18 @@ fn is_name(schema: &str) -> bool {
         && schema.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-async fn connect(server: &str, options: &PostgresOptions, region: u8) -> Result<PgPool> {
-    const WHAT: &str = "PostgreSQL";
+async fn connect(server: &str, options: &PostgresOptions) -> Result<PgPool> {
     let connect = PgConnectOptions::from_str(server)
         .map_err(|error| Error::Invalid(format!("the PostgreSQL address of a server: {error}")))?
         .application_name("selvedge")
         .options([("search_path", options.schema.as_str())])
         .disable_statement_logging();
-    let pool = PgPoolOptions::new()
+    PgPoolOptions::new()
         .max_connections(options.connections_max)
         .acquire_timeout(ANSWER_TIMEOUT)
         .connect_with(connect)
         .await
-        .map_err(|error| postgres_error(WHAT, error))?;
-    // Two that create it at once: the second one's failure is the other's success.
-    let schema = AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {}", options.schema));
-    if let Err(error) = sqlx::query(schema).execute(&pool).await
-        && !matches!(&error, sqlx::Error::Database(database) if database.is_unique_violation())
-    {
-        return Err(postgres_error(WHAT, error));
-    }
-    let migrated = migrator(region).run(&pool).await;
-    migrated.map_err(|error| Error::Failed { what: "migration of PostgreSQL", source: error.into() })?;
-    Ok(pool)
+        .map_err(|error| postgres_error(WHAT, error))
 }
 
 fn migrator(region: u8) -> Migrator {

@@ -76,6 +76,9 @@ impl From<Error> for ApiError {
             Error::NotFound { .. } => Self::no_document(),
             Error::Gone { .. } => Self::deleted(),
             Error::Invalid(message) => Self::bad_request("invalid", message.clone()),
+            Error::NotHome { .. } | Error::Fenced { .. } => {
+                Self::new(StatusCode::MISDIRECTED_REQUEST, "not_home", error.to_string())
+            }
             Error::Conflict { .. } => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
             _ if error.retryable() => {
                 tracing::warn!(%error, "a part of the region is not available");

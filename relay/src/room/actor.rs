@@ -8,13 +8,14 @@ use selvedge_protocol::message::{Closed, SiteLease};
 use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Position, ServerMessage};
 use selvedge_region::fold::materialise;
 use selvedge_region::{
-    BusMessage, DocumentKey, EntryContent, Error, Heard, LogRecord, NewDocument, Region, Subscription,
+    BusMessage, DocumentKey, EntryContent, Error, LogRecord, NewDocument, REPLICATED_READER, Region,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::event::{Failure, Loaded, Materialised, Outgoing, PushedDelta, TailEntry, TailPage};
 use super::health::LogHealth;
+use super::hearing::{Hearing, Hears};
 use super::registry::Registry;
 use super::{Join, Room, RoomConfig, RoomEffect, RoomEvent, RoomSetup, SessionKey};
 use crate::clock::{Clock, wall_ms};
@@ -37,6 +38,10 @@ pub(crate) struct Ground {
     pub(crate) region: Region,
     pub(crate) config: RoomConfig,
     pub(crate) restored: bool,
+    /// The highest level that this deployment acknowledges.
+    pub(crate) highest: AckLevel,
+    /// The region's number; 0: a data folder, which is alone.
+    pub(crate) number: u8,
     /// Whether a document that is not there is made by whoever opens it.
     pub(crate) open_creates: bool,
     pub(crate) clock: Clock,
@@ -98,7 +103,6 @@ pub(crate) struct Actor {
     letters: mpsc::Receiver<Letter>,
     me: RoomHandleWeak,
     sinks: HashMap<SessionKey, Sink>,
-    subscription: Option<Box<dyn Subscription>>,
     tasks: JoinSet<RoomEvent>,
     shutdown: watch::Receiver<bool>,
 }
@@ -118,7 +122,7 @@ impl Actor {
         let setup = RoomSetup {
             config: ground.config.clone(),
             document: document.clone(),
-            highest: AckLevel::Region,
+            highest: ground.highest,
             restored: ground.restored,
         };
         Actor {
@@ -129,7 +133,6 @@ impl Actor {
             letters,
             me: handle.mailbox.downgrade(),
             sinks: HashMap::new(),
-            subscription: None,
             tasks: JoinSet::new(),
             shutdown,
         }
@@ -139,16 +142,13 @@ impl Actor {
     pub(crate) async fn run(mut self) {
         self.ground.metrics.rooms.inc();
         tracing::debug!(document = %self.document, "room opened");
-        match self.ground.region.bus.subscribe(&self.document).await {
-            Ok(subscription) => self.subscription = Some(subscription),
-            Err(error) => tracing::warn!(document = %self.document, %error, "no bus; the log is read instead"),
-        }
-        while self.turn().await {}
+        let mut hearing = Hearing::open(Arc::clone(&self.ground.region.bus), self.document.clone()).await;
+        while self.turn(&mut hearing).await {}
         self.ground.metrics.rooms.dec();
         tracing::debug!(document = %self.document, "room closed");
     }
 
-    async fn turn(&mut self) -> bool {
+    async fn turn(&mut self, hearing: &mut Hearing) -> bool {
         let clock = self.ground.clock;
         let deadline = self.room.deadline();
         let stopping = *self.shutdown.borrow();
@@ -165,7 +165,7 @@ impl Actor {
                 Some(letter) => self.letters_from(letter),
                 None => return false,
             },
-            heard = heard(&mut self.subscription) => self.heard(heard),
+            heard = hearing.next() => self.heard(heard),
             () = clock.until(deadline) => self.room.tick(clock.now()),
             _ = self.shutdown.changed(), if !stopping => {}
         }
@@ -210,10 +210,10 @@ impl Actor {
         }
     }
 
-    fn heard(&mut self, heard: Result<Heard, Error>) {
+    fn heard(&mut self, heard: Hears) {
         let now = self.ground.clock.now();
         let event = match heard {
-            Ok(Heard::Message(message)) => match &*message {
+            Hears::Message(message) => match &*message {
                 BusMessage::Logged { position, record } => {
                     RoomEvent::Heard { position: *position, generation: record.generation, delta: record.delta.clone() }
                 }
@@ -221,14 +221,10 @@ impl Actor {
                     RoomEvent::HeardPresence { session: *session, data: data.clone(), user: user.clone() }
                 }
                 BusMessage::Deleted { generation } => RoomEvent::Deleted { generation: *generation },
-                _ => return,
+                BusMessage::Replicated { watermark } => RoomEvent::Replicated { watermark: *watermark },
+                BusMessage::Rights { .. } => return,
             },
-            Ok(Heard::Lagged(_)) => RoomEvent::BusLagged,
-            Err(error) => {
-                tracing::warn!(document = %self.document, %error, "the bus is gone; the log is read instead");
-                self.subscription = None;
-                return;
-            }
+            Hears::Missed => RoomEvent::BusLagged,
         };
         self.room.handle(event, now);
     }
@@ -294,6 +290,9 @@ impl Actor {
                     let outcome = read_tail(&ground, &key, from).await;
                     RoomEvent::Tail { request, outcome }
                 });
+            }
+            RoomEffect::ReadWatermark => {
+                self.tasks.spawn(async move { RoomEvent::Watermark(read_watermark(&ground, &key.document).await) });
             }
             RoomEffect::Materialise { request, since } => self.blocking(async move {
                 let outcome = diffs(&ground, &key, &since).await;
@@ -380,13 +379,6 @@ impl Actor {
     }
 }
 
-async fn heard(subscription: &mut Option<Box<dyn Subscription>>) -> Result<Heard, Error> {
-    match subscription {
-        Some(subscription) => subscription.heard().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Finds or makes the document, and folds it.
 async fn load(ground: &Ground, document: DocumentId, creator: String) -> Result<Loaded, Failure> {
     let control = &ground.region.control;
@@ -416,6 +408,7 @@ async fn load(ground: &Ground, document: DocumentId, creator: String) -> Result<
         generation: info.generation,
         vector: fold.vector().clone(),
         position: fold.position().unwrap_or(start),
+        read_to: fold.read_to(),
         text_bytes: fold.document().len_bytes() as u64,
     })
 }
@@ -431,7 +424,8 @@ fn failure(document: &DocumentId, error: &Error) -> Failure {
     }
 }
 
-/// Binds a site. A leased one is bound by its lease already; only after a restore may one be unknown.
+/// Binds a site. One leased here is bound by its lease already; only after a restore may it be unknown. Of one that another
+/// region leased this one may not have heard yet: its writer has come here because that region is lost.
 async fn bind(
     ground: &Ground,
     key: &DocumentKey,
@@ -439,7 +433,8 @@ async fn bind(
     principal: &str,
 ) -> Result<(), Failure> {
     let control = &ground.region.control;
-    if matches!(site.kind(), SiteKind::Leased { .. }) && !ground.restored {
+    let own = matches!(site.kind(), SiteKind::Leased { region, .. } if ground.number == 0 || region == ground.number);
+    if own && !ground.restored {
         let owner = control.site_owner(key, site).await.map_err(|error| failure(&key.document, &error))?;
         return if owner.as_deref() == Some(principal) { Ok(()) } else { Err(Failure::Foreign) };
     }
@@ -456,6 +451,19 @@ async fn read_tail(ground: &Ground, key: &DocumentKey, from: Position) -> Result
         _ => None,
     });
     Ok(TailPage { entries: entries.collect(), next: page.next, at_end: page.at_end })
+}
+
+/// How far the other region has the document's partition.
+async fn read_watermark(ground: &Ground, document: &DocumentId) -> Option<Position> {
+    let log = &ground.region.log;
+    let partition = log.partition(document);
+    match log.progress(REPLICATED_READER, partition).await {
+        Ok(offset) => offset.map(|offset| Position { log: log.log_id(), partition, offset }),
+        Err(error) => {
+            tracing::warn!(%document, %error, "how far the other region is cannot be read; it is asked for again");
+            None
+        }
+    }
 }
 
 async fn diffs(ground: &Ground, key: &DocumentKey, since: &[VersionVector]) -> Result<Materialised, Failure> {

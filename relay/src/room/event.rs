@@ -55,6 +55,9 @@ pub struct Loaded {
     pub vector: VersionVector,
     /// Every record below this is in `vector`.
     pub position: Position,
+    /// One past the highest record that was read: no record of `vector` lies here or above. Past `position` where something
+    /// lies beyond a hole. `None`: the log was away and `vector` is of what else there is.
+    pub read_to: Option<Position>,
     /// Bytes of text.
     pub text_bytes: u64,
 }
@@ -233,8 +236,15 @@ pub enum RoomEvent {
         /// Who it is.
         user: Option<String>,
     },
-    /// The bus lost something: read the log.
+    /// The bus lost something, or has just come back: read the log.
     BusLagged,
+    /// The bus told how far the other region has this log.
+    Replicated {
+        /// Everything below it is durable there.
+        watermark: Position,
+    },
+    /// Answer to [`RoomEffect::ReadWatermark`]; `None`: nothing is known.
+    Watermark(Option<Position>),
     /// The document was deleted, up to and with this generation.
     Deleted {
         /// The generation.
@@ -303,6 +313,8 @@ pub enum RoomEffect {
         /// Where to begin.
         from: Position,
     },
+    /// Find out how far the other region has this log. Answer: [`RoomEvent::Watermark`].
+    ReadWatermark,
     /// Fold the document and diff it against each vector. Answer: [`RoomEvent::Materialised`].
     Materialise {
         /// Names the request.

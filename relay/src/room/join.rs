@@ -5,11 +5,12 @@ use std::sync::Arc;
 use selvedge_engine::VersionVector;
 use selvedge_protocol::message::{ChunkContent, Known, OpenOk, RightsChanged, SiteLease, SyncPlan, Synced};
 use selvedge_protocol::stream::standalone;
-use selvedge_protocol::{CloseCode, DecodeError, Instant, Rights, ServerMessage, transfer};
+use selvedge_protocol::{AckLevel, CloseCode, DecodeError, Instant, Rights, ServerMessage, transfer};
 
 use super::event::{Failure, Join, Loaded, Materialised, RoomEffect, SessionKey, Shared, TailPage};
 use super::ledger::{Entry, Ledger};
 use super::member::{Joining, Member, Plan, State, Transfer};
+use super::replicated::Replicated;
 use super::{Growth, PAUSE_MS, Phase, Ready, Room, Upload, WAITING_JOINS_MAX};
 
 /// Chunks handed to a session before it has to drain.
@@ -48,7 +49,16 @@ impl Room {
                 let ledger = Ledger::new(&loaded, config.held_bytes_max, config.recent_bytes_max);
                 self.sent = loaded.vector.clone();
                 self.growth = Growth { text_bytes: loaded.text_bytes, exact: true, measure: false };
-                self.phase = Phase::Ready(Box::new(Ready { generation: loaded.generation, ledger }));
+                let paired = loaded.read_to.is_some();
+                let none = VersionVector::new();
+                let replicated = (self.setup.highest >= AckLevel::Replicated)
+                    .then(|| Replicated::new(if paired { ledger.logged() } else { &none }, ledger.paired()));
+                let generation = loaded.generation;
+                self.phase = Phase::Ready(Box::new(Ready { generation, ledger, replicated, paired }));
+                if !paired {
+                    self.read_tail();
+                }
+                self.ask_watermark();
                 for join in waiting {
                     self.admit(join, now);
                 }
@@ -215,7 +225,7 @@ impl Room {
             known: known.collect(),
             credit: self.setup.config.outbox_credit_bytes,
         };
-        let listens = joining.listens;
+        let (listens, announced) = (joining.listens, std::mem::take(&mut joining.open.outbox));
         let plan = std::mem::replace(&mut joining.plan, Plan::Head);
         member.state = State::Asked;
         if let Some(lease) = lease {
@@ -223,6 +233,10 @@ impl Room {
             self.queue.lease(lease.site, principal, key);
         }
         self.send(key, ok);
+        if self.setup.highest >= AckLevel::Replicated {
+            // `open-ok` says what this region has of the outbox; this, what the other one has.
+            announced.iter().for_each(|range| self.ack(key, range.site));
+        }
         match plan {
             _ if !listens => self.set_state(key, State::Writer),
             Plan::Tail { has, entries } => self.go_live(key, has, entries, now),

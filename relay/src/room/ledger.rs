@@ -66,7 +66,7 @@ impl Ledger {
             held_bytes: 0,
             held_bytes_max: usize::try_from(held_bytes_max).unwrap_or(usize::MAX),
             covered: loaded.position,
-            highest: loaded.position.offset,
+            highest: loaded.read_to.unwrap_or(loaded.position).offset.max(loaded.position.offset),
             dropped: None,
             recent: VecDeque::new(),
             recent_bytes: 0,
@@ -276,7 +276,13 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        let loaded = Loaded { generation: 1, vector: VersionVector::new(), position: at(0), text_bytes: 0 };
+        let loaded = Loaded {
+            generation: 1,
+            vector: VersionVector::new(),
+            position: at(0),
+            read_to: Some(at(0)),
+            text_bytes: 0,
+        };
         Ledger::new(&loaded, 1000, 1000)
     }
 

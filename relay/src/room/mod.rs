@@ -16,12 +16,14 @@ mod config;
 mod event;
 mod fanout;
 pub(crate) mod health;
+mod hearing;
 mod join;
 mod ledger;
 mod member;
 mod push;
 mod queue;
 pub mod registry;
+mod replicated;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -39,6 +41,7 @@ pub use event::{
 use ledger::{Entry, Ledger};
 use member::{Member, State};
 use queue::Queue;
+use replicated::Replicated;
 
 /// From this many sessions on the hot tick holds.
 const HOT_SESSIONS: usize = 1_000;
@@ -110,6 +113,8 @@ pub struct Room {
     presence_at: Option<Instant>,
     head_check_at: Instant,
     tail: TailState,
+    /// The watermark was asked for.
+    asking_watermark: bool,
     materialising: Option<(u64, Vec<SessionKey>)>,
     materialise_at: Option<Instant>,
     requests: u64,
@@ -138,6 +143,10 @@ enum Phase {
 struct Ready {
     generation: u64,
     ledger: Ledger,
+    /// `None`: there is no other region.
+    replicated: Option<Replicated>,
+    /// What was loaded has its pair; if not, it gets one when the log has been read to its end.
+    paired: bool,
 }
 
 /// Reading the log up to its head.
@@ -195,6 +204,7 @@ impl Room {
             elsewhere: BTreeMap::new(),
             presence_at: None,
             tail: TailState::default(),
+            asking_watermark: false,
             materialising: None,
             materialise_at: None,
             requests: 0,
@@ -231,7 +241,9 @@ impl Room {
             RoomEvent::Absorbed { key, outcome } => self.absorbed(key, outcome, now),
             RoomEvent::Heard { position, generation, delta } => self.heard(position, generation, &delta),
             RoomEvent::HeardPresence { session, data, user } => self.heard_presence(session, data, user, now),
-            RoomEvent::BusLagged => self.read_tail(),
+            RoomEvent::BusLagged => self.bus_lagged(),
+            RoomEvent::Replicated { watermark } => self.watermark(watermark),
+            RoomEvent::Watermark(watermark) => self.watermark_read(watermark),
             RoomEvent::Deleted { generation } => self.deleted(generation),
         }
         self.advance(now);
@@ -243,6 +255,7 @@ impl Room {
             self.head_check_at = now.after(self.setup.config.head_check_ms);
             if !self.members.is_empty() {
                 self.read_tail();
+                self.ask_watermark();
             }
         }
         if self.presence_at.is_some_and(|at| now >= at) {
@@ -293,6 +306,11 @@ impl Room {
     /// `logged`, and one past the highest position of any record in it: what a replicated watermark is compared with.
     pub fn paired(&self) -> Option<(&VersionVector, Position)> {
         self.ready().map(|ready| (ready.ledger.logged(), ready.ledger.paired()))
+    }
+
+    /// What the other region holds too, as far as is known; `None`: there is none.
+    pub fn replicated(&self) -> Option<&VersionVector> {
+        self.ready().and_then(|ready| ready.replicated.as_ref()).map(Replicated::vector)
     }
 
     /// Everything that `logged`, the bus and the sessions told, without holes.

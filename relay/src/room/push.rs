@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use selvedge_engine::{Delta, DeltaHeader, Op, SiteId, SiteKind, verify_seed};
 use selvedge_protocol::message::{Ack, Credit, Gap, Refused};
-use selvedge_protocol::{AckLevel, CloseCode, Instant, Position};
+use selvedge_protocol::{CloseCode, Instant, Position};
 use selvedge_region::LogRecord;
 
 use super::event::{Failure, PushedDelta, RoomEffect, SessionKey, TailPage};
 use super::ledger::Entry;
 use super::queue::{Binding, Pending, Refusal};
+use super::replicated::Replicated;
 use super::{PAUSE_MS, Phase, Room, Upload};
 
 const READ_ONLY: Refusal = Refusal { code: CloseCode::FORBIDDEN, message: "This document may only be read." };
@@ -250,11 +251,9 @@ impl Room {
 
     /// The log holds more of these sites: acks, credit, sites given back, uploads done.
     fn tell_logged(&mut self, sites: &[SiteId], now: Instant) {
+        self.pair(sites);
         for &site in sites {
-            let interested = self.queue.known_site(site).map(|state| state.interested.clone()).unwrap_or_default();
-            for key in interested {
-                self.ack(key, site);
-            }
+            self.ack_interested(site);
             self.give_back(site);
         }
         let due_at = self.setup.config.outbox_credit_bytes / 4;
@@ -272,17 +271,74 @@ impl Room {
         self.finish_uploads(now);
     }
 
-    fn ack(&mut self, key: SessionKey, site: SiteId) {
+    pub(super) fn ack(&mut self, key: SessionKey, site: SiteId) {
         let region = self.logged().map_or(0, |logged| logged.get(site));
-        // `replicated` follows the other region's watermark; where there is none, `region` is the highest level.
-        debug_assert!(self.setup.highest <= AckLevel::Replicated);
-        self.send(key, Ack { site, region, replicated: 0 });
+        // Where there is no other region, `region` is the highest level.
+        let replicated = self.replicated().map_or(0, |replicated| replicated.get(site));
+        debug_assert!(replicated <= region, "what both regions hold, this one holds");
+        self.send(key, Ack { site, region, replicated });
+    }
+
+    /// The other region has this region's log up to here.
+    pub(super) fn watermark(&mut self, watermark: Position) {
+        let Phase::Ready(ready) = &mut self.phase else { return };
+        let Some(replicated) = &mut ready.replicated else { return };
+        replicated.told(watermark);
+        for site in replicated.pass() {
+            self.ack_interested(site);
+        }
+    }
+
+    pub(super) fn watermark_read(&mut self, watermark: Option<Position>) {
+        self.asking_watermark = false;
+        if let Some(watermark) = watermark {
+            self.watermark(watermark);
+        }
+    }
+
+    /// Asks how far the other region is, if that matters to somebody. The bus tells it too, and may lose it.
+    pub(super) fn ask_watermark(&mut self) {
+        let waits = self.ready().and_then(|ready| ready.replicated.as_ref()).is_some_and(Replicated::is_waiting);
+        if waits && !self.asking_watermark {
+            self.asking_watermark = true;
+            self.effects.push_back(RoomEffect::ReadWatermark);
+        }
+    }
+
+    fn ack_interested(&mut self, site: SiteId) {
+        let interested = self.queue.known_site(site).map(|state| state.interested.clone()).unwrap_or_default();
+        for key in interested {
+            self.ack(key, site);
+        }
     }
 
     fn interest(&mut self, key: SessionKey, site: SiteId) {
         let interested = &mut self.queue.site(site).interested;
         if !interested.contains(&key) {
             interested.push(key);
+        }
+    }
+
+    /// What `logged` has come to hold waits for the other region.
+    fn pair(&mut self, sites: &[SiteId]) {
+        let Phase::Ready(ready) = &mut self.phase else { return };
+        let Some(replicated) = &mut ready.replicated else { return };
+        let paired = ready.ledger.paired().offset;
+        for &site in sites {
+            replicated.logged(site, ready.ledger.logged().get(site), paired);
+        }
+        // The watermark may be past it already: what other relays wrote is read later than it is shipped. `sites` are acked next.
+        let moved = replicated.pass();
+        moved.into_iter().filter(|site| !sites.contains(site)).for_each(|site| self.ack_interested(site));
+    }
+
+    /// The log has been read to its end: whatever was loaded without it lies below.
+    fn pair_loaded(&mut self) {
+        let Phase::Ready(ready) = &mut self.phase else { return };
+        if !std::mem::replace(&mut ready.paired, true) {
+            let sites: Vec<SiteId> = ready.ledger.logged().iter().map(|(site, _)| site).collect();
+            self.pair(&sites);
+            self.ask_watermark();
         }
     }
 
@@ -346,6 +402,12 @@ impl Room {
         }
     }
 
+    /// The bus lost something: records, or how far the other region is.
+    pub(super) fn bus_lagged(&mut self) {
+        self.read_tail();
+        self.ask_watermark();
+    }
+
     /// Reads the log up to its head.
     pub(super) fn read_tail(&mut self) {
         if self.tail.request.is_some() {
@@ -386,6 +448,9 @@ impl Room {
             ledger.advance_to(page.next);
         }
         self.tell_logged(&sites, now);
+        if page.at_end {
+            self.pair_loaded();
+        }
         if page.at_end && !std::mem::take(&mut self.tail.again) {
             self.plan_waiting(now);
         } else {

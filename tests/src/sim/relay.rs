@@ -308,7 +308,8 @@ impl World {
             RoomEffect::Watch { key } => self.session_watches(document, key),
             RoomEffect::Close { key, closed } => return self.session_closes_channel(document, key, closed),
             RoomEffect::CloseSession { key, code } => self.session_closes(key, code),
-            RoomEffect::Publish { .. } | RoomEffect::PublishPresence { .. } => {}
+            // One region: nothing asks for another's watermark.
+            RoomEffect::Publish { .. } | RoomEffect::PublishPresence { .. } | RoomEffect::ReadWatermark => {}
             RoomEffect::Unload => {
                 self.note(format_args!("relay: the room of {document} is let go"));
                 self.relay.rooms.remove(document);
@@ -333,8 +334,9 @@ impl World {
                 let generation = region.generation(&document);
                 let fold = region.fold(&document);
                 let position = fold.position().unwrap_or(region.position(0));
+                let read_to = Some(fold.read_to().unwrap_or(position));
                 let text_bytes = fold.document().len_bytes() as u64;
-                let loaded = Loaded { generation, vector: fold.vector().clone(), position, text_bytes };
+                let loaded = Loaded { generation, vector: fold.vector().clone(), position, read_to, text_bytes };
                 RoomEvent::Loaded(Ok(Box::new(loaded)))
             }
             Question::Bind { site, principal } => {

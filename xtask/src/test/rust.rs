@@ -28,7 +28,7 @@ pub(super) struct Built {
 }
 
 /// A compiled test program.
-struct TestProgram {
+pub(super) struct TestProgram {
     package: String,
     /// The cargo target: a crate's own name, or a file in its `tests` folder.
     target: String,
@@ -41,8 +41,13 @@ impl Built {
     pub(super) fn make(root: &Path) -> anyhow::Result<Self> {
         let mut command = process::cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]);
         command.arg("--message-format=json-render-diagnostics").current_dir(root);
+        Self::of(&mut command)
+    }
+
+    /// What this command of cargo makes, which reports in JSON.
+    pub(super) fn of(command: &mut Command) -> anyhow::Result<Self> {
         let mut built = Built { programs: Vec::new(), tests: Vec::new() };
-        for message in process::cargo_messages(&mut command)? {
+        for message in process::cargo_messages(command)? {
             built.note(&message);
         }
         built.tests.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
@@ -62,6 +67,11 @@ impl Built {
         Some(())
     }
 
+    /// The compiled test programs.
+    pub(super) fn tests(&self) -> &[TestProgram] {
+        &self.tests
+    }
+
     /// The compiled program of this name.
     pub(super) fn program(&self, name: &str) -> Option<&Path> {
         self.programs.iter().find(|(own, _)| own == name).map(|(_, executable)| executable.as_path())
@@ -74,7 +84,7 @@ impl TestProgram {
         FAULT_TESTS.contains(&self.target.as_str())
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         if self.target.replace('_', "-") == self.package {
             self.package.clone()
         } else {
@@ -82,7 +92,7 @@ impl TestProgram {
         }
     }
 
-    fn command(&self) -> Command {
+    pub(super) fn command(&self) -> Command {
         let mut command = Command::new("sh");
         command
             .args(["-c", &format!("ulimit -v {MEMORY_KIB_MAX}; exec \"$0\"")])

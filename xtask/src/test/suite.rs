@@ -11,7 +11,7 @@ use crate::setup::{self, Tool};
 
 use super::rust::Built;
 use super::tally::Tally;
-use super::{infra, node, rust, tidy};
+use super::{infra, node, region, rust, tidy};
 
 /// A part of the test command.
 pub(crate) struct Suite {
@@ -106,6 +106,14 @@ pub(crate) const SUITES: &[Suite] = &[
         budget: seconds(90),
         limit: seconds(600),
         run: rust::faults,
+    },
+    Suite {
+        name: "region",
+        what: "log, control plane, stores, bus and relays of a region on Kafka, PostgreSQL, DynamoDB, Redis and S3",
+        needs: &[Tool::Rust, Tool::C, Tool::Java, Tool::Maven, Tool::Npm, Tool::Python, Tool::Postgres, Tool::Redis],
+        budget: seconds(300),
+        limit: seconds(2_400),
+        run: region::run,
     },
     Suite {
         name: "package",

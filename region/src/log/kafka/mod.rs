@@ -7,10 +7,12 @@ mod errors;
 mod partitioner;
 mod producer;
 mod reader;
+mod recent;
 mod scan;
 mod topic;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
+use recent::{Kept, Recent};
 pub(crate) use scan::{Limits, Scanner};
 pub(crate) use topic::{Admin, Topic, TopicKind};
 
@@ -99,6 +102,10 @@ pub struct KafkaLog {
     scanner: Scanner,
     dead_scanner: Scanner,
     admin: Admin,
+    /// The newest records of each partition, for all who follow documents there.
+    recent: Vec<tokio::sync::Mutex<Recent>>,
+    /// Counts those who ask for them.
+    asked: AtomicU64,
     /// A client for each group whose progress was asked for.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
 }
@@ -117,7 +124,8 @@ impl KafkaLog {
         let scanner = Scanner::new(&options, &ops)?;
         let dead_scanner = Scanner::new(&options, &dead)?;
         let groups = Mutex::default();
-        Ok(Self { options, ops, dead, producer, dead_producer, scanner, dead_scanner, admin, groups })
+        let (recent, asked) = ((0..ops.partitions).map(|_| Default::default()).collect(), AtomicU64::new(0));
+        Ok(Self { recent, asked, options, ops, dead, producer, dead_producer, scanner, dead_scanner, admin, groups })
     }
 
     /// Waits for what is on its way.
@@ -161,6 +169,14 @@ impl KafkaLog {
         let limits =
             Limits { entries: limit.clamp(1, PAGE_ENTRIES_MAX), bytes: PAGE_BYTES_MAX, looked_bytes: LOOKED_BYTES_MAX };
         let found = self.scanner.read(partition, from, limits, key).await?;
+        Ok(LogPage {
+            entries: self.entries(partition, found.records, only),
+            next: self.at(partition, found.next),
+            at_end: found.at_end,
+        })
+    }
+
+    fn entries(&self, partition: u32, records: Vec<(u64, Vec<u8>)>, only: Option<&DocumentId>) -> Vec<LogEntry> {
         let entry = |(offset, bytes): (u64, Vec<u8>)| {
             let content = decode(bytes);
             let of_other = |record: &LogRecord| only.is_some_and(|document| *document != record.document);
@@ -168,11 +184,58 @@ impl KafkaLog {
             let foreign = matches!(&content, EntryContent::Record(record) if of_other(record));
             (!foreign).then(|| LogEntry { position: self.at(partition, offset), content })
         };
-        Ok(LogPage {
-            entries: found.records.into_iter().filter_map(entry).collect(),
-            next: self.at(partition, found.next),
-            at_end: found.at_end,
-        })
+        records.into_iter().filter_map(entry).collect()
+    }
+
+    /// A page of a document from the newest records of its partition, which are read on first unless somebody did so since this
+    /// was asked for. `None`: they do not reach back there.
+    async fn recent_page(
+        &self,
+        document: &DocumentId,
+        partition: u32,
+        from: u64,
+        limit: usize,
+    ) -> Result<Option<LogPage>> {
+        let asked = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut recent = self.recent[partition as usize].lock().await;
+        if !recent.reaches(from) {
+            return Ok(None);
+        }
+        let mut at_end = true;
+        if recent.reads < asked {
+            let reads = self.asked.load(Ordering::Acquire);
+            at_end = self.read_on(partition, &mut recent).await?;
+            recent.reads = if at_end { reads } else { recent.reads };
+            if !recent.reaches(from) {
+                return Ok(None);
+            }
+        }
+        let key = document.as_str().as_bytes();
+        let taken = recent.take(key, from, limit.clamp(1, PAGE_ENTRIES_MAX), PAGE_BYTES_MAX);
+        drop(recent);
+        Ok(Some(LogPage {
+            entries: self.entries(partition, taken.records, Some(document)),
+            next: self.at(partition, taken.next),
+            at_end: at_end && taken.whole,
+        }))
+    }
+
+    /// Reads a partition on to its end, or as far as one may look at once; answers whether that was the end.
+    async fn read_on(&self, partition: u32, recent: &mut Recent) -> Result<bool> {
+        let limits = Limits { entries: PAGE_ENTRIES_MAX, bytes: LOOKED_BYTES_MAX, looked_bytes: LOOKED_BYTES_MAX };
+        let found = self.scanner.read(partition, Some(recent.next()), limits, None).await?;
+        let records = found.records.into_iter().zip(found.keys);
+        let kept = records.map(|((offset, value), key)| Kept { offset, key, value });
+        recent.extend(kept.collect(), found.next);
+        Ok(found.at_end)
+    }
+
+    /// From here on the newest records are kept, unless they are kept from somewhere that reaches here already.
+    async fn keep_recent(&self, partition: u32, from: u64) {
+        let mut recent = self.recent[partition as usize].lock().await;
+        if recent.next() < from {
+            recent.begin(from);
+        }
     }
 
     /// The client that knows a group's offsets without being a member.
@@ -258,7 +321,20 @@ impl RegionLog for KafkaLog {
             if let Some(asked) = from.filter(|from| from.log != self.ops.id || from.partition != partition) {
                 return Err(Error::BeyondEnd { asked, end: self.head(document).await? });
             }
-            self.page(partition, from.map(|from| from.offset), limit, Some(document)).await
+            let from = from.map(|from| from.offset);
+            if let Some(from) = from {
+                match self.recent_page(document, partition, from, limit).await {
+                    Ok(Some(page)) => return Ok(page),
+                    // What was trimmed or is beyond the end is told by a look of its own.
+                    Ok(None) | Err(Error::Gone { .. } | Error::BeyondEnd { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let page = self.page(partition, from, limit, Some(document)).await?;
+            if page.at_end {
+                self.keep_recent(partition, page.next.offset).await;
+            }
+            Ok(page)
         })
     }
 
@@ -294,6 +370,7 @@ impl RegionLog for KafkaLog {
             let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
             let trimmed = self.admin.delete_records(&self.list(partition, offset(below))?, &options).await;
             let trimmed = trimmed.map_err(|error| kafka_error(WHAT, error))?;
+            *self.recent[partition as usize].lock().await = Recent::default();
             trimmed.elements().iter().try_for_each(|own| own.error().map_err(|error| kafka_error(WHAT, error)))
         })
     }

@@ -21,6 +21,7 @@ const RECORD_OVERHEAD_BYTES: usize = 128;
 pub(crate) struct Outgoing {
     pub(crate) partition: u32,
     pub(crate) key: Vec<u8>,
+    /// Empty: it erases the record of that key in a compacted topic.
     pub(crate) value: Vec<u8>,
 }
 
@@ -67,8 +68,10 @@ impl Producer {
             let _turn = self.turn.lock().await;
             let mut waiting = Vec::with_capacity(batch.len());
             for one in &batch {
-                let record =
-                    FutureRecord::to(topic).partition(one.partition.cast_signed()).key(&one.key).payload(&one.value);
+                let mut record = FutureRecord::to(topic).partition(one.partition.cast_signed()).key(&one.key);
+                if !one.value.is_empty() {
+                    record = record.payload(&one.value);
+                }
                 waiting.push(producer.send_result(record).map_err(|(error, _)| error));
             }
             waiting

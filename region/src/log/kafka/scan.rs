@@ -28,6 +28,8 @@ pub(crate) struct Limits {
 pub(crate) struct Found {
     /// Offset and value.
     pub(crate) records: Vec<(u64, Vec<u8>)>,
+    /// The records' keys, in the same order.
+    pub(crate) keys: Vec<Vec<u8>>,
     pub(crate) next: u64,
     pub(crate) at_end: bool,
 }
@@ -108,7 +110,7 @@ fn read(
     if from < low {
         return Err(Error::Gone { what: format!("log before offset {low}"), earliest: Some(at(low)) });
     }
-    let mut found = Found { records: Vec::new(), next: from, at_end: from == high };
+    let mut found = Found { records: Vec::new(), keys: Vec::new(), next: from, at_end: from == high };
     if found.at_end {
         return Ok(found);
     }
@@ -131,6 +133,7 @@ fn read(
                 if wanted {
                     bytes += value.len();
                     found.records.push((own, value.to_vec()));
+                    found.keys.push(message.key().unwrap_or_default().to_vec());
                 }
                 found.next = own + 1;
                 found.at_end = found.next >= high;

@@ -24,6 +24,7 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) enum TopicKind {
     Ops,
     DeadLetters,
+    Control,
 }
 
 /// A topic as it was found or created.
@@ -40,6 +41,8 @@ impl Topic {
         let (name, partitions) = match kind {
             TopicKind::Ops => ("ops", options.partitions),
             TopicKind::DeadLetters => ("dead-letters", 1),
+            // Its offsets are one order.
+            TopicKind::Control => ("control", 1),
         };
         let name = options.named(name);
         create(options, admin, &name, partitions, kind == TopicKind::Ops).await?;

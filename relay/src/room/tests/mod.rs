@@ -4,6 +4,7 @@ mod coming;
 mod log;
 mod pace;
 mod refusals;
+mod replicated;
 
 use std::sync::Arc;
 
@@ -34,6 +35,11 @@ struct Table {
     now: Instant,
     unloads: usize,
     lose_tail: bool,
+    /// How far the other region has the log, for whoever asks.
+    watermark: Option<u64>,
+    watermark_reads: usize,
+    /// The document is loaded without the log.
+    log_away: bool,
 }
 
 /// What a session does with what it is sent.
@@ -44,6 +50,7 @@ struct Reader {
     staging: Staging,
     synced: usize,
     acks: BTreeMap<SiteId, u64>,
+    replicated: BTreeMap<SiteId, u64>,
     gaps: Vec<(SiteId, u64)>,
     refused: Vec<(SiteId, CloseCode)>,
     presence: BTreeMap<u64, Option<Vec<u8>>>,
@@ -84,7 +91,11 @@ impl Table {
     }
 
     fn with(config: RoomConfig) -> Self {
-        let setup = RoomSetup { config, document: "t/d".parse().unwrap(), highest: AckLevel::Region, restored: false };
+        Self::up_to(AckLevel::Region, config)
+    }
+
+    fn up_to(highest: AckLevel, config: RoomConfig) -> Self {
+        let setup = RoomSetup { config, document: "t/d".parse().unwrap(), highest, restored: false };
         Table {
             room: Room::new(setup, Instant(0)),
             log: Vec::new(),
@@ -99,6 +110,9 @@ impl Table {
             now: Instant(0),
             unloads: 0,
             lose_tail: false,
+            watermark: None,
+            watermark_reads: 0,
+            log_away: false,
         }
     }
 
@@ -145,10 +159,16 @@ impl Table {
         match effect {
             RoomEffect::Load { .. } => {
                 let document = self.fold();
+                // What lies beyond a hole is not in the document, and the position stays before it.
+                let held = self.log.iter().position(|record| {
+                    let delta = Delta::decode(&record.delta).unwrap();
+                    delta.last() > document.vector().get(delta.site)
+                });
                 let loaded = Loaded {
                     generation: 1,
                     vector: document.vector().clone(),
-                    position: at(self.log.len() as u64),
+                    position: at(held.unwrap_or(self.log.len()) as u64),
+                    read_to: (!self.log_away).then_some(at(self.log.len() as u64)),
                     text_bytes: document.len_bytes() as u64,
                 };
                 self.answer(RoomEvent::Loaded(Ok(Box::new(loaded))));
@@ -188,6 +208,10 @@ impl Table {
                 let text_bytes = document.len_bytes() as u64;
                 let outcome = Ok(Materialised { vector: document.vector().clone(), text_bytes, diffs });
                 self.answer(RoomEvent::Materialised { request, outcome });
+            }
+            RoomEffect::ReadWatermark => {
+                self.watermark_reads += 1;
+                self.answer(RoomEvent::Watermark(self.watermark.map(at)));
             }
             RoomEffect::Send { key, message } => self.deliver(key, &message),
             RoomEffect::Watch { key } => self.watched.push(key),
@@ -248,6 +272,8 @@ impl Table {
             ServerMessage::Ack(ack) => {
                 let before = reader.acks.insert(ack.site, ack.region).unwrap_or(0);
                 assert!(ack.region >= before, "an ack went back");
+                let before = reader.replicated.insert(ack.site, ack.replicated).unwrap_or(0);
+                assert!(ack.replicated >= before, "a replicated ack went back");
             }
             ServerMessage::Gap(gap) => reader.gaps.push((gap.site, gap.have)),
             ServerMessage::Refused(refused) => reader.refused.push((refused.site, CloseCode(refused.code))),
@@ -280,6 +306,10 @@ impl Table {
 
     fn acked(&self, session: u64, site: SiteId) -> u64 {
         self.readers[&key(session)].acks.get(&site).copied().unwrap_or(0)
+    }
+
+    fn replicated(&self, session: u64, site: SiteId) -> u64 {
+        self.readers[&key(session)].replicated.get(&site).copied().unwrap_or(0)
     }
 }
 

@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cold;
+mod control;
+
 use std::sync::Arc;
 
 use selvedge_region::regional::{
@@ -13,6 +16,10 @@ use selvedge_region::regional::{
     stack_process,
 };
 use selvedge_region::{DocumentKey, OpRun, OpStore, contract};
+use tokio::sync::RwLock;
+
+/// Held for writing by a test that halts Kafka, for reading by every other one that needs it.
+static KAFKA: RwLock<()> = RwLock::const_new(());
 
 /// The address of region A's service, or the reason to skip.
 fn address(service: &str, test: &str) -> Option<String> {
@@ -41,6 +48,7 @@ fn kafka(bootstrap: &str) -> KafkaOptions {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log() {
     let Some(bootstrap) = address("A_KAFKA", "log") else { return };
+    let _halts = KAFKA.write().await;
     let log = Arc::new(KafkaLog::open(kafka(&bootstrap)).await.unwrap());
     let faults = KafkaFaults::new(Arc::clone(&log), stack_process("a-kafka"));
     contract::log(&*log, &faults).await;
@@ -50,6 +58,7 @@ async fn log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log_readers() {
     let Some(bootstrap) = address("A_KAFKA", "log_readers") else { return };
+    let _needs = KAFKA.read().await;
     let log = KafkaLog::open(kafka(&bootstrap)).await.unwrap();
     contract::log_readers(&log).await;
     log.close().await;

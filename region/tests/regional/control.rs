@@ -1,0 +1,104 @@
+//! The control plane on Kafka and PostgreSQL.
+
+use std::sync::Arc;
+
+use selvedge_region::regional::{
+    ControlFaults, ControlOptions, KafkaControl, Postgres, PostgresOptions, Proxy, Way, stack_process,
+};
+use selvedge_region::{Control, DocumentKey, DocumentQuery, Error, NewDocument, contract};
+
+use super::{KAFKA, address, host, kafka, unique};
+
+/// PostgreSQL of a region with a schema of its own, and the way that the connections go.
+async fn postgres_of(server: &str, number: u8) -> (Postgres, Proxy) {
+    let way = Proxy::to(host(server)).await.unwrap();
+    let servers = vec![server.replace(&host(server), &way.address())];
+    let options = PostgresOptions { servers, schema: unique().replace('-', "_"), ..PostgresOptions::new(server) };
+    (Postgres::open(&options, number).await.unwrap(), way)
+}
+
+fn who(region: &str, number: u8) -> ControlOptions {
+    ControlOptions { region: region.to_owned(), number, home: "a".to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control() {
+    let Some(bootstrap) = address("A_KAFKA", "control") else { return };
+    let Some(server) = address("A_POSTGRES", "control") else { return };
+    let _halts = KAFKA.write().await;
+    let (postgres, _way) = postgres_of(&server, 1).await;
+    let control = Arc::new(KafkaControl::open(&kafka(&bootstrap), postgres.clone(), who("a", 1)).await.unwrap());
+    let faults = ControlFaults { control: Arc::clone(&control), process: stack_process("a-kafka") };
+    contract::control(&*control, &faults).await;
+    control.close().await;
+    postgres.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_of_two_regions() {
+    let Some(bootstrap) = address("A_KAFKA", "control_of_two_regions") else { return };
+    let Some(server) = address("A_POSTGRES", "control_of_two_regions") else { return };
+    let _needs = KAFKA.read().await;
+    let (postgres_a, _way_a) = postgres_of(&server, 1).await;
+    let (postgres_b, _way_b) = postgres_of(&server, 2).await;
+    let a = KafkaControl::open(&kafka(&bootstrap), postgres_a, who("a", 1)).await.unwrap();
+    let b = KafkaControl::open(&kafka(&bootstrap), postgres_b, who("b", 2)).await.unwrap();
+    contract::control_of_two_regions(contract::Pair {
+        home: &a,
+        home_log: &a,
+        home_name: "a",
+        standby: &b,
+        standby_log: &b,
+        standby_name: "b",
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_goes_on_without_its_index_and_makes_it_again() {
+    let test = "control_goes_on_without_its_index_and_makes_it_again";
+    let (Some(bootstrap), Some(server)) = (address("A_KAFKA", test), address("A_POSTGRES", test)) else { return };
+    let _needs = KAFKA.read().await;
+    let (postgres, way) = postgres_of(&server, 1).await;
+    let control = KafkaControl::open(&kafka(&bootstrap), postgres.clone(), who("a", 1)).await.unwrap();
+    let new = |name: &str| NewDocument {
+        document: format!("contract/{name}").parse().unwrap(),
+        creator: "ann".to_owned(),
+        now_ms: 1,
+    };
+    let (early, late) = (new("early"), new("late"));
+    control.create(early.clone()).await.unwrap();
+    way.set(Way::Cut);
+    assert!(control.document(&early.document).await.unwrap().is_some(), "what was known before");
+    control.create(late.clone()).await.unwrap();
+    let key = DocumentKey::new(late.document.clone(), 1);
+    let leased = control.lease_site(&key, "ann", &Default::default()).await.unwrap();
+    let taken = control.bind_site(&key, leased.site, "bob").await;
+    assert!(matches!(taken, Err(Error::SiteTaken { .. })), "{taken:?}");
+    way.set(Way::Open);
+    drop_tables(&server, &postgres).await;
+    // The index is made again from the topic, by whoever keeps it up to date.
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !has_document(&postgres, &late.document).await {
+        assert!(tokio::time::Instant::now() < deadline, "the index is not made again");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let owner = control.site_owner(&key, leased.site).await.unwrap();
+    assert_eq!(owner.as_deref(), Some("ann"));
+    let query = DocumentQuery { tenant: "contract".into(), prefix: String::new(), after: None, limit: 9 };
+    assert_eq!(control.list(&query).await.unwrap().documents.len(), 2);
+    control.close().await;
+    postgres.close().await;
+}
+
+async fn drop_tables(server: &str, postgres: &Postgres) {
+    let direct = sqlx::PgPool::connect(server).await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("DROP SCHEMA {} CASCADE", postgres.schema()));
+    sqlx::query(sql).execute(&direct).await.unwrap();
+    direct.close().await;
+}
+
+async fn has_document(postgres: &Postgres, document: &selvedge_region::DocumentId) -> bool {
+    let rows = sqlx::query("SELECT 1 FROM documents WHERE document = $1").bind(document.as_str());
+    rows.fetch_optional(postgres.first()).await.is_ok_and(|row| row.is_some())
+}

@@ -1,0 +1,206 @@
+//! Relays on a region's services: several serve one document, and each of them keeps nothing.
+//!
+//! `cargo xtask test --only region` starts the services and runs this; by hand, `cargo xtask stack up` and the environment that
+//! `cargo xtask stack env` prints. Without services named there the tests are skipped by name. Every test works under a prefix
+//! of its own.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod harness;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use harness::{Peer, Relay};
+use selvedge_protocol::{AckLevel, Channel, DocumentId, Position};
+use selvedge_region::regional::{Proxy, RegionalArgs, RegionalRegion, Way};
+use selvedge_region::{BusMessage, REPLICATED_READER};
+use selvedge_relay::{StartError, run};
+
+/// Region A's services under a prefix of their own, or the reason to skip.
+fn services(test: &str) -> Option<RegionalArgs> {
+    let named = |service: &str| {
+        let variable = format!("SELVEDGE_STACK_{service}");
+        let address = std::env::var(&variable).ok().filter(|address| !address.is_empty());
+        if address.is_none() {
+            eprintln!("skipped: {test} ({variable} names no service; `cargo xtask stack up` starts one)");
+        }
+        address
+    };
+    Some(RegionalArgs {
+        kafka: Some(named("A_KAFKA")?),
+        kafka_partitions: 4,
+        kafka_replicas: 1,
+        kafka_timeout_ms: 3_000,
+        postgres: vec![named("A_POSTGRES")?],
+        postgres_connections: 4,
+        redis: Some(named("A_REDIS")?),
+        dynamodb: Some(named("A_DYNAMODB")?),
+        s3: Some(named("AWS")?),
+        s3_bucket: Some(std::env::var("SELVEDGE_STACK_A_BUCKET").unwrap_or_else(|_| "selvedge-a".to_owned())),
+        prefix: format!("relay-{:08x}-", rand::random::<u32>()),
+        ..RegionalArgs::default()
+    })
+}
+
+async fn relay(services: &RegionalArgs, peer: Option<&str>) -> Relay {
+    Relay::start_with(|config| {
+        config.region = "a".to_owned();
+        config.peer_region = peer.map(str::to_owned);
+        config.services = services.clone();
+    })
+    .await
+}
+
+/// The region as the replicator has it.
+async fn region(services: &RegionalArgs) -> RegionalRegion {
+    RegionalRegion::open(services.options("a", "a").unwrap().unwrap()).await.unwrap()
+}
+
+fn host(address: &str) -> String {
+    address.split_once("://").unwrap().1.to_owned()
+}
+
+async fn saved(peer: &Peer, channel: Channel, level: AckLevel) -> bool {
+    peer.with(move |client, now| {
+        let replica = client.replica(channel).unwrap();
+        // Only what this deployment can reach counts; until it is known, nothing does.
+        let saved = replica.saved(now);
+        saved.highest >= level && saved.is_saved(level)
+    })
+    .await
+}
+
+async fn wait_saved(peer: &Peer, channel: Channel, level: AckLevel) {
+    let began = Instant::now();
+    while !saved(peer, channel, level).await {
+        assert!(began.elapsed() < harness::PATIENCE, "it is not {level:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_relays_serve_one_document_and_a_third_finds_it() {
+    let Some(services) = services("two_relays_serve_one_document_and_a_third_finds_it") else { return };
+    let (one, two) = (relay(&services, None).await, relay(&services, None).await);
+    let (ada, ben) = (Peer::start(&one.socket(), 1), Peer::start(&two.socket(), 2));
+    let (a, b) = (ada.open("shared", 11).await, ben.open("shared", 22).await);
+    ada.edit(a, 0, 0, "hello").await;
+    ben.wait_text(b, "hello").await;
+    ben.edit(b, 5, 0, " world").await;
+    ada.wait_text(a, "hello world").await;
+    let mut expected = "hello world".to_owned();
+    for number in 0..20 {
+        let (peer, channel) = if number % 2 == 0 { (&ada, a) } else { (&ben, b) };
+        peer.wait_text(channel, &expected).await;
+        let word = format!(" {number}");
+        peer.edit(channel, expected.len(), 0, &word).await;
+        expected.push_str(&word);
+    }
+    ada.wait_text(a, &expected).await;
+    ben.wait_text(b, &expected).await;
+    wait_saved(&ada, a, AckLevel::Region).await;
+    wait_saved(&ben, b, AckLevel::Region).await;
+    assert!(one.running.drain().await, "a relay leaves nothing behind");
+    let three = relay(&services, None).await;
+    let eve = Peer::start(&three.socket(), 3);
+    let e = eve.open("shared", 33).await;
+    eve.wait_text(e, &expected).await;
+    eve.edit(e, 0, 0, "> ").await;
+    ben.wait_text(b, &format!("> {expected}")).await;
+    assert!(two.running.drain().await && three.running.drain().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_bus_loses_is_read_from_the_log() {
+    let Some(services) = services("what_the_bus_loses_is_read_from_the_log") else { return };
+    let way = Proxy::to(host(services.redis.as_deref().unwrap())).await.unwrap();
+    let deaf = RegionalArgs { redis: Some(format!("redis://{}", way.address())), ..services.clone() };
+    let (one, two) = (relay(&services, None).await, relay(&deaf, None).await);
+    let (ada, ben) = (Peer::start(&one.socket(), 1), Peer::start(&two.socket(), 2));
+    let (a, b) = (ada.open("heard", 11).await, ben.open("heard", 22).await);
+    ada.edit(a, 0, 0, "one").await;
+    ben.wait_text(b, "one").await;
+    way.set(Way::Cut);
+    ada.edit(a, 3, 0, " two").await;
+    ben.wait_text(b, "one two").await;
+    // And the other way: what this relay cannot tell is found by the others.
+    ben.edit(b, 7, 0, " three").await;
+    wait_saved(&ben, b, AckLevel::Region).await;
+    ada.wait_text(a, "one two three").await;
+    way.set(Way::Open);
+    ada.edit(a, 13, 0, " four").await;
+    ben.wait_text(b, "one two three four").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_is_replicated_when_the_watermark_says_so() {
+    let Some(services) = services("an_edit_is_replicated_when_the_watermark_says_so") else { return };
+    let region = region(&services).await;
+    let log = Arc::clone(&region.region().log);
+    let document: DocumentId = "default/far".parse().unwrap();
+    let partition = log.partition(&document);
+    let one = relay(&services, Some("b")).await;
+    let ada = Peer::start(&one.socket(), 1);
+    let a = ada.open("far", 11).await;
+    ada.edit(a, 0, 0, "first").await;
+    wait_saved(&ada, a, AckLevel::Region).await;
+    assert!(!saved(&ada, a, AckLevel::Replicated).await, "nobody has copied it");
+    // The bus tells it.
+    let watermark = log.head(&document).await.unwrap();
+    let told = Arc::new(BusMessage::Replicated { watermark });
+    region.region().bus.publish(&document, told).await.unwrap();
+    wait_saved(&ada, a, AckLevel::Replicated).await;
+    // The bus does not, and a room that comes late has not heard it either: it is kept in the log's progress.
+    ada.edit(a, 5, 0, " second").await;
+    wait_saved(&ada, a, AckLevel::Region).await;
+    assert!(!saved(&ada, a, AckLevel::Replicated).await);
+    let Position { offset, .. } = log.head(&document).await.unwrap();
+    log.commit_progress(REPLICATED_READER, partition, offset).await.unwrap();
+    wait_saved(&ada, a, AckLevel::Replicated).await;
+    region.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_goes_on_while_postgres_is_away() {
+    let Some(services) = services("a_document_goes_on_while_postgres_is_away") else { return };
+    let server = services.postgres[0].clone();
+    let place = server.split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned();
+    let way = Proxy::to(place.clone()).await.unwrap();
+    let served = RegionalArgs { postgres: vec![server.replace(&place, &way.address())], ..services.clone() };
+    let one = relay(&served, None).await;
+    let ada = Peer::start(&one.socket(), 1);
+    let a = ada.open("before", 11).await;
+    ada.edit(a, 0, 0, "before").await;
+    wait_saved(&ada, a, AckLevel::Region).await;
+    way.set(Way::Cut);
+    ada.edit(a, 6, 0, " and after").await;
+    wait_saved(&ada, a, AckLevel::Region).await;
+    // A document that is made, and one that is opened, without the index.
+    let fresh = ada.open("fresh", 12).await;
+    ada.edit(fresh, 0, 0, "fresh").await;
+    wait_saved(&ada, fresh, AckLevel::Region).await;
+    let ben = Peer::start(&one.socket(), 2);
+    let b = ben.open("before", 22).await;
+    ben.wait_text(b, "before and after").await;
+    way.set(Way::Open);
+    let two = relay(&services, None).await;
+    let eve = Peer::start(&two.socket(), 3);
+    let (e, f) = (eve.open("before", 33).await, eve.open("fresh", 34).await);
+    eve.wait_text(e, "before and after").await;
+    eve.wait_text(f, "fresh").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_service_is_named() {
+    let Some(services) = services("a_missing_service_is_named") else { return };
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = selvedge_relay::Config { services, ..Default::default() };
+    config.services.redis = Some(format!("redis://{free}"));
+    config.listen.listen = "127.0.0.1:0".parse().unwrap();
+    config.listen.admin = "127.0.0.1:0".parse().unwrap();
+    let Err(error @ StartError::Service(_)) = run(config).await else { panic!("it started without Redis") };
+    let message = error.to_string();
+    for part in ["--redis", &format!("redis://{free}"), "fix:", "cargo xtask stack up"] {
+        assert!(message.contains(part), "{part:?} is missing in: {message}");
+    }
+}

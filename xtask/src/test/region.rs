@@ -1,0 +1,78 @@
+//! The suite on real services: region A of a stack of its own, started once, with everything that is tested against it.
+
+use std::fs;
+use std::net::TcpListener;
+
+use anyhow::{Context, bail};
+
+use crate::process;
+use crate::stack::{self, Kind, Region, Service, Stack};
+
+use super::rust::Built;
+use super::suite::Workshop;
+use super::tally::Tally;
+
+/// Crates with tests named `regional` and a feature of that name.
+const CRATES: [&str; 3] = ["region", "relay", "replicator"];
+/// Where a free block of ports is looked for, and how many a stack takes.
+const PORTS: std::ops::Range<u16> = 24_000..25_000;
+const BLOCK: u16 = 30;
+
+/// Ends the services, however the tests end.
+struct Running {
+    stack: Stack,
+    services: Vec<Service>,
+}
+
+impl Running {
+    fn start(services: Vec<Service>) -> anyhow::Result<Self> {
+        let base = PORTS.step_by(BLOCK.into()).find(|base| is_free(*base));
+        let base = base.with_context(|| format!("no {BLOCK} ports in a row are free in {PORTS:?}"))?;
+        let folder = std::env::temp_dir().join(format!("selvedge-test-{}", std::process::id()));
+        let running = Running { stack: Stack::at(base, Some(folder)), services };
+        running.stack.up(&running.services)?;
+        Ok(running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        match self.stack.down(&self.services, true) {
+            Ok(()) => drop(fs::remove_dir_all(&self.stack.folder)),
+            Err(error) => eprintln!("{error:#}"),
+        }
+    }
+}
+
+fn is_free(base: u16) -> bool {
+    (base..base + BLOCK).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+}
+
+/// Compiles the distributed parts, starts region A and runs their tests.
+pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
+    let mut command = process::cargo(&["test", "--no-run", "--lib", "--test", "regional"]);
+    for name in CRATES.into_iter().filter(|name| has_regional_tests(workshop, name)) {
+        command.args(["-p", &format!("selvedge-{name}"), "--features", &format!("selvedge-{name}/regional")]);
+    }
+    command.arg("--message-format=json-render-diagnostics").current_dir(&workshop.root);
+    let built = Built::of(&mut command)?;
+    let kinds = [Kind::Kafka, Kind::DynamoDb, Kind::Postgres, Kind::Redis, Kind::Aws];
+    let services = Service::select(&[Region::A], &kinds);
+    let running = Running::start(services)?;
+    let environment = stack::environment(&running.stack, &running.services);
+    let mut sum = Tally::default();
+    for test in built.tests() {
+        let mut command = test.command();
+        command.envs(environment.iter().map(|(name, address)| (name, address)));
+        sum.add(workshop.count_quietly(&test.name(), &mut command)?);
+    }
+    if sum.total() == 0 {
+        bail!("no test on services was built");
+    }
+    Ok(sum)
+}
+
+fn has_regional_tests(workshop: &Workshop, name: &str) -> bool {
+    let tests = workshop.root.join(name).join("tests");
+    ["regional.rs", "regional/main.rs"].iter().any(|file| tests.join(file).is_file())
+}
