@@ -38,10 +38,11 @@ impl Client {
         Client { machine: client::Client::new(config, instant(now)), owed: Vec::new() }
     }
 
-    /// Opens a document on a new channel. `store`: whether transactions will be executed.
+    /// Opens a document on a new channel. `store`: whether transactions will be executed; `initial_text`: what a document
+    /// begins with that nobody has written yet.
     ///
     /// # Errors
-    /// A name outside the limits, too many documents, or a stored copy that cannot be read.
+    /// A name outside the limits, too many documents, a stored copy that cannot be read, or an initial text over 16 KiB.
     #[allow(clippy::too_many_arguments)] // one call of JavaScript; a struct would have to be built by more of them
     pub fn open(
         &mut self,
@@ -50,12 +51,14 @@ impl Client {
         site_seed: u64,
         store: bool,
         restored: Option<Restored>,
+        initial_text: Option<String>,
         now: f64,
     ) -> Result<f64, JsError> {
         let document = document.parse().map_err(|error| failure("bad-document", error))?;
         let config = ReplicaConfig {
             store,
             restored: restored.map(|restored| restored.0),
+            initial_text,
             ..ReplicaConfig::new(document, principal, site_seed)
         };
         let channel = self.machine.open(config, instant(now)).map_err(thrown)?;

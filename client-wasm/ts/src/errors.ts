@@ -15,6 +15,7 @@ export type ErrorCode =
   | "presence-too-large"
   | "too-many-documents"
   | "already-open"
+  | "initial-text-too-long"
   | "unexpected";
 
 /** Every error this package throws. Compare `code`, not the message; `retryable` says whether trying again can help. */
@@ -70,6 +71,7 @@ const FACADE_CODES: { readonly [code: string]: ErrorCode } = {
   "presence-too-large": "presence-too-large",
   "too-many-documents": "too-many-documents",
   "already-open": "already-open",
+  "initial-text-too-long": "initial-text-too-long",
 };
 
 /** What the facade threw (`code: sentence`) as this package's error. */

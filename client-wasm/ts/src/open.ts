@@ -29,6 +29,11 @@ export interface OpenOptions {
   readonly principal?: string;
   /** Tenant of a bare name; `default` if absent. */
   readonly tenant?: string;
+  /**
+   * What a document begins with that nobody has written yet, at most 16 KiB. Devices that begin it with the same text, even
+   * offline, have it once; where it turns out to have begun otherwise, this text is given up.
+   */
+  readonly initialText?: string;
   /** Keep the document on this device: true where there is IndexedDB. A store of one's own may be given; it is closed with the document. */
   readonly persist?: boolean | Store;
   /** Share with other tabs directly: true where there is BroadcastChannel. */
@@ -130,7 +135,7 @@ function connectRoom(parts: Ingredients): Room {
     keepPrincipal: !parts.kept && options.principal === undefined,
     storeProblem: parts.problem,
   });
-  openChannel(place.link, replica, parts.stored);
+  openChannel(place.link, replica, parts.stored, options.initialText);
   const awareness = new Awareness(replica);
   place.replicas.set(replica, awareness);
   const doc = new Doc(replica);
@@ -192,9 +197,10 @@ function placeFor(document: string, relays: readonly string[], principal: string
 }
 
 /** Opens the channel with what the device had; a state that cannot be read is left for the relay to replace. */
-function openChannel(link: Link, replica: Replica, stored: StoredDocument | null): void {
+function openChannel(link: Link, replica: Replica, stored: StoredDocument | null, initialText: string | undefined): void {
   const attach = (channel: number): Replica => replica.attach(channel);
-  const open = (restored: Restored | undefined): void => link.open(replica.document, replica.principal, replica.store !== null, restored, attach);
+  const { document, principal } = replica;
+  const open = (restored: Restored | undefined): void => link.open({ document, principal, store: replica.store !== null, restored, initialText }, attach);
   if (!stored || (!stored.state && stored.outbox.length === 0)) return open(undefined);
   try {
     open(restoredOf(stored));

@@ -37,6 +37,22 @@ describe("through a relay", { skip: program ? false : "no relay is built: `cargo
     assert.equal(c.text.toString(), "Hello world");
   });
 
+  it("two devices begin one text with the same words, one of them offline, and have them once", async () => {
+    const initialText = "# Minutes\n";
+    const [a, b] = [new Profile(), new Profile()];
+    const first = await a.open("begun", { ...options(), initialText });
+    await first.ready;
+    first.text.insert(first.text.length, "from a\n");
+    await first.relay.whenSaved("region", AbortSignal.timeout(30_000));
+    const second = await b.open("begun", { ...options(), initialText, connect: false });
+    assert.equal(second.text.toString(), initialText);
+    second.relay.connect();
+    await until(() => second.text.toString() === "# Minutes\nfrom a\n", `the words once: ${second.text.toString()}`);
+    const other = await enter("begun", new Profile());
+    await other.ready;
+    assert.equal(other.text.toString(), "# Minutes\nfrom a\n");
+  });
+
   it("whenSaved asks for more than there is: the highest level counts", async () => {
     const a = await enter("levels");
     a.text.insert(0, "x");

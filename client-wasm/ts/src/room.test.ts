@@ -264,6 +264,29 @@ describe("replicas", () => {
   });
 });
 
+describe("an initial text", () => {
+  it("is there once when devices that began with it offline meet, with what each wrote into it", async () => {
+    const initialText = "# Minutes\n";
+    const [a, b] = [await memoryRoom("minutes", { initialText }), await memoryRoom("minutes", { initialText })];
+    a.text.insert(a.text.length, "from a");
+    b.text.insert(b.text.length, "from b");
+    b.doc.applyState(a.doc.encodeState(b.doc.encodeStateVector()));
+    a.doc.applyState(b.doc.encodeState(a.doc.encodeStateVector()));
+    assert.equal(a.text.toString(), b.text.toString());
+    assert.equal(a.text.toString().split("# Minutes").length, 2);
+    assert.ok(a.text.toString().includes("from a") && a.text.toString().includes("from b"));
+  });
+
+  it("is not written again into what the device has, and has its limit", async () => {
+    const profile = new Profile();
+    const first = await profile.open("begun", { initialText: "begun " });
+    first.text.insert(6, "and gone on");
+    await first.close();
+    assert.equal((await profile.open("begun", { initialText: "begun otherwise" })).text.toString(), "begun and gone on");
+    await assert.rejects(memoryRoom("long", { initialText: "x".repeat(16 * 1024 + 1) }), (error) => error instanceof SelvedgeError && error.code === "initial-text-too-long");
+  });
+});
+
 describe("the device", () => {
   it("has the text at the next opening, and says when it is safe", async () => {
     const profile = new Profile();

@@ -24,7 +24,7 @@ describe("Link", () => {
       },
     });
     const link = new Link({ client, transports: [], token: null, onEmpty: () => undefined });
-    link.open("default/x", "anon:1", false, undefined, () => ({
+    link.open({ document: "default/x", principal: "anon:1", store: false }, () => ({
       handle: (effect: DocumentEffect) => {
         told.push(effect.kind);
         if (effect.kind === "synced") link.run(() => undefined);
@@ -68,7 +68,7 @@ describe("Link", () => {
     const told: DocumentEffect[] = [];
     const client = machine({ tick: () => { throw new WebAssembly.RuntimeError("unreachable"); } });
     const link = new Link({ client, transports: [], token: null, onEmpty: () => { ended++; } });
-    link.open("default/x", "anon:1", false, undefined, () => ({ handle: (effect) => told.push(effect), sessionChanged: () => undefined }));
+    link.open({ document: "default/x", principal: "anon:1", store: false }, () => ({ handle: (effect) => told.push(effect), sessionChanged: () => undefined }));
     assert.throws(() => link.run((machine, now) => machine.tick(now)), SelvedgeError);
     assert.deepEqual(told.map(({ kind }) => kind), ["closed"]);
     assert.throws(() => link.ask(() => 1), (error) => error instanceof SelvedgeError && error.code === "closed");

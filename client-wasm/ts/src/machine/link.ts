@@ -20,6 +20,17 @@ export interface LinkedDocument {
   sessionChanged(session: number | null): void;
 }
 
+/** What a document is opened with. */
+export interface OpenDocument {
+  readonly document: string;
+  readonly principal: string;
+  /** Whether somebody executes store transactions. */
+  readonly store: boolean;
+  /** What the device had; the machine consumes it. */
+  readonly restored?: Restored | undefined;
+  readonly initialText?: string | undefined;
+}
+
 /** Everything a link is made of. */
 export interface LinkOptions {
   readonly client: Client;
@@ -81,8 +92,8 @@ export class Link {
   }
 
   /** Opens a document; `attach` gets its channel and returns its side of the link. */
-  open(document: string, principal: string, store: boolean, restored: Restored | undefined, attach: (channel: number) => LinkedDocument): void {
-    const channel = this.ask((client, now) => client.open(document, principal, randomSeed(), store, restored, now));
+  open({ document, principal, store, restored, initialText }: OpenDocument, attach: (channel: number) => LinkedDocument): void {
+    const channel = this.ask((client, now) => client.open(document, principal, randomSeed(), store, restored, initialText, now));
     this.#documents.set(channel, attach(channel));
     this.pumpSoon();
   }

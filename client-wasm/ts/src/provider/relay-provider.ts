@@ -18,7 +18,10 @@ export interface RelayEvents {
   permission(event: { readonly read: boolean; readonly write: boolean }): void;
   /** After coming back from offline: what came in, what went out. */
   reconciled(event: Reconciled): void;
-  /** The relay took some edits for good from nobody: they stay on this device, and the document is read-only. */
+  /**
+   * The relay did not take some edits: they stay on this device. For want of rights the document is read-only then; for want of
+   * room (4413) text can still be taken away, and the edits are offered again once there is some.
+   */
   refused(event: { readonly code: number; readonly message: string }): void;
   /** The browser's answer to being asked to keep this origin's data. */
   persisted(granted: boolean): void;
