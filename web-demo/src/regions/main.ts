@@ -112,6 +112,7 @@ function controls(): Board {
     element: h("header", { className: "board" }, h("div", { className: "board-head" }, h("h1", { textContent: "One text, two regions" }), facts), buttons, said),
     show(state) {
       busy = state.busy;
+      if (busy !== null) refused = null;
       facts.replaceChildren(...factsOf(state).map(([term, value, tone]) => h("div", {}, h("dt", { textContent: term }), h("dd", { textContent: value, className: tone }))));
       offer(state);
       say();
