@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_protocol::CloseCode;
 use selvedge_protocol::client::{Effect, StoreError};
+use selvedge_protocol::{Address, CloseCode};
 use tokio::task::JoinSet;
 
 use crate::core::Shared;
@@ -55,9 +55,10 @@ impl Driver {
     fn work(&mut self) {
         while let Some(effect) = self.shared.take_work() {
             match effect {
-                Effect::Connect { attempt, url, .. } => {
+                Effect::Connect { attempt, url, transport, certificates } => {
                     self.sockets.retain(|_, socket| !socket.is_finished());
-                    self.sockets.insert(attempt, Socket::open(Arc::clone(&self.shared), attempt, url));
+                    let address = Address { transport, url, certificates };
+                    self.sockets.insert(attempt, Socket::open(Arc::clone(&self.shared), attempt, address));
                 }
                 Effect::Send { attempt, bytes } => {
                     if let Some(socket) = self.sockets.get(&attempt) {

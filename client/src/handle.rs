@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use selvedge_protocol::client::{ClientConfig, Error as ClientError, LinkInfo, ReplicaConfig};
-use selvedge_protocol::{DEFAULT_TENANT, DocumentId, Endpoint};
+use selvedge_protocol::{CertificateHash, DEFAULT_TENANT, DocumentId, Transport};
 
 use crate::core::{Owner, Shared, Told};
 use crate::store::Store;
-use crate::url::websocket_url;
+use crate::url::endpoint;
 use crate::{Doc, Error, driver, tls};
 
 /// How to connect.
@@ -23,6 +23,9 @@ pub struct ClientOptions {
     pub name: Option<String>,
     /// Certificates (PEM) of authorities to trust beside those of this system, for `https` and `wss` addresses.
     pub ca: Option<PathBuf>,
+    /// SHA-256 of the only certificates to accept by `quic` addresses given here; none: those that authorities vouch for. A relay
+    /// without a certificate of its own tells them at `/v1/endpoints`.
+    pub certificate_hashes: Vec<CertificateHash>,
     /// Do not connect before [`Handle::go_online`].
     pub offline: bool,
 }
@@ -48,24 +51,26 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Prepares a connection to the relay at that address, such as `http://127.0.0.1:4400`. It connects in the background and
-    /// again after every loss. Needs a Tokio runtime.
+    /// Prepares a connection to the relay at that address, such as `http://127.0.0.1:4400` or `quic://127.0.0.1:4400`, or at one of
+    /// several, separated by commas, best first. It connects in the background and again after every loss, to whichever relay
+    /// answers, and learns from it of others. Needs a Tokio runtime.
     ///
     /// # Errors
     /// `Url` when the address cannot be used, `Authorities` when the certificates cannot.
     pub fn connect(url: &str, options: ClientOptions) -> Result<Self, Error> {
-        let endpoint = Endpoint::websocket(websocket_url(url)?);
+        let endpoints =
+            url.split(',').map(|url| endpoint(url.trim(), &options.certificate_hashes)).collect::<Result<_, _>>()?;
         let tls = tls::config(options.ca.as_deref())?;
         let principal = options.principal.unwrap_or_else(anonymous);
         let name = concat!("selvedge-client/", env!("CARGO_PKG_VERSION"));
         let config = ClientConfig {
-            endpoints: vec![endpoint],
+            endpoints,
+            transports: vec![Transport::Quic, Transport::WebSocket],
             // A deployment without sign-in takes the principal for a token.
             token: Some(options.token.unwrap_or_else(|| principal.clone())),
             seed: rand::random(),
             client: options.name.unwrap_or_else(|| name.to_owned()),
             online: !options.offline,
-            ..ClientConfig::default()
         };
         let shared = Arc::new(Shared::new(config, tls));
         let driver = Mutex::new(Some(tokio::spawn(driver::run(Arc::clone(&shared)))));

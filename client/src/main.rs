@@ -27,6 +27,10 @@ struct Cli {
     /// Certificates (PEM) of authorities to trust beside those of this system.
     #[arg(long, env = "SELVEDGE_CA", global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// SHA-256, hexadecimal, of the certificate to accept at quic:// addresses; may be given several times. A relay without a certificate of
+    /// its own tells them at /v1/endpoints.
+    #[arg(long, env = "SELVEDGE_CERT_HASH", global = true, value_delimiter = ',', value_name = "HEX", value_parser = certificate_hash)]
+    cert_hash: Vec<[u8; 32]>,
     /// Give up when the relay has not answered within so many milliseconds.
     #[arg(long, default_value_t = 10_000, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: u64,
@@ -67,10 +71,17 @@ enum Command {
 /// Where the document is.
 #[derive(Debug, Args)]
 struct Place {
-    /// Address of a relay, e.g. http://127.0.0.1:4400 or https://relay.example.
+    /// Address of a relay, e.g. http://127.0.0.1:4400, https://relay.example or quic://relay.example:4400; several are separated by
+    /// commas, and any of them will do.
     url: String,
     /// The document, `tenant/name` or a bare name.
     document: String,
+}
+
+fn certificate_hash(text: &str) -> Result<[u8; 32], String> {
+    let mut hash = [0; 32];
+    let read = hex::decode_to_slice(text, &mut hash).map(|()| hash);
+    read.map_err(|_| "write the 64 hexadecimal digits of a SHA-256".to_owned())
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -166,8 +177,13 @@ impl Session {
     async fn open(cli: &Cli, place: &Place) -> anyhow::Result<Self> {
         let files = cli.store.as_ref().map(FileStore::open).transpose().context("--store")?;
         let principal = files.as_ref().map(FileStore::principal).transpose().context("--store")?;
-        let options =
-            ClientOptions { token: cli.token.clone(), principal, ca: cli.ca.clone(), ..ClientOptions::default() };
+        let options = ClientOptions {
+            token: cli.token.clone(),
+            principal,
+            ca: cli.ca.clone(),
+            certificate_hashes: cli.cert_hash.clone(),
+            ..ClientOptions::default()
+        };
         let handle = Handle::connect(&place.url, options)
             .map_err(|error| if matches!(error, Error::Authorities { .. }) { ("--ca", error) } else { ("URL", error) })
             .map_err(|(given, error)| anyhow::Error::new(error).context(given))?;

@@ -1,11 +1,12 @@
-//! One WebSocket: a task that connects, one that reads and one that writes.
+//! One connection, or an attempt at one: a task that carries it, by WebSocket or by QUIC. What follows the connection itself is a
+//! WebSocket: one side that reads and one that writes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use selvedge_protocol::CloseCode;
+use selvedge_protocol::{Address, CloseCode, Transport};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -14,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use crate::core::Shared;
+use crate::{quic, tls};
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -26,8 +28,11 @@ const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// How long a close may take to be sent.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-enum Outgoing {
+/// What a connection is to send.
+pub(crate) enum Outgoing {
+    /// Whole frames.
     Message(Vec<u8>),
+    /// A close; nothing comes after it.
     Close(CloseCode),
 }
 
@@ -40,9 +45,18 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// Begins to connect; what happens is told to the machine under that attempt's number.
-    pub(crate) fn open(shared: Arc<Shared>, attempt: u64, url: String) -> Self {
+    pub(crate) fn open(shared: Arc<Shared>, attempt: u64, address: Address) -> Self {
         let (outgoing, waiting) = mpsc::unbounded_channel();
-        Self { outgoing, task: tokio::spawn(run(shared, attempt, url, waiting)) }
+        let Address { transport, url, certificates } = address;
+        let task = match transport {
+            Transport::Quic => {
+                let tls = tls::accepting(&shared.tls, certificates);
+                tokio::spawn(quic::run(shared, attempt, url, tls, waiting))
+            }
+            // The machine is not told of WebTransport, which is for browsers.
+            Transport::WebSocket | Transport::WebTransport => tokio::spawn(run(shared, attempt, url, waiting)),
+        };
+        Self { outgoing, task }
     }
 
     /// Sends a message after those before it. On a connection that was lost it goes nowhere.

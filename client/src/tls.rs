@@ -3,9 +3,13 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use selvedge_protocol::CertificateHash;
+use sha2::{Digest, Sha256};
 
 use crate::Error;
 
@@ -49,6 +53,64 @@ fn system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     roots
+}
+
+/// The settings for an address with certificates of its own: these alone are accepted, by their SHA-256, whatever name and time they
+/// say. Without any, `config` as it is.
+pub(crate) fn accepting(config: &Arc<ClientConfig>, certificates: Vec<CertificateHash>) -> Arc<ClientConfig> {
+    if certificates.is_empty() {
+        return Arc::clone(config);
+    }
+    let mut config = ClientConfig::clone(config);
+    let provider = Arc::clone(config.crypto_provider());
+    config.dangerous().set_certificate_verifier(Arc::new(ByHash { certificates, provider }));
+    Arc::new(config)
+}
+
+/// Accepts the certificates of these hashes and no others, as browsers do for WebTransport.
+#[derive(Debug)]
+struct ByHash {
+    certificates: Vec<CertificateHash>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for ByHash {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let hash: CertificateHash = Sha256::digest(end_entity).into();
+        match self.certificates.contains(&hash) {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(rustls::CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn with_roots(roots: RootCertStore) -> ClientConfig {

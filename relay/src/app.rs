@@ -10,7 +10,7 @@ use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Router, middleware};
 use selvedge_protocol::message::Drain;
-use selvedge_protocol::{Channel, CloseCode, Endpoint, Instant};
+use selvedge_protocol::{CertificateHash, Channel, CloseCode, Endpoint, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -266,6 +266,11 @@ impl Running {
     /// Connections open now.
     pub fn connections(&self) -> usize {
         self.app.sessions.len()
+    }
+
+    /// SHA-256 of the certificates that QUIC shows now and next, where no authority vouches for them.
+    pub fn certificates(&self) -> Vec<CertificateHash> {
+        self.app.advertised.quic.as_ref().map_or_else(Vec::new, |(_, certificates)| certificates.hashes())
     }
 
     /// Rooms in memory now.

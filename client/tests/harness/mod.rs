@@ -1,6 +1,8 @@
 //! A real relay for the native client's tests, and a door of TLS in front of it.
 #![allow(dead_code, unreachable_pub, reason = "every suite uses a part")]
 
+pub mod door;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use rustls::pki_types::PrivateKeyDer;
 use selvedge_client::{ClientOptions, Doc, Handle, OpenOptions};
 use selvedge_relay::{Config, Running, run};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -47,12 +49,24 @@ impl Relay {
     }
 
     pub async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    pub async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Self {
         let Relay { running, folder } = self;
         let address = running.address;
         running.drain().await;
+        // The last packets of closed connections keep the socket for a moment.
+        let free = async {
+            while UdpSocket::bind(address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("the UDP port is free", free).await;
         let mut config = Config { data: folder.path().join("data"), drain_ms: 2_000, ..Config::default() };
         config.listen.listen = address;
         config.listen.admin = "127.0.0.1:0".parse().unwrap();
+        change(&mut config);
         Relay { running: run(config).await.unwrap(), folder }
     }
 

@@ -43,6 +43,8 @@ struct Active {
     pulse: Pulse,
     next_channel: u32,
     out: VecDeque<Vec<u8>>,
+    /// Among what waits is something that the server answers.
+    asks: bool,
     race_at: Option<Instant>,
     since: Instant,
 }
@@ -142,16 +144,21 @@ impl Link {
 
     /// Queues a message on the connection in use; without one it is dropped.
     pub(super) fn send(&mut self, channel: Channel, message: impl Into<ClientMessage>) {
+        let message = message.into();
         if let Some(active) = self.active.as_mut()
-            && let Ok(frame) = message.into().to_frame(channel)
+            && let Ok(frame) = message.to_frame(channel)
         {
+            active.asks |= matches!(message, ClientMessage::Push(_));
             active.out.push_back(frame);
         }
     }
 
     /// Hands queued frames over as messages.
-    pub(super) fn flush(&mut self, effects: &mut VecDeque<Effect>) {
+    pub(super) fn flush(&mut self, effects: &mut VecDeque<Effect>, now: Instant) {
         let Some(active) = self.active.as_mut() else { return };
+        if std::mem::take(&mut active.asks) {
+            active.pulse.asked(now);
+        }
         while let Some(mut bytes) = active.out.pop_front() {
             while bytes.len() < MESSAGE_BYTES
                 && let Some(frame) = active.out.pop_front()
@@ -176,7 +183,7 @@ impl Link {
         self.online = false;
         self.retry_at = None;
         self.race.drop_all(io);
-        self.flush(io.effects);
+        self.flush(io.effects, io.now);
         let active = self.active.take()?;
         io.effects.push_back(Effect::Disconnect { attempt: active.id, code: CloseCode::NORMAL });
         Some(LinkEvent::Down)
@@ -361,6 +368,7 @@ impl Link {
             pulse,
             next_channel: 0,
             out: VecDeque::new(),
+            asks: false,
             race_at: None,
             since: io.now,
         });

@@ -469,7 +469,7 @@ impl Client {
             !gone
         });
         let Self { link, effects, .. } = self;
-        link.flush(effects);
+        link.flush(effects, now);
         let info = link.info();
         let place = |info: &Option<LinkInfo>| info.as_ref().map(|info| (info.url.clone(), info.session));
         if place(&info) != place(&self.told) {

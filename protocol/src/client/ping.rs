@@ -16,7 +16,7 @@ pub(super) struct Pulse {
     rtt_ms: u64,
     last_heard: Instant,
     last_ping: Instant,
-    /// The first ping since the last byte, still unanswered.
+    /// The first ping or push since the last byte, still unanswered.
     unanswered: Option<Instant>,
     nonce: u64,
     suspected: bool,
@@ -60,6 +60,15 @@ impl Pulse {
         Some(self.nonce)
     }
 
+    /// Something was sent that the server answers. A server whose log is slow answers the next ping first; where that comes too
+    /// late to tell, nothing is expected.
+    pub(super) fn asked(&mut self, now: Instant) {
+        let pong_within_ms = u64::from(self.policy.active_ms) + self.rtt_ms;
+        if pong_within_ms < self.suspect_ms() {
+            self.unanswered.get_or_insert(now);
+        }
+    }
+
     /// Whether the silence has just become suspicious: says so once.
     pub(super) fn suspect(&mut self, now: Instant) -> bool {
         let suspicious = self.suspect_at().is_some_and(|at| at <= now);
@@ -81,7 +90,11 @@ impl Pulse {
     }
 
     fn suspect_at(&self) -> Option<Instant> {
-        self.unanswered.map(|at| at.after(SUSPECT_MS_MIN.max(4 * self.rtt_ms)))
+        self.unanswered.map(|at| at.after(self.suspect_ms()))
+    }
+
+    fn suspect_ms(&self) -> u64 {
+        SUSPECT_MS_MIN.max(4 * self.rtt_ms)
     }
 
     fn dead_at(&self) -> Option<Instant> {
@@ -105,5 +118,20 @@ mod tests {
         assert!(pulse.is_dead(Instant(4_000)));
         assert!(pulse.heard(Instant(4_000)));
         assert!(!pulse.is_dead(Instant(9_000)));
+    }
+
+    #[test]
+    fn a_push_that_nothing_answers_is_as_suspicious_as_a_ping() {
+        let mut pulse = Pulse::new(PingPolicy::default(), 40, Instant(0));
+        assert_eq!(pulse.ping_due(true, Instant(1_000)), Some(1));
+        pulse.heard(Instant(1_040));
+        pulse.asked(Instant(1_100));
+        pulse.asked(Instant(1_900));
+        assert!(!pulse.suspect(Instant(2_599)));
+        assert!(pulse.suspect(Instant(2_600)));
+        let rare = PingPolicy { active_ms: 5_000, ..PingPolicy::default() };
+        let mut pulse = Pulse::new(rare, 40, Instant(0));
+        pulse.asked(Instant(100));
+        assert!(!pulse.suspect(Instant(4_000)), "a slow log would look like a dead relay");
     }
 }

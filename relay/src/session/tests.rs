@@ -223,3 +223,57 @@ fn a_push_that_was_lost_is_noticed() {
     session.receive(&push(1, 1, &["a"]), Instant(0));
     assert_eq!(fault(&mut session), Some(CloseCode::TOO_SLOW));
 }
+
+fn told(session: &mut Session) -> Vec<SessionEvent> {
+    std::iter::from_fn(|| session.poll_event()).collect()
+}
+
+#[test]
+fn a_fault_on_a_documents_own_stream_closes_that_document_alone() {
+    let mut session = ready();
+    for channel in [1, 2] {
+        session.receive_apart(Channel(channel), &open(channel), Instant(0));
+    }
+    told(&mut session);
+    session.receive_apart(Channel(1), &push(1, 5, &["lost one"]), Instant(1));
+    let events = told(&mut session);
+    assert!(matches!(events[0], SessionEvent::Leave { channel: Channel(1), site: None }), "{events:?}");
+    let SessionEvent::Reply { channel: Channel(1), message } = &events[1] else { panic!("{events:?}") };
+    assert!(matches!(&**message, ServerMessage::Closed(closed) if closed.code == CloseCode::TOO_SLOW.0));
+    session.receive_apart(Channel(1), &push(1, 0, &["under way"]), Instant(1));
+    session.leave(Channel(1));
+    session.refuse_document(Channel(1), Fault::new(CloseCode::MALFORMED, "again"));
+    assert!(told(&mut session).is_empty(), "what comes after it is passed over");
+    session.receive_apart(Channel(2), &push(2, 0, &["goes on"]), Instant(1));
+    assert!(matches!(told(&mut session)[..], [SessionEvent::Push { channel: Channel(2), .. }]));
+    session.leave(Channel(2));
+    assert!(matches!(told(&mut session)[..], [SessionEvent::Leave { channel: Channel(2), site: None }]));
+}
+
+#[test]
+fn rates_are_the_connections_whatever_stream_exceeds_them() {
+    let limits = Limits { ops_per_second: 1, ops_burst: 1, rate_delay_ms_max: 10, ..Limits::default() };
+    let mut session = ready_with(limits);
+    session.receive_apart(Channel(1), &open(1), Instant(0));
+    session.receive_apart(Channel(1), &push(1, 0, &["a", "b", "c"]), Instant(0));
+    assert_eq!(fault(&mut session), Some(CloseCode::RATE_LIMITED));
+}
+
+#[test]
+fn datagrams_carry_presence_of_open_documents_and_nothing_else() {
+    let mut session = ready();
+    session.receive(&open(1), Instant(0));
+    told(&mut session);
+    let presence = |channel| {
+        let presence = Presence { session: 0, data: Some(vec![1].into()), user: None };
+        ClientMessage::Presence(presence).to_frame(Channel(channel)).unwrap()
+    };
+    session.receive_datagram(&presence(1), Instant(0));
+    assert!(matches!(told(&mut session)[..], [SessionEvent::Presence { channel: Channel(1), .. }]));
+    let two = [presence(1), presence(1)].concat();
+    for bad in [presence(9), push(1, 0, &["x"]), two, vec![], vec![0xff; 30], presence(1)[..3].to_vec()] {
+        session.receive_datagram(&bad, Instant(0));
+    }
+    assert!(told(&mut session).is_empty());
+    assert_eq!(session.take_dropped_presence(), 6);
+}
