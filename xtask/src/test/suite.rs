@@ -127,7 +127,7 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "browser",
         what: "the demo in headless Chromium against a real relay",
         needs: &[Tool::Rust, Tool::C, Tool::Wasm, Tool::Node, Tool::Npm, Tool::Chromium],
-        budget: seconds(180),
+        budget: seconds(240),
         limit: seconds(900),
         run: node::browser,
     },
