@@ -195,6 +195,7 @@ impl Listening {
 /// [`StartError`] names the flag, the value and the fix.
 pub async fn run(config: Config) -> Result<Running, StartError> {
     config.check()?;
+    let auth = Auth::new(&config.auth).await?;
     let listening = Listening::open(&config).await?;
     let address = local(&listening.documents, config.listen.listen);
     let admin_address = local(&listening.admin, config.listen.admin);
@@ -209,7 +210,8 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
         restored: config.restored,
         highest: hosting.highest(&config),
         number: hosting.number(),
-        open_creates: true,
+        // Where people prove who they are, opening makes only what they may make, and says so before.
+        open_creates: auth.is_open(),
         clock,
         metrics: Arc::clone(&metrics),
         log_health: Arc::default(),
@@ -222,7 +224,7 @@ pub async fn run(config: Config) -> Result<Running, StartError> {
         quic: quic_address.zip(listening.certificates.as_ref().map(Keeper::certificates)),
     };
     let app = Arc::new(App {
-        auth: Auth::Open,
+        auth,
         clock,
         metrics,
         registry: Registry::new(ground, rand::random()),

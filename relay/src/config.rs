@@ -14,6 +14,7 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 #[cfg(feature = "regional")]
 use selvedge_region::regional::RegionalArgs;
 
+use crate::auth::{AuthConfig, check_auth, mint};
 use crate::certificates::TlsConfig;
 use crate::listen::ListenConfig;
 use crate::listen::advertise::{region_and_url, transport_of};
@@ -46,6 +47,8 @@ pub enum Command {
     Backup(BackupArgs),
     /// Show the settings.
     Config(ConfigArgs),
+    /// Make keys and tokens: for tickets, development and tests.
+    Token(mint::TokenArgs),
 }
 
 /// `backup FILE`.
@@ -124,6 +127,9 @@ pub struct Config {
     #[cfg(feature = "regional")]
     #[command(flatten)]
     pub services: RegionalArgs,
+    /// Whose tokens are believed.
+    #[command(flatten)]
+    pub auth: AuthConfig,
 }
 
 /// How log lines look.
@@ -154,6 +160,7 @@ impl Default for Config {
             room: RoomConfig::default(),
             #[cfg(feature = "regional")]
             services: RegionalArgs::default(),
+            auth: AuthConfig::default(),
         }
     }
 }
@@ -277,11 +284,14 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Impossible`] names the flag, the value and the fix.
     pub fn check(&self) -> Result<(), ConfigError> {
-        for (flag, address) in [("listen", self.listen.listen), ("admin", self.listen.admin)] {
-            check_loopback(flag, address)?;
-        }
-        if let Some(QuicListen::At(address)) = self.quic.quic {
-            check_loopback("quic", address)?;
+        check_auth(&self.auth)?;
+        if self.auth.is_open() {
+            for (flag, address) in [("listen", self.listen.listen), ("admin", self.listen.admin)] {
+                check_loopback(flag, address)?;
+            }
+            if let Some(QuicListen::At(address)) = self.quic.quic {
+                check_loopback("quic", address)?;
+            }
         }
         self.check_tls()?;
         if self.listen.listen == self.listen.admin && self.listen.listen.port() != 0 {
@@ -416,11 +426,14 @@ fn check_loopback(flag: &'static str, address: SocketAddr) -> Result<(), ConfigE
     }
     let problem =
         "is reachable from other machines, and without authentication anybody could read and write everything";
-    let fix = format!("listen on 127.0.0.1:{} and let a proxy that authenticates stand in front", address.port());
+    let fix = format!(
+        "name who issues tokens by --jwt-issuer and --jwt-audience, or listen on 127.0.0.1:{} behind a proxy that authenticates",
+        address.port()
+    );
     Err(impossible(flag, address, problem, &fix))
 }
 
-fn impossible(flag: &'static str, value: impl ToString, problem: &str, fix: &str) -> ConfigError {
+pub(crate) fn impossible(flag: &'static str, value: impl ToString, problem: &str, fix: &str) -> ConfigError {
     ConfigError::Impossible { flag, value: value.to_string(), problem: problem.to_owned(), fix: fix.to_owned() }
 }
 
@@ -568,6 +581,14 @@ mod tests {
             path.to_str().unwrap().to_owned()
         };
         refused(&["serve", "--listen", "0.0.0.0:4400"], &["--listen", "0.0.0.0:4400", "fix:", "127.0.0.1:4400"]);
+        refused(&["serve", "--jwt-audience", "app"], &["--jwt-audience", "app", "fix:", "--jwt-issuer"]);
+        let issuer = ["serve", "--jwt-issuer", "https://id.example"];
+        refused(&issuer, &["--jwt-audience", "fix:"]);
+        let plain = ["serve", "--jwt-issuer", "http://id.example", "--jwt-audience", "app"];
+        refused(&plain, &["--jwt-issuer", "http://id.example", "https://", "fix:", "--jwks-file"]);
+        let algorithm =
+            ["serve", "--jwt-issuer", "https://id.example", "--jwt-audience", "app", "--jwt-algorithm", "HS256"];
+        refused(&algorithm, &["--jwt-algorithm", "HS256", "RS256"]);
         refused(&["serve", "--listen", "nonsense"], &["--listen", "nonsense"]);
         refused(&["serve", "--web", "/nowhere"], &["--web", "/nowhere", "fix:"]);
         refused(&["serve", "--quic", "somewhere"], &["--quic", "somewhere", "off"]);

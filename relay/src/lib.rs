@@ -15,7 +15,7 @@
 //! The relay never looks inside a position identifier, and decodes deltas only to check and to code them.
 
 mod app;
-mod auth;
+pub mod auth;
 mod certificates;
 mod clock;
 pub mod config;

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use selvedge_relay::auth::mint;
 use selvedge_relay::config::{self, BackupArgs, Cli, Command, ConfigCommand, LogFormat, Setting};
 use selvedge_relay::{Config, backup, run};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,6 +38,10 @@ async fn command(cli: Cli, settings: Vec<Setting>) -> anyhow::Result<ExitCode> {
             let context = || format!("the data of {} was not copied to {}", data.display(), file.display());
             backup(&data, &file).await.with_context(context)?;
             println!("{}", file.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Token(arguments) => {
+            println!("{}", mint::run(&arguments)?);
             Ok(ExitCode::SUCCESS)
         }
         Command::Config(arguments) => {

@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use selvedge_protocol::CloseCode;
 
+use crate::auth::TokenFault;
 use crate::room::RoomCounts;
 
 /// A refusal's code.
@@ -18,6 +19,13 @@ use crate::room::RoomCounts;
 pub(crate) struct CodeLabel {
     /// The close code, or the HTTP status.
     pub(crate) code: u32,
+}
+
+/// Why a token was not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReasonLabel {
+    /// The check it failed.
+    pub(crate) reason: &'static str,
 }
 
 /// What carries a connection.
@@ -69,6 +77,10 @@ pub(crate) struct Metrics {
     pub(crate) rooms: Gauge,
     /// Refusals, by code: each moves exactly one of these by one.
     pub(crate) refusals: Family<CodeLabel, Counter>,
+    /// Tokens that were not believed, by the check they failed.
+    tokens_refused: Family<ReasonLabel, Counter>,
+    /// Tickets made or renewed.
+    pub(crate) tickets: Counter,
     /// REST requests answered with an error, by status.
     pub(crate) rest_errors: Family<CodeLabel, Counter>,
     /// REST requests answered.
@@ -126,6 +138,8 @@ impl Metrics {
             connections_total: Family::default(),
             rooms: Gauge::default(),
             refusals: Family::default(),
+            tokens_refused: Family::default(),
+            tickets: Counter::default(),
             rest_errors: Family::default(),
             rest_requests: Counter::default(),
             received_bytes: Counter::default(),
@@ -154,6 +168,11 @@ impl Metrics {
     /// One refusal with this code.
     pub(crate) fn refuse(&self, code: CloseCode) {
         self.refusals.get_or_create(&CodeLabel { code: u32::from(code.0) }).inc();
+    }
+
+    /// One token that was not believed.
+    pub(crate) fn refuse_token(&self, fault: TokenFault) {
+        self.tokens_refused.get_or_create(&ReasonLabel { reason: fault.word() }).inc();
     }
 
     /// The counts of connections that `transport` carries.
@@ -196,6 +215,8 @@ impl Metrics {
         registry.register("connections_opened", "Connections accepted, by transport", self.connections_total.clone());
         registry.register("rooms", "Documents in memory now", self.rooms.clone());
         registry.register("refusals", "Connections and documents refused, by close code", self.refusals.clone());
+        registry.register("tokens_refused", "Tokens not believed, by reason", self.tokens_refused.clone());
+        registry.register("tickets", "Document tickets made or renewed", self.tickets.clone());
         registry.register("rest_errors", "REST requests answered with an error, by status", self.rest_errors.clone());
         registry.register("rest_requests", "REST requests answered", self.rest_requests.clone());
         registry.register("received_bytes", "Bytes received on connections", self.received_bytes.clone());

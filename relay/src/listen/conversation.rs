@@ -9,12 +9,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_protocol::message::{Closed, Failure};
-use selvedge_protocol::{Channel, CloseCode, Instant};
+use selvedge_protocol::message::{Closed, Failure, Open};
+use selvedge_protocol::{Channel, CloseCode, DocumentId, Instant, Rights};
 use tracing::Instrument;
 
 use super::address::Place;
 use crate::app::App;
+use crate::auth::{Access, Caller, TokenFault, combined};
+use crate::clock::wall_ms;
 use crate::metrics::Carrier;
 use crate::room::actor::{RoomHandle, Sink};
 use crate::room::{Join, RoomEvent, SessionKey};
@@ -23,6 +25,8 @@ use crate::session::{Fault, Session, SessionConfig, SessionEvent};
 
 /// How long the last words to a client may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How often rights are looked up again, in milliseconds: a word of the bus that was lost heals by then.
+const LOOK_AGAIN_MS: u64 = 60_000;
 /// Pause between telling two rooms that an empty queue is theirs, so that the first can use it.
 const TURN: Duration = Duration::from_millis(2);
 
@@ -104,6 +108,8 @@ pub(crate) async fn converse(
         session: Session::new(config, app.clock.now()),
         number: session,
         rooms: HashMap::new(),
+        caller: None,
+        look_again_at: app.clock.now().after(LOOK_AGAIN_MS),
         outbound: Arc::clone(&outbound),
         place: None,
         principal: None,
@@ -186,10 +192,22 @@ async fn next(inbound: &mut impl Inbound) -> (Incoming, bool) {
     (incoming, waited)
 }
 
+/// A document open on this connection.
+struct Opened {
+    room: RoomHandle,
+    document: DocumentId,
+    /// Where the document was opened with a token of its own: who that is.
+    caller: Option<Caller>,
+}
+
 struct Conversation<I> {
     session: Session,
     number: u64,
-    rooms: HashMap<Channel, RoomHandle>,
+    rooms: HashMap<Channel, Opened>,
+    /// Who this is, once hello is done.
+    caller: Option<Caller>,
+    /// When rights are looked up again, whatever was told of them.
+    look_again_at: Instant,
     outbound: Arc<Outbound>,
     /// Held until hello is done.
     place: Option<Place>,
@@ -208,8 +226,8 @@ impl<I: Inbound> Conversation<I> {
         while going {
             going = self.turn().await && self.events().await;
         }
-        for (channel, room) in std::mem::take(&mut self.rooms) {
-            room.tell(RoomEvent::Leave { key: self.key(channel) }).await;
+        for (channel, opened) in std::mem::take(&mut self.rooms) {
+            opened.room.tell(RoomEvent::Leave { key: self.key(channel) }).await;
         }
         if let Some(principal) = self.principal.take() {
             self.app.sessions.leave(&principal);
@@ -232,8 +250,18 @@ impl<I: Inbound> Conversation<I> {
                     self.session.channel_closed(channel);
                     self.rooms.remove(&channel);
                 }
+                for (channel, set) in self.outbound.take_rights() {
+                    self.rights_set(channel, set).await;
+                }
                 if self.outbound.is_gone() || self.outbound.fault().is_some() {
                     return false;
+                }
+            }
+            () = clock.until(Some(self.look_again_at)), if !self.app.auth.is_open() => {
+                self.look_again_at = clock.now().after(LOOK_AGAIN_MS);
+                let channels: Vec<Channel> = self.rooms.keys().copied().collect();
+                for channel in channels {
+                    self.look_up(channel).await;
                 }
             }
             () = clock.until(Some(self.session.deadline())) => self.session.tick(clock.now()),
@@ -272,7 +300,7 @@ impl<I: Inbound> Conversation<I> {
         }
         while let Some(event) = self.session.poll_event() {
             match event {
-                SessionEvent::Authenticate { token, client } => self.authenticate(token.as_deref(), &client),
+                SessionEvent::Authenticate { token, client } => self.authenticate(token.as_deref(), &client).await,
                 SessionEvent::Reply { channel, message } => {
                     if let selvedge_protocol::ServerMessage::Closed(closed) = &*message {
                         self.app.metrics.refuse(CloseCode(closed.code));
@@ -292,8 +320,7 @@ impl<I: Inbound> Conversation<I> {
                 SessionEvent::Presence { channel, data } => {
                     self.tell(channel, |key| RoomEvent::Presence { key, data }).await;
                 }
-                // In open mode a token changes nothing: the session stays who it is.
-                SessionEvent::Token { .. } => {}
+                SessionEvent::Token { channel, token } => self.token(channel, &token).await,
                 SessionEvent::Leave { channel, site } => {
                     if let Some((site, counter)) = site {
                         self.tell(channel, |key| RoomEvent::Bye { key, site, counter }).await;
@@ -310,46 +337,102 @@ impl<I: Inbound> Conversation<I> {
         true
     }
 
-    fn authenticate(&mut self, token: Option<&str>, client: &str) {
+    async fn authenticate(&mut self, token: Option<&str>, client: &str) {
+        let caller = match self.bearer(token).await {
+            Ok(caller) => caller,
+            Err(fault) => return self.session.refuse(fault),
+        };
         let now = self.app.clock.now();
-        match self.app.auth.identify(token) {
-            Ok(identity) => {
-                let most = self.app.config.limits.connections_per_principal;
-                if self.app.auth.counts_connections() && !self.app.sessions.enter(&identity.principal, most) {
-                    let reason = "Too many connections of one user.";
-                    return self.session.refuse(Fault::new(CloseCode::RATE_LIMITED, reason));
-                }
-                tracing::debug!(client, "session opened");
-                self.principal = self.app.auth.counts_connections().then(|| identity.principal.clone());
-                self.place = None;
-                self.session.authenticated(identity, now);
+        let principal = &caller.identity.principal;
+        let most = self.app.config.limits.connections_per_principal;
+        if self.app.auth.counts_connections() && !self.app.sessions.enter(principal, most) {
+            let reason = "Too many connections of one user.";
+            return self.session.refuse(Fault::new(CloseCode::RATE_LIMITED, reason));
+        }
+        tracing::debug!(client, "session opened");
+        self.principal = self.app.auth.counts_connections().then(|| principal.clone());
+        self.place = None;
+        self.session.expires(Channel::CONNECTION, self.end_of(&caller), now);
+        self.session.authenticated(caller.identity.clone(), now);
+        self.caller = Some(caller);
+    }
+
+    /// Who brings this token; what is not believed is counted.
+    async fn bearer(&mut self, token: Option<&str>) -> Result<Caller, Fault> {
+        self.app.auth.identify(token, wall_ms()).await.map_err(|fault| {
+            self.app.metrics.refuse_token(fault);
+            fault.into()
+        })
+    }
+
+    /// Who brings this token, if it is the one this connection is of.
+    async fn same_bearer(&mut self, token: &str) -> Result<Caller, Fault> {
+        let caller = self.bearer(Some(token)).await?;
+        let mine = self.caller.as_ref().map(|caller| &caller.identity);
+        if mine
+            .is_some_and(|mine| *mine.principal == caller.identity.principal && mine.tenant == caller.identity.tenant)
+        {
+            return Ok(caller);
+        }
+        self.app.metrics.refuse_token(TokenFault::Principal);
+        Err(TokenFault::Principal.into())
+    }
+
+    /// The moment a caller's token ends, on this process's clock.
+    fn end_of(&self, caller: &Caller) -> Option<Instant> {
+        caller.expires_ms.map(|end| self.app.clock.now().after(end.saturating_sub(wall_ms())))
+    }
+
+    /// A new token, of the connection or of one document. In open mode a token changes nothing: the session stays who it is.
+    async fn token(&mut self, channel: Channel, token: &str) {
+        if self.app.auth.is_open() {
+            return;
+        }
+        let caller = match self.same_bearer(token).await {
+            Ok(caller) => caller,
+            Err(fault) if channel == Channel::CONNECTION => return self.session.refuse(fault),
+            Err(fault) => return self.close(channel, fault.code, &fault.reason).await,
+        };
+        self.session.expires(channel, self.end_of(&caller), self.app.clock.now());
+        if channel != Channel::CONNECTION {
+            if let Some(opened) = self.rooms.get_mut(&channel) {
+                opened.caller = Some(caller);
             }
-            Err(fault) => self.session.refuse(fault),
+            return self.look_up(channel).await;
+        }
+        self.caller = Some(caller);
+        let without: Vec<Channel> =
+            self.rooms.iter().filter(|(_, opened)| opened.caller.is_none()).map(|(channel, _)| *channel).collect();
+        for channel in without {
+            self.look_up(channel).await;
         }
     }
 
-    async fn open(
-        &mut self,
-        channel: Channel,
-        document: selvedge_protocol::DocumentId,
-        open: selvedge_protocol::message::Open,
-    ) {
-        let Some(identity) = self.session.identity().cloned() else { return };
+    async fn open(&mut self, channel: Channel, document: DocumentId, open: Open) {
         if self.app.is_draining() {
-            let closed = Closed {
-                code: CloseCode::DRAINING.0,
-                reason: CloseCode::DRAINING.sentence().to_owned(),
-                retry_after_ms: 0,
-                generation: 0,
-            };
-            return self.outbound.push_closed(channel, closed.into(), self.app.clock.now());
+            return self.close(channel, CloseCode::DRAINING, CloseCode::DRAINING.sentence()).await;
         }
-        let rights = self.app.auth.rights(&identity, &document);
+        let own = match &open.token {
+            Some(token) if !self.app.auth.is_open() => match self.same_bearer(token).await {
+                Ok(caller) => Some(caller),
+                Err(fault) => return self.close(channel, fault.code, &fault.reason).await,
+            },
+            _ => None,
+        };
+        let Some(caller) = own.clone().or_else(|| self.caller.clone()) else { return };
+        let control = Arc::clone(&self.app.registry.ground().region.control);
+        let access = self.app.auth.access(&*control, &caller, &document, true, wall_ms()).await;
+        if let Some((code, reason)) = refusal(access) {
+            return self.close(channel, code, reason).await;
+        }
+        if let Some(own) = &own {
+            self.session.expires(channel, self.end_of(own), self.app.clock.now());
+        }
         let join = Join {
             key: self.key(channel),
-            principal: identity.principal,
-            user: identity.user,
-            rights,
+            principal: caller.identity.principal,
+            user: caller.identity.user,
+            rights: access.rights(),
             open,
             listens: true,
             seeds: false,
@@ -357,15 +440,49 @@ impl<I: Inbound> Conversation<I> {
         loop {
             let room = self.app.registry.room(&document);
             if room.join(join.clone(), Sink::Socket(Arc::clone(&self.outbound))).await {
-                self.rooms.insert(channel, room);
+                self.rooms.insert(channel, Opened { room, document, caller: own });
                 return;
             }
         }
     }
 
+    /// The control plane has set this user's rights on a document.
+    async fn rights_set(&mut self, channel: Channel, set: Rights) {
+        let Some(opened) = self.rooms.get(&channel) else { return };
+        let Some(caller) = opened.caller.as_ref().or(self.caller.as_ref()) else { return };
+        let rights = combined(caller, caller.granted(&opened.document), set);
+        self.tell(channel, |key| RoomEvent::Rights { key, rights }).await;
+    }
+
+    /// Looks up what the user may do with a document now.
+    async fn look_up(&mut self, channel: Channel) {
+        let Some(opened) = self.rooms.get(&channel) else { return };
+        let Some(caller) = opened.caller.as_ref().or(self.caller.as_ref()) else { return };
+        let control = Arc::clone(&self.app.registry.ground().region.control);
+        let access = self.app.auth.access(&*control, caller, &opened.document, false, wall_ms()).await;
+        match access {
+            // What was granted holds while it cannot be looked up: the token's end is its bound.
+            Access::Unknown => {}
+            // The room closes a deleted document by itself.
+            Access::Deleted => {}
+            Access::Granted(rights) | Access::Blind(rights) => {
+                self.tell(channel, |key| RoomEvent::Rights { key, rights }).await;
+            }
+        }
+    }
+
+    /// Closes one document from this side.
+    async fn close(&mut self, channel: Channel, code: CloseCode, reason: &str) {
+        self.tell(channel, |key| RoomEvent::Leave { key }).await;
+        self.rooms.remove(&channel);
+        self.app.metrics.refuse(code);
+        let closed = Closed { code: code.0, reason: reason.to_owned(), retry_after_ms: 0, generation: 0 };
+        self.outbound.push_closed(channel, closed.into(), self.app.clock.now());
+    }
+
     async fn tell(&mut self, channel: Channel, event: impl FnOnce(SessionKey) -> RoomEvent) {
-        if let Some(room) = self.rooms.get(&channel) {
-            room.tell(event(self.key(channel))).await;
+        if let Some(opened) = self.rooms.get(&channel) {
+            opened.room.tell(event(self.key(channel))).await;
         }
     }
 
@@ -384,5 +501,17 @@ impl<I: Inbound> Conversation<I> {
 
     fn key(&self, channel: Channel) -> SessionKey {
         SessionKey { session: self.number, channel }
+    }
+}
+
+/// Why a document is not opened; `None`: it is. Strangers are told the same of what is not there and of what is not theirs.
+fn refusal(access: Access) -> Option<(CloseCode, &'static str)> {
+    match access {
+        Access::Granted(Rights::None) | Access::Blind(Rights::None) => {
+            Some((CloseCode::FORBIDDEN, CloseCode::FORBIDDEN.sentence()))
+        }
+        Access::Granted(_) | Access::Blind(_) => None,
+        Access::Deleted => Some((CloseCode::DELETED, CloseCode::DELETED.sentence())),
+        Access::Unknown => Some((CloseCode::INTERNAL, "What you may do here cannot be looked up at the moment.")),
     }
 }

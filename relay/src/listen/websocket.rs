@@ -16,7 +16,6 @@ use super::conversation::{Inbound, Incoming, Outlet, converse};
 use crate::app::App;
 use crate::auth::origin_allowed;
 use crate::metrics::Carrier;
-use crate::rest::host_allowed;
 use crate::session::Fault;
 use crate::session::outbound::Batch;
 
@@ -36,7 +35,7 @@ pub(crate) async fn connect(
     let message_max = size(app.config.limits.message_bytes_max + app.config.limits.frame_bytes_max);
     let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
     let address = counted_address(peer.ip(), forwarded, &listen.trusted_proxy);
-    let page_allowed = host_allowed(&headers, listen) && origin_allowed(&headers, &listen.allow_origin);
+    let page_allowed = app.auth.host_allowed(&headers, listen) && origin_allowed(&headers, &listen.allow_origin);
     let admission = app.admit(address, page_allowed);
     upgrade
         .read_buffer_size(size(listen.websocket_read_bytes))

@@ -18,7 +18,6 @@ use crate::auth::page_allowed;
 use crate::listen::address::Place;
 use crate::listen::conversation::converse;
 use crate::metrics::Carrier;
-use crate::rest::host_allowed;
 
 /// Where WebTransport connects, as WebSocket does.
 const CONNECT_PATH: &str = "/v1/connect";
@@ -138,8 +137,8 @@ async fn web_transport(connection: Connection, app: &App) -> Result<Established,
         headers.insert(header::HOST, authority);
     }
     // As with WebSocket: refused by a close that the page can read, not by a status that it cannot.
-    let page_allowed =
-        host_allowed(&headers, &app.config.listen) && page_allowed(&headers, &app.config.listen.allow_origin, app.port);
+    let page_allowed = app.auth.host_allowed(&headers, &app.config.listen)
+        && page_allowed(&headers, &app.config.listen.allow_origin, app.port);
     let session = request.ok().await.map_err(|error| error.to_string())?;
     Ok(Established { session, carrier: Carrier::WebTransport, page_allowed })
 }

@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use selvedge_engine::{Delta, SiteId, seed_delta};
-use selvedge_protocol::{DEFAULT_TENANT, DocumentId, Rights};
+use selvedge_protocol::{DocumentId, Rights};
 use selvedge_region::control::DocumentQuery;
 use selvedge_region::{AuditEntry, BusMessage, DocumentInfo, DocumentKey, Error, NewDocument};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::access::{access_to, allowed, may_create};
 use super::author::Author;
 use super::error::ApiError;
 use super::text::{fold, version};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::clock::wall_ms;
 
 /// Documents in one page of a list, at most.
@@ -29,8 +31,11 @@ const PAGE: usize = 100;
 const AUTHOR_HEADER: &str = "selvedge-author";
 const AUTHOR_BYTES_MAX: usize = 128;
 
-/// Who writes, in open mode: who the request says.
-pub(super) fn author_of(headers: &HeaderMap) -> Result<String, ApiError> {
+/// Who writes: who the token says; in open mode who the request says.
+pub(super) fn author_of(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<String, ApiError> {
+    if !app.auth.is_open() {
+        return Ok(caller.identity.principal.clone());
+    }
     let Some(name) = headers.get(AUTHOR_HEADER) else { return Ok("author:rest".to_owned()) };
     let name = name.to_str().ok().filter(|name| !name.is_empty() && name.len() <= AUTHOR_BYTES_MAX);
     let name = name
@@ -75,14 +80,16 @@ struct Create {
 /// `POST /v1/docs {id?, text?}`: creates, with its text exactly once however often the request is repeated.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     received: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let Create { id, text } = json_body(received)?;
-    let creator = author_of(&headers)?;
+    let creator = author_of(&app, &caller, &headers)?;
     let id = id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
-    let document =
-        DocumentId::parse(&id, DEFAULT_TENANT).map_err(|error| ApiError::bad_request("bad_id", format!("{error}.")))?;
+    let document = DocumentId::parse(&id, &caller.identity.tenant)
+        .map_err(|error| ApiError::bad_request("bad_id", format!("{error}.")))?;
+    may_create(&caller, &document)?;
     let text = text.unwrap_or_default();
     if text.len() as u64 > app.config.room.document_bytes_max {
         return Err(ApiError::too_large("The text is larger than --document-bytes-max allows."));
@@ -128,14 +135,23 @@ pub(super) struct ListQuery {
 }
 
 /// `GET /v1/docs?prefix&cursor&limit`.
-pub(super) async fn list(State(app): State<Arc<App>>, Query(query): Query<ListQuery>) -> Result<Response, ApiError> {
-    let tenant = query.tenant.unwrap_or_else(|| DEFAULT_TENANT.to_owned());
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, ApiError> {
+    let tenant = query.tenant.unwrap_or_else(|| caller.identity.tenant.clone());
     let after = query.cursor.map(|cursor| DocumentId::parse(&cursor, &tenant)).transpose();
     let after = after.map_err(|error| ApiError::bad_request("bad_cursor", format!("{error}.")))?;
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let asked = DocumentQuery { tenant, prefix: query.prefix.unwrap_or_default(), after, limit };
     let page = app.registry.ground().region.control.list(&asked).await?;
-    let documents: Vec<_> = page.documents.iter().map(describe).collect();
+    let mut documents = Vec::new();
+    for info in &page.documents {
+        if access_to(&app, &caller, &info.document).await? > Rights::None {
+            documents.push(describe(info));
+        }
+    }
     let next = page.next.map(|next| next.to_string());
     Ok(Json(json!({ "documents": documents, "cursor": next })).into_response())
 }
@@ -152,9 +168,11 @@ fn describe(info: &DocumentInfo) -> serde_json::Value {
 /// `GET /v1/docs/{tenant}/{name}`.
 pub(super) async fn stats(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Path((tenant, name)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let document = document_id(&tenant, &name)?;
+    allowed(&app, &caller, &document, Rights::Read).await?;
     let info = existing(&app, &document).await?;
     let fold = fold(&app, &DocumentKey::new(document, info.generation)).await?;
     let stats = fold.document().stats();
@@ -183,11 +201,13 @@ pub(super) async fn stats(
 /// `DELETE /v1/docs/{tenant}/{name}`: it is not there any more; what is kept of it goes by the cleanup.
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path((tenant, name)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let principal = author_of(&headers)?;
+    let principal = author_of(&app, &caller, &headers)?;
     let document = document_id(&tenant, &name)?;
+    allowed(&app, &caller, &document, Rights::Admin).await?;
     let info = existing(&app, &document).await?;
     let region = &app.registry.ground().region;
     region.control.delete(&DocumentKey::new(document.clone(), info.generation), wall_ms()).await?;

@@ -54,6 +54,7 @@ impl ApiError {
     pub(crate) fn from_close(code: CloseCode, message: &str) -> Self {
         let (status, name) = match code {
             CloseCode::FORBIDDEN => return Self::no_document(),
+            CloseCode::TOKEN => return Self::new(StatusCode::UNAUTHORIZED, "token", message),
             CloseCode::DELETED => return Self::deleted(),
             CloseCode::TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             CloseCode::CONFLICT => (StatusCode::CONFLICT, "conflict"),
@@ -104,6 +105,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(body)).into_response();
         if let Ok(value) = HeaderValue::from_str(&request) {
             response.headers_mut().insert(REQUEST_ID, value);
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if retryable {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

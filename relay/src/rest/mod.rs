@@ -1,5 +1,6 @@
 //! Documents over HTTP, for back ends, tools and health checks. Errors are `{error: {code, message, retryable, requestId}}`.
 
+mod access;
 mod author;
 mod diff;
 mod documents;
@@ -16,7 +17,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::app::App;
@@ -34,6 +35,10 @@ pub(crate) fn documents(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/v1/docs/{tenant}/{name}", get(documents::stats).delete(documents::delete))
         .route("/v1/docs/{tenant}/{name}/text", get(text::read).put(text::replace))
         .route("/v1/docs/{tenant}/{name}/edits", post(text::edit))
+        .route("/v1/docs/{tenant}/{name}/rights", get(access::list))
+        .route("/v1/docs/{tenant}/{name}/rights/{principal}", put(access::set))
+        .route("/v1/docs/{tenant}/{name}/tickets", post(access::ticket))
+        .layer(from_fn_with_state(Arc::clone(app), access::authenticate))
         .route("/v1/{*rest}", any(async || ApiError::new(StatusCode::NOT_FOUND, "not_found", "There is no such path.")))
         .method_not_allowed_fallback(async || {
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The path does not take this method.")
@@ -60,8 +65,9 @@ pub(crate) async fn count(State(app): State<Arc<App>>, request: Request, next: N
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let listen = &app.config.listen;
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !host_allowed(request.headers(), listen) || (changes && !origin_allowed(request.headers(), &listen.allow_origin))
-    {
+    let strange = !host_allowed(request.headers(), listen)
+        || (changes && !origin_allowed(request.headers(), &listen.allow_origin));
+    if app.auth.is_open() && strange {
         return ApiError::forbidden(
             "Pages of this origin may not use this relay; --allow-origin names those that may.",
         )

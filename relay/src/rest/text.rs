@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use selvedge_engine::{Document, VersionVector};
 use selvedge_protocol::{DocumentId, Rights};
 use selvedge_region::DocumentKey;
@@ -15,11 +15,13 @@ use selvedge_region::fold::{Fold, materialise};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::access::allowed;
 use super::author::Author;
 use super::diff::{Replacement, diff};
 use super::documents::{author_of, body, document_id, existing, json_body};
 use super::error::ApiError;
 use crate::app::App;
+use crate::auth::Caller;
 
 /// The state of a document as a word: equal words, equal text.
 pub(super) fn version(generation: u64, vector: &VersionVector) -> String {
@@ -38,10 +40,12 @@ pub(super) async fn fold(app: &App, key: &DocumentKey) -> Result<Fold, ApiError>
 /// `GET .../text`.
 pub(super) async fn read(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path((tenant, name)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     let document = document_id(&tenant, &name)?;
+    allowed(&app, &caller, &document, Rights::Read).await?;
     let info = existing(&app, &document).await?;
     let fold = fold(&app, &DocumentKey::new(document, info.generation)).await?;
     let tag = etag(&version(info.generation, fold.vector()));
@@ -57,6 +61,7 @@ pub(super) async fn read(
 /// `PUT .../text`: the body becomes the text, by the edits that lead there.
 pub(super) async fn replace(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path((tenant, name)): Path<(String, String)>,
     received: Result<Bytes, BytesRejection>,
@@ -73,7 +78,7 @@ pub(super) async fn replace(
         apply(document, &edits)?;
         Ok(edits.len())
     };
-    write(&app, document, &headers, work).await
+    write(&app, &caller, document, &headers, work).await
 }
 
 #[derive(Deserialize)]
@@ -89,6 +94,7 @@ struct Edit {
 /// `POST .../edits [{at, delete, insert}]`: UTF-16 positions, each counting the edits before it.
 pub(super) async fn edit(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Path((tenant, name)): Path<(String, String)>,
     received: Result<Bytes, BytesRejection>,
@@ -101,19 +107,21 @@ pub(super) async fn edit(
         apply(document, &edits)?;
         Ok(edits.len())
     };
-    write(&app, document, &headers, work).await
+    write(&app, &caller, document, &headers, work).await
 }
 
 async fn write(
     app: &Arc<App>,
+    caller: &Caller,
     document: DocumentId,
     headers: &HeaderMap,
     work: impl FnOnce(&mut Document) -> Result<usize, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let principal = author_of(headers)?;
+    let principal = author_of(app, caller, headers)?;
+    let rights = allowed(app, caller, &document, Rights::Write).await?;
     let expected = headers.get(header::IF_MATCH).cloned();
     existing(app, &document).await?;
-    let author = Author::join(app, &document, &principal, Rights::Admin, false).await?;
+    let author = Author::join(app, &document, &principal, rights, false).await?;
     let generation = author.generation();
     let checked = move |document: &mut Document| {
         let now = etag(&version(generation, document.vector()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use selvedge_engine::{Delta, Document, SiteKind, StateDiff, VersionVector};
 use selvedge_protocol::message::{Closed, SiteLease};
-use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Position, ServerMessage};
+use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Position, Rights, ServerMessage};
 use selvedge_region::fold::materialise;
 use selvedge_region::{
     BusMessage, DocumentKey, EntryContent, Error, LogRecord, NewDocument, REPLICATED_READER, Region,
@@ -220,13 +220,22 @@ impl Actor {
                 BusMessage::Presence { session, data, user, .. } => {
                     RoomEvent::HeardPresence { session: *session, data: data.clone(), user: user.clone() }
                 }
+                BusMessage::Rights { principal, rights } => return self.rights_set(principal, *rights),
                 BusMessage::Deleted { generation } => RoomEvent::Deleted { generation: *generation },
                 BusMessage::Replicated { watermark } => RoomEvent::Replicated { watermark: *watermark },
-                BusMessage::Rights { .. } => return,
             },
             Hears::Missed => RoomEvent::BusLagged,
         };
         self.room.handle(event, now);
+    }
+
+    /// The sessions of this principal hear what was set: they know what their token grants beside it.
+    fn rights_set(&self, principal: &str, rights: Rights) {
+        for key in self.room.sessions_of(principal) {
+            if let Some(Sink::Socket(outbound)) = self.sinks.get(&key) {
+                outbound.push_rights(key.channel, rights);
+            }
+        }
     }
 
     fn execute(&mut self, effect: RoomEffect) {

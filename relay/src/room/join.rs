@@ -432,8 +432,13 @@ impl Room {
     }
 
     pub(super) fn rights(&mut self, key: SessionKey, rights: Rights) {
+        if let Phase::Loading(waiting) = &mut self.phase {
+            waiting.iter_mut().filter(|join| join.key == key).for_each(|join| join.rights = rights);
+        }
         let Some(member) = self.members.get_mut(&key) else { return };
-        member.rights = rights;
+        if std::mem::replace(&mut member.rights, rights) == rights {
+            return;
+        }
         if rights == Rights::None {
             self.close(key, CloseCode::FORBIDDEN, CloseCode::FORBIDDEN.sentence());
         } else {

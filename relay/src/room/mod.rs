@@ -298,6 +298,17 @@ impl Room {
         self.members.len()
     }
 
+    /// The subscriptions of a principal, those that wait to be let in among them.
+    pub(crate) fn sessions_of<'a>(&'a self, principal: &'a str) -> impl Iterator<Item = SessionKey> + 'a {
+        let waiting = match &self.phase {
+            Phase::Loading(waiting) => waiting.as_slice(),
+            _ => &[],
+        };
+        let waiting = waiting.iter().filter(move |join| join.principal == principal).map(|join| join.key);
+        let members = self.members.iter().filter(move |(_, member)| member.principal == principal);
+        members.map(|(key, _)| *key).chain(waiting)
+    }
+
     /// What the region's log holds, once it is known.
     pub fn logged(&self) -> Option<&VersionVector> {
         self.ready().map(|ready| ready.ledger.logged())

@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use selvedge_engine::{SiteId, VersionVector};
-use selvedge_protocol::message::{ChunkContent, Closed, HelloOk, Open, Ping, PingPolicy, Pong, Push, kind};
+use selvedge_protocol::message::{
+    ChunkContent, Closed, HelloOk, Open, Ping, PingPolicy, Pong, Push, TokenExpiring, kind,
+};
 use selvedge_protocol::stream::StreamDecoder;
 use selvedge_protocol::transfer::Staging;
 use selvedge_protocol::{
@@ -25,8 +27,13 @@ use crate::room::PushedDelta;
 pub use limits::Limits;
 use rates::{Bucket, Rates};
 
+/// How long before its end the client is asked for another token, at most, in milliseconds; a fifth of its life if that is less.
+const ASK_MS_MAX: u64 = 60_000;
 /// Channels that were closed lately and whose frames under way are passed over.
 const CLOSED_CHANNELS_MAX: usize = 256;
+
+/// What is said to whoever brings no new token in time.
+const EXPIRED: &str = "The token has expired.";
 
 /// What a session is told once.
 #[derive(Clone, Debug)]
@@ -187,7 +194,17 @@ pub struct Session {
     rates: Rates,
     presence: Bucket,
     dropped_presence: u64,
+    /// When tokens end: the connection's, and those of single documents.
+    expiries: FxHashMap<Channel, Expiry>,
     events: VecDeque<SessionEvent>,
+}
+
+/// When a token ends.
+#[derive(Clone, Copy, Debug)]
+struct Expiry {
+    /// When the client is asked for another; `None`: it was.
+    ask: Option<Instant>,
+    end: Instant,
 }
 
 impl Session {
@@ -202,6 +219,7 @@ impl Session {
             rates: Rates::new(limits, now),
             presence: Bucket::new(limits.presence_per_second, limits.presence_per_second, now),
             dropped_presence: 0,
+            expiries: FxHashMap::default(),
             events: VecDeque::new(),
             config,
         }
@@ -307,6 +325,20 @@ impl Session {
         }
     }
 
+    /// The token of the connection (channel 0) or of a document ends then; `None`: it has none, or one without end. The client is
+    /// asked for another in time.
+    pub fn expires(&mut self, channel: Channel, end: Option<Instant>, now: Instant) {
+        let open = channel == Channel::CONNECTION || self.channels.contains_key(&channel);
+        match end.filter(|_| open) {
+            None => drop(self.expiries.remove(&channel)),
+            Some(end) => {
+                let left = end.since(now);
+                let ask = Some(end).map(|end| Instant(end.0.saturating_sub((left / 5).min(ASK_MS_MAX))));
+                self.expiries.insert(channel, Expiry { ask, end });
+            }
+        }
+    }
+
     /// Ends the session: the fault is its last event.
     pub fn refuse(&mut self, fault: Fault) {
         if !matches!(self.phase, Phase::Closed) {
@@ -318,6 +350,7 @@ impl Session {
 
     /// A document's channel was closed from the other side; what is still under way on it is passed over.
     pub fn channel_closed(&mut self, channel: Channel) {
+        self.expiries.remove(&channel);
         if self.channels.remove(&channel).is_some() {
             self.closed.push_back(channel);
             if self.closed.len() > CLOSED_CHANNELS_MAX {
@@ -356,15 +389,24 @@ impl Session {
 
     /// When [`Session::tick`] is due next.
     pub fn deadline(&self) -> Instant {
+        let tokens = self.expiries.values().map(|expiry| expiry.ask.unwrap_or(expiry.end)).min();
+        tokens.filter(|_| self.is_open()).map_or(self.patience(), |at| at.min(self.patience()))
+    }
+
+    /// Until when the client must say something.
+    fn patience(&self) -> Instant {
         match &self.phase {
             Phase::Hello { until } | Phase::Authenticating { until, .. } => *until,
             Phase::Open(_) | Phase::Closed => self.heard_at.after(self.config.limits.ping_idle_ms.saturating_mul(3)),
         }
     }
 
-    /// Does what is due at `now`: gives up a connection that says nothing.
+    /// Does what is due at `now`: asks for tokens, ends what has none any more, gives up a connection that says nothing.
     pub fn tick(&mut self, now: Instant) {
-        if now < self.deadline() {
+        if self.is_open() {
+            self.tick_tokens(now);
+        }
+        if now < self.patience() {
             return;
         }
         let reason = match self.phase {
@@ -373,6 +415,23 @@ impl Session {
             Phase::Open(_) | Phase::Closed => "The connection was silent for too long.",
         };
         self.refuse(Fault::new(CloseCode::TOO_SLOW, reason));
+    }
+
+    fn tick_tokens(&mut self, now: Instant) {
+        let due = self.expiries.iter().filter(|(_, expiry)| expiry.ask.unwrap_or(expiry.end) <= now);
+        let due: Vec<(Channel, Instant)> = due.map(|(channel, expiry)| (*channel, expiry.end)).collect();
+        for (channel, end) in due {
+            if end > now {
+                self.expiries.entry(channel).and_modify(|expiry| expiry.ask = None);
+                self.reply(channel, TokenExpiring { in_ms: end.since(now) });
+            } else if channel == Channel::CONNECTION {
+                return self.refuse(Fault::new(CloseCode::TOKEN, EXPIRED));
+            } else {
+                self.channel_closed(channel);
+                self.close_channel(channel, CloseCode::TOKEN, EXPIRED.to_owned());
+                self.events.push_back(SessionEvent::Leave { channel, site: None });
+            }
+        }
     }
 
     fn message(&mut self, message: &[u8], now: Instant) -> Result<(), Fault> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use selvedge_protocol::message::kind;
-use selvedge_protocol::{Channel, CloseCode, Instant};
+use selvedge_protocol::{Channel, CloseCode, Instant, Rights};
 use tokio::sync::Notify;
 
 use super::Fault;
@@ -23,7 +23,7 @@ pub(crate) struct Outbound {
     age_ms_max: u64,
     state: Mutex<State>,
     changed: Notify,
-    /// Woken when rooms have closed channels, or the connection ends.
+    /// Woken when rooms have closed channels or told of rights, or the connection ends.
     told: Notify,
 }
 
@@ -34,6 +34,8 @@ struct State {
     fault: Option<Fault>,
     /// Channels that rooms have closed and the session does not know of yet.
     closed: Vec<Channel>,
+    /// Rights that the control plane has set for documents of this connection; the last word on each counts.
+    rights: Vec<(Channel, Rights)>,
     watchers: VecDeque<(RoomHandle, SessionKey)>,
     /// The writer is gone: nothing is queued any more.
     gone: bool,
@@ -104,6 +106,20 @@ impl Outbound {
         self.told.notify_one();
     }
 
+    /// The control plane has set its principal's rights on a document.
+    pub(crate) fn push_rights(&self, channel: Channel, rights: Rights) {
+        let mut state = self.lock();
+        state.rights.retain(|(other, _)| *other != channel);
+        state.rights.push((channel, rights));
+        drop(state);
+        self.told.notify_one();
+    }
+
+    /// Rights set since the last call.
+    pub(crate) fn take_rights(&self) -> Vec<(Channel, Rights)> {
+        std::mem::take(&mut self.lock().rights)
+    }
+
     /// Tells the room as soon as nothing waits here.
     pub(crate) fn watch(&self, room: RoomHandle, key: SessionKey) {
         let mut state = self.lock();
@@ -133,7 +149,7 @@ impl Outbound {
         std::mem::take(&mut self.lock().closed)
     }
 
-    /// Waits until a room closed a channel or the connection ends.
+    /// Waits until a room closed a channel, rights were set, or the connection ends.
     pub(crate) async fn told(&self) {
         self.told.notified().await;
     }

@@ -1,57 +1,8 @@
-//! Who somebody is, and what they may do. Open mode: this machine's own users, named by themselves.
+//! Which pages may connect.
 
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, header};
-use selvedge_protocol::{CloseCode, DEFAULT_TENANT, DocumentId, Rights};
-
-use crate::session::{Fault, Identity};
-
-/// Longest principal a record of the log keeps.
-const PRINCIPAL_BYTES_MAX: usize = 256;
-/// Who speaks in open mode without a name.
-const ANONYMOUS: &str = "anonymous";
-/// What a device's own name begins with.
-const DEVICE_PREFIX: &str = "anon:";
-
-/// How people are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Auth {
-    /// Nobody proves anything; only for addresses of this machine. A token `anon:...` names a device.
-    Open,
-}
-
-impl Auth {
-    /// Who brings this token.
-    pub(crate) fn identify(self, token: Option<&str>) -> Result<Identity, Fault> {
-        let Auth::Open = self;
-        let principal = match token {
-            None | Some("") => ANONYMOUS,
-            Some(token) if token.starts_with(DEVICE_PREFIX) => token,
-            // Whatever else was brought proves nothing here; its bearer is as anonymous as everybody.
-            Some(_) => ANONYMOUS,
-        };
-        let printable = principal.bytes().all(|byte| byte.is_ascii_graphic());
-        if principal.len() > PRINCIPAL_BYTES_MAX || !printable {
-            return Err(Fault::new(
-                CloseCode::TOKEN,
-                "The device's name is too long or has other characters than printable ones.",
-            ));
-        }
-        Ok(Identity { principal: principal.to_owned(), user: None, tenant: DEFAULT_TENANT.to_owned() })
-    }
-
-    /// What somebody may do with a document.
-    pub(crate) fn rights(self, _identity: &Identity, _document: &DocumentId) -> Rights {
-        let Auth::Open = self;
-        Rights::Admin
-    }
-
-    /// Whether connections of one principal are counted: only where a principal is proven.
-    pub(crate) fn counts_connections(self) -> bool {
-        self != Auth::Open
-    }
-}
 
 /// Whether a page of this origin may connect: no origin (not a browser), the relay's own, or one of the list.
 pub(crate) fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
@@ -117,14 +68,5 @@ mod tests {
         check("http://localhost:3000", false);
         check("http://evil.example:4400", false);
         check("https://127.0.0.1:4433", true);
-    }
-
-    #[test]
-    fn devices_name_themselves_in_open_mode() {
-        let principal = |token| Auth::Open.identify(token).map(|identity| identity.principal);
-        assert_eq!(principal(None).unwrap(), "anonymous");
-        assert_eq!(principal(Some("anon:17")).unwrap(), "anon:17");
-        assert_eq!(principal(Some("something.else")).unwrap(), "anonymous");
-        assert!(principal(Some(&format!("anon:{}", "x".repeat(300)))).is_err());
     }
 }
