@@ -44,6 +44,8 @@ pub struct Fleet {
     stack: Option<Stack>,
     /// The regions, home first.
     pub regions: Vec<RegionFleet>,
+    /// Watches the control plane from a third place, where there are two regions with replicators.
+    pub observer: Option<Program>,
     /// The way between them.
     pub link: Link,
     /// Held open.
@@ -71,7 +73,11 @@ impl Fleet {
         for region in &mut regions {
             region.start().await.with_context(|| format!("region {}", region.name))?;
         }
-        Ok(Self { stack, regions, link, _passages: passages })
+        let mut observer = region::observer(options, &regions, folder);
+        if let Some(observer) = &mut observer {
+            observer.start().await?;
+        }
+        Ok(Self { stack, regions, observer, link, _passages: passages })
     }
 
     /// The services.

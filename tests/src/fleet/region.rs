@@ -91,6 +91,21 @@ impl RegionFleet {
     }
 }
 
+/// The observer in the third place: two of three have to agree that a region is lost, and a lost region does not.
+pub(super) fn observer(options: &FleetOptions, regions: &[RegionFleet], folder: &Path) -> Option<Program> {
+    let first = regions.first().filter(|_| regions.len() > 1 && options.replicators)?;
+    // Between the first region's relays and its replicator.
+    let admin = format!("127.0.0.1:{}", options.ports + PORTS_A_REGION - 2);
+    let words = ["observe", "--observer", "third-place", "--admin", &admin];
+    Some(Program::new(Spec {
+        name: "observer".to_owned(),
+        program: "selvedge-replicator",
+        arguments: words.iter().map(Into::into).collect(),
+        environment: first.environment.iter().filter(|(name, _)| name.contains("WITNESS")).cloned().collect(),
+        log: folder.join("observer.log"),
+    }))
+}
+
 /// Addresses of a region's services.
 pub(super) struct Far {
     kafka: String,
@@ -119,7 +134,9 @@ pub(super) fn environment(
     settings.push(("SELVEDGE_REGION".into(), name.into()));
     settings.push(("SELVEDGE_HOME_REGION".into(), options.regions[0].clone()));
     settings.push(("SELVEDGE_WITNESS".into(), stack.address("WITNESS")?));
-    settings.push(("SELVEDGE_AWS".into(), stack.address("AWS")?));
+    // Drills follow upon each other faster than promotions may.
+    settings.push(("SELVEDGE_PROMOTION_PAUSE_MS".into(), "0".into()));
+    settings.push(("SELVEDGE_WITNESS_TABLE".into(), format!("{}witness", options.prefix)));
     Ok(settings)
 }
 

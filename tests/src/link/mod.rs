@@ -1,9 +1,11 @@
 //! The link between two regions, and what can become of it: it is slow, it falls silent, it is cut.
 //!
 //! Everything that crosses the link goes through a *passage*, a way of TCP or UDP on this machine with a port of its own. All
-//! passages of a link share its condition. Without any privilege, and so without loss or reordering inside a connection:
-//! that is for `chaoslink`, which makes a real network.
+//! passages of a link share its condition. It needs no privilege, and so every connection ends in it: packets themselves are
+//! delayed and lost by [`network`], which needs root.
 
+#[cfg(target_os = "linux")]
+pub mod network;
 mod passage;
 mod tcp;
 #[cfg(test)]

@@ -39,11 +39,13 @@ pub(crate) enum Tool {
     Redis,
     /// Python with virtual environments, for the AWS emulator.
     Python,
+    /// Programs that make networks in namespaces, for tests as root.
+    Network,
 }
 
 impl Tool {
     /// Every tool.
-    pub(crate) const ALL: [Tool; 14] = [
+    pub(crate) const ALL: [Tool; 15] = [
         Tool::Rust,
         Tool::Rustfmt,
         Tool::Clippy,
@@ -58,6 +60,7 @@ impl Tool {
         Tool::Postgres,
         Tool::Redis,
         Tool::Python,
+        Tool::Network,
     ];
     /// What the npm package is built with.
     pub(crate) const FOR_PACKAGE: [Tool; 4] = [Tool::Rust, Tool::Wasm, Tool::Node, Tool::Npm];
@@ -78,6 +81,7 @@ impl Tool {
             Tool::Postgres => "PostgreSQL server",
             Tool::Redis => "Redis server",
             Tool::Python => "Python with venv",
+            Tool::Network => "ip, nft and iptables",
         }
     }
 
@@ -102,6 +106,9 @@ impl Tool {
                 stack::find_postgres().and_then(|program| process::ask(&program.to_string_lossy(), &["--version"]))
             }
             Tool::Redis => process::ask("redis-server", &["--version"]),
+            Tool::Network => process::ask("iptables", &["-V"])
+                .and_then(|_| process::ask("ip", &["-V"]))
+                .and_then(|_| process::ask("nft", &["-v"])),
             // Without pip's wheels, a virtual environment is made without pip.
             Tool::Python => {
                 process::ask("python3", &["-c", "import ensurepip, sys, venv; print(sys.version.split()[0])"])
@@ -125,6 +132,7 @@ impl Tool {
             Tool::Postgres => &["postgresql"],
             Tool::Redis => &["redis-server"],
             Tool::Python => &["python3", "python3-venv"],
+            Tool::Network => &["iproute2", "nftables", "iptables"],
         }
     }
 
@@ -163,6 +171,11 @@ impl Tool {
                             servers in SELVEDGE_STACK_A_REDIS and SELVEDGE_STACK_B_REDIS"
                 .into(),
             Tool::Python => "install Python 3 with venv (Debian: `apt-get install python3-venv`)".into(),
+            Tool::Network => {
+                "install iproute2, nftables and iptables (Debian: `apt-get install iproute2 nftables iptables`); \
+                              only tests that run as root use them"
+                    .into()
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::process;
+use crate::setup::{self, Tool};
 
 use super::suite::Workshop;
 use super::tally::Tally;
@@ -16,7 +17,7 @@ use super::tally::Tally;
 /// Seeds of the simulator that the test command runs.
 const SIM_SEEDS: &str = "500";
 /// Test programs, by their file's name, that start real processes and wrong them: they run in view, with more time.
-const FAULT_TESTS: [&str; 4] = ["drill", "hostile", "kill", "replay"];
+const FAULT_TESTS: [&str; 5] = ["drill", "hostile", "kill", "network", "replay"];
 
 /// Address space of one test program: one that runs away shall fail by itself, not take the machine with it.
 const MEMORY_KIB_MAX: u64 = 12 << 20;
@@ -95,7 +96,7 @@ impl TestProgram {
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new("sh");
         command
-            .args(["-c", &format!("ulimit -v {MEMORY_KIB_MAX}; exec \"$0\"")])
+            .args(["-c", &format!("ulimit -v {MEMORY_KIB_MAX}; exec \"$0\" \"$@\"")])
             .arg(&self.executable)
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder);
@@ -148,10 +149,13 @@ pub(super) fn tests(workshop: &mut Workshop) -> anyhow::Result<Tally> {
 
 /// Whole-system tests on real processes.
 pub(super) fn faults(workshop: &mut Workshop) -> anyhow::Result<Tally> {
+    // Without it one test skips itself, by name.
+    setup::ensure(&[Tool::Network]);
     let built = workshop.built()?;
     let mut sum = Tally::default();
     for test in built.tests.iter().filter(|test| test.is_fault_test()) {
-        sum.add(workshop.count(&test.name(), &mut test.command())?);
+        // What it measures and what it skips is told.
+        sum.add(workshop.count(&test.name(), test.command().arg("--nocapture"))?);
     }
     Ok(sum)
 }
