@@ -13,7 +13,8 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::console::say;
 use crate::setup::{self, Tool};
-use crate::{demo, npm, paths, process, programs};
+use crate::stack::{self, Region, Service, Stack};
+use crate::{demo, drill, npm, paths, process, programs};
 
 use rows::Row;
 
@@ -27,7 +28,7 @@ struct Options {
 }
 
 /// What can be measured, and how.
-const BENCHES: [(&str, Bench); 2] = [("engine", engine), ("browser", browser)];
+const BENCHES: [(&str, Bench); 3] = [("engine", engine), ("browser", browser), ("region", region)];
 
 /// The command `bench`.
 pub(crate) fn arguments() -> Command {
@@ -148,5 +149,17 @@ fn browser(root: &Path, _options: &Options) -> anyhow::Result<Vec<Row>> {
         command.env("SELVEDGE_CHROMIUM", browser);
     }
     process::run(&mut command)?;
+    rows::read(&file)
+}
+
+/// One region on the local stack, from a keystroke to the op store.
+fn region(root: &Path, _options: &Options) -> anyhow::Result<Vec<Row>> {
+    say("bench", "region: compiling relay and replicator with the clients of the services");
+    let programs = drill::build("region-bench")?;
+    let stack = Stack::at(stack::PORTS, None);
+    let file = scratch(root, "region-figures.json")?;
+    let mut command = drill::on_stack(&stack, &Service::select(&[Region::A], &[]), &programs)?;
+    say("bench", "region: clients type as fast as they can through relays and Kafka to DynamoDB");
+    process::run(command.arg("--json").arg(&file))?;
     rows::read(&file)
 }

@@ -6,20 +6,36 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::console::say;
 use crate::setup::{self, Tool};
-use crate::{demo, npm, paths, process, programs};
+use crate::stack::{self, Service, Stack};
+use crate::{demo, drill, npm, paths, process, programs};
 
 /// The command `sim`.
 pub(crate) fn sim_arguments() -> Command {
     handed_on("sim", "Simulate the whole system, with faults, from seeds")
 }
 
+/// Replays a recorded session in two regions on the local stack.
+fn replay_on_stack(rest: Vec<OsString>) -> anyhow::Result<()> {
+    say(
+        "build",
+        "compiling replay, relay and replicator with the clients of the services (the first time some minutes)",
+    );
+    let programs = drill::build("replay")?;
+    let mut command = drill::on_stack(&Stack::at(stack::PORTS, None), &Service::all(), &programs)?;
+    command.args(rest);
+    Err(process::become_program(&mut command))
+}
+
 /// The command `replay`.
 pub(crate) fn replay_arguments() -> Command {
-    handed_on("replay", "Replay a recorded editing session through two real clients (--browsers: two browsers)")
+    handed_on(
+        "replay",
+        "Replay a recorded editing session through two real clients (--browsers: two browsers; --stack: two regions)",
+    )
 }
 
 /// A command whose options, `--help` included, are those of the program it starts.
-fn handed_on(name: &'static str, about: &'static str) -> Command {
+pub(crate) fn handed_on(name: &'static str, about: &'static str) -> Command {
     Command::new(name).about(about).disable_help_flag(true).arg(
         Arg::new("rest")
             .num_args(0..)
@@ -30,7 +46,7 @@ fn handed_on(name: &'static str, about: &'static str) -> Command {
     )
 }
 
-fn rest(matches: &ArgMatches) -> Vec<OsString> {
+pub(crate) fn rest(matches: &ArgMatches) -> Vec<OsString> {
     matches.get_many("rest").into_iter().flatten().cloned().collect()
 }
 
@@ -44,6 +60,9 @@ pub(crate) fn sim(matches: &ArgMatches) -> anyhow::Result<()> {
 /// Replays a recorded session through real clients: native ones, or with `--browsers` two headless pages.
 pub(crate) fn replay(matches: &ArgMatches) -> anyhow::Result<()> {
     let (root, rest) = (paths::root(), rest(matches));
+    if rest.iter().any(|option| option == "--stack") {
+        return replay_on_stack(rest);
+    }
     say("build", "compiling the replay and the relay");
     let [replay, relay] = programs::build(&root, ["replay", "selvedge-relay"])?;
     let mut command = process::program(replay);

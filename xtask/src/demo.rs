@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::console::{human, say};
 use crate::setup::{self, Tool};
+use crate::stack::{self, Service, Stack};
 use crate::stamp::Inputs;
-use crate::{npm, paths, process, programs, wasm};
+use crate::{drill, npm, paths, process, programs, wasm};
 
 /// The npm project of the demo's page.
 pub(crate) const WEB: &str = "web-demo";
@@ -37,6 +38,13 @@ pub(crate) fn arguments() -> Command {
                 .help("The folder the relay keeps documents in"),
         )
         .arg(
+            Arg::new("regions")
+                .long("regions")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["data", "rest"])
+                .help("Two regions on the local stack side by side, with buttons that cut, kill and switch"),
+        )
+        .arg(
             Arg::new("rest")
                 .last(true)
                 .num_args(0..)
@@ -50,6 +58,9 @@ pub(crate) fn arguments() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let root = paths::root();
     site(&root)?;
+    if matches.get_flag("regions") {
+        return regions(&root, matches);
+    }
     say("relay", "compiling the relay (the first time with all it stands on, some minutes)");
     let [relay] = programs::build(&root, ["selvedge-relay"])?;
     let port: u16 = *matches.get_one("port").context("no port")?;
@@ -66,6 +77,18 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         .args(matches.get_many::<OsString>("rest").into_iter().flatten());
     say("demo", "starting the relay; Ctrl-C ends it");
     // From here on the process is the relay: it prints the address, and Ctrl-C is its to handle.
+    Err(process::become_program(&mut command))
+}
+
+/// Starts two regions, and becomes the program that shows them.
+fn regions(root: &Path, matches: &ArgMatches) -> anyhow::Result<()> {
+    say("build", "compiling relay and replicator with the clients of the services (the first time some minutes)");
+    let programs = drill::build("regions")?;
+    let stack = Stack::at(stack::PORTS, None);
+    let mut command = drill::on_stack(&stack, &Service::all(), &programs)?;
+    let port: u16 = *matches.get_one("port").context("no port")?;
+    command.args(["--port", &port.to_string(), "--web"]).arg(root.join(WEB).join("dist"));
+    say("demo", "starting two regions; Ctrl-C ends them, `cargo xtask stack down` their services");
     Err(process::become_program(&mut command))
 }
 

@@ -8,6 +8,7 @@ mod ci;
 mod console;
 mod delegate;
 mod demo;
+mod drill;
 mod npm;
 mod paths;
 mod process;
@@ -27,7 +28,7 @@ struct Chore {
 }
 
 /// Every command, in the order the help shows them.
-const CHORES: [Chore; 9] = [
+const CHORES: [Chore; 10] = [
     Chore { arguments: demo::arguments, run: demo::run },
     Chore { arguments: test::arguments, run: test::run },
     Chore { arguments: setup::arguments, run: |_| setup::run() },
@@ -35,6 +36,7 @@ const CHORES: [Chore; 9] = [
     Chore { arguments: delegate::replay_arguments, run: delegate::replay },
     Chore { arguments: delegate::sim_arguments, run: delegate::sim },
     Chore { arguments: bench::arguments, run: bench::run },
+    Chore { arguments: drill::arguments, run: drill::run },
     Chore { arguments: stack::arguments, run: stack::run },
     Chore { arguments: stack::doctor::arguments, run: stack::doctor::run },
 ];

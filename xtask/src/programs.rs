@@ -12,10 +12,23 @@ use crate::setup::{self, Tool};
 
 /// Compiles programs of the workspace and returns where they are, in the order they were named.
 pub(crate) fn build<const N: usize>(root: &Path, names: [&str; N]) -> anyhow::Result<[PathBuf; N]> {
-    setup::require(&[Tool::C])?;
+    build_with(root, names, &[])
+}
+
+/// The same, with features of packages, such as `selvedge-relay/regional`.
+pub(crate) fn build_with<const N: usize>(
+    root: &Path,
+    names: [&str; N],
+    features: &[&str],
+) -> anyhow::Result<[PathBuf; N]> {
+    let needed: &[Tool] = if features.is_empty() { &[Tool::C] } else { &[Tool::C, Tool::Make] };
+    setup::require(needed)?;
     let mut command = process::cargo(&["build", "--workspace", "--message-format=json-render-diagnostics"]);
     for name in names {
         command.args(["--bin", name]);
+    }
+    for feature in features {
+        command.args(["--features", feature]);
     }
     let messages = process::cargo_messages(command.current_dir(root))?;
     let mut found = names.map(|_| PathBuf::new());

@@ -2,6 +2,7 @@
 //!
 //! A suite that fails does not stop the others. The last line printed is the sum over all suites.
 
+mod drill;
 mod infra;
 mod node;
 mod region;

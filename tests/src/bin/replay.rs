@@ -27,8 +27,11 @@ struct Arguments {
     /// Through two headless browsers that run the demo, in place of two native clients.
     #[arg(long)]
     browsers: bool,
+    /// In two regions on the local stack, one person in each by turns, 40 ms between them.
+    #[arg(long, conflicts_with = "browsers")]
+    stack: bool,
     /// Write the project's own recording anew to FILE, and end.
-    #[arg(long, conflicts_with_all = ["json", "browsers"])]
+    #[arg(long, conflicts_with_all = ["json", "browsers", "stack"])]
     record: bool,
 }
 
@@ -56,6 +59,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     if arguments.browsers {
         return in_browsers(&file, arguments.json.as_deref(), data.path()).await;
     }
+    if arguments.stack {
+        return on_stack(&file, &trace, arguments.json.as_deref(), data.path()).await;
+    }
     let relay = RelayProcess::start(data.path(), RAISED_LIMITS).await?;
     println!(
         "{}: {} transactions of {}, through {} native clients and {}",
@@ -72,7 +78,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let outcome = outcome?;
     tell(&outcome, trace.transactions.len());
     if let Some(json) = arguments.json {
-        append_rows(&json, &rows(&file, &outcome, trace.transactions.len()))?;
+        append_rows(&json, &rows("native", &file, &outcome, trace.transactions.len()))?;
     }
     Ok(true)
 }
@@ -93,7 +99,7 @@ fn tell(outcome: &Outcome, transactions: usize) {
     }
 }
 
-fn rows(file: &Path, outcome: &Outcome, transactions: usize) -> [Row; 3] {
+fn rows(form: &str, file: &Path, outcome: &Outcome, transactions: usize) -> [Row; 3] {
     let seconds = outcome.elapsed.as_secs_f64();
     let row = |figure: &str, value: f64, unit: &str| Row {
         suite: "replay".to_owned(),
@@ -106,10 +112,32 @@ fn rows(file: &Path, outcome: &Outcome, transactions: usize) -> [Row; 3] {
         verified: true,
     };
     [
-        row("native_wall", seconds, "s"),
-        row("native_transactions_per_s", transactions as f64 / seconds, "1/s"),
-        row("native_end_differs", f64::from(u8::from(outcome.difference.is_some())), "count"),
+        row(&format!("{form}_wall"), seconds, "s"),
+        row(&format!("{form}_transactions_per_s"), transactions as f64 / seconds, "1/s"),
+        row(&format!("{form}_end_differs"), f64::from(u8::from(outcome.difference.is_some())), "count"),
     ]
+}
+
+/// Through two regions: clients in both, then each relay, each snapshot, and the text rebuilt from each op store and log alone.
+#[cfg(feature = "regional")]
+async fn on_stack(file: &Path, trace: &Trace, json: Option<&Path>, folder: &Path) -> anyhow::Result<bool> {
+    let progress = Progress::new(trace.transactions.len());
+    let played = selvedge_tests::replay::play_on_stack(trace, folder, &|| progress.step()).await;
+    progress.end();
+    let (outcome, places) = played?;
+    tell(&outcome, trace.transactions.len());
+    places.iter().for_each(|place| println!("  the same text: {place}"));
+    if let Some(json) = json {
+        append_rows(json, &rows("stack", file, &outcome, trace.transactions.len()))?;
+    }
+    Ok(true)
+}
+
+#[cfg(not(feature = "regional"))]
+async fn on_stack(_: &Path, _: &Trace, _: Option<&Path>, _: &Path) -> anyhow::Result<bool> {
+    bail!(
+        "--stack: this program was built without services: run `cargo xtask replay --stack`, which builds and starts them"
+    )
 }
 
 /// Hands the recording to the browsers' own replay, over a relay that serves the page.

@@ -9,6 +9,8 @@ mod load;
 mod observe;
 mod processor;
 mod recorder;
+#[cfg(feature = "regional")]
+mod regional;
 mod report;
 mod run;
 mod stores;
@@ -18,6 +20,8 @@ pub use case::{Case, Targets};
 pub use load::{Load, LoadOptions};
 pub use processor::Processors;
 pub use recorder::Recorder;
+#[cfg(feature = "regional")]
+pub use regional::read_stores;
 pub use report::{print, rows};
 pub use run::{DrillOptions, Outcome, ReadStores, Reading, run};
 pub use stores::{StoreReading, from_log, from_ops, from_snapshot, logged};

@@ -154,8 +154,8 @@ fn free_ports() -> anyhow::Result<u16> {
 
 fn load_options(options: &DrillOptions, fleet: &Fleet) -> LoadOptions {
     LoadOptions {
-        // Clients know all relays: their own region's, nearest first, then the other's.
-        regions: (0..fleet.regions.len()).map(|home| (fleet.regions[home].name.clone(), known(fleet, home))).collect(),
+        // They learn of the other relays from the first one.
+        regions: fleet.regions.iter().map(|region| (region.name.clone(), region.urls.clone())).collect(),
         clients: options.clients,
         documents: options.documents,
         prefix: "drill-".to_owned(),
@@ -163,21 +163,6 @@ fn load_options(options: &DrillOptions, fleet: &Fleet) -> LoadOptions {
         look: LOOK,
         seed: options.seed,
     }
-}
-
-/// For each relay of a region, the addresses that a client is given which begins there: that relay, its siblings, the other
-/// region's relays.
-fn known(fleet: &Fleet, home: usize) -> Vec<String> {
-    let own = &fleet.regions[home].urls;
-    let far =
-        fleet.regions.iter().enumerate().filter(|(number, _)| *number != home).flat_map(|(_, region)| &region.urls);
-    let far: Vec<&String> = far.collect();
-    (0..own.len())
-        .map(|first| {
-            let siblings = own[first..].iter().chain(&own[..first]);
-            siblings.chain(far.iter().copied()).map(String::as_str).collect::<Vec<_>>().join(",")
-        })
-        .collect()
 }
 
 /// What each relay answers when asked for the texts.

@@ -67,7 +67,7 @@ impl Fleet {
                 Some(stack) => settings(options, stack, number, &link, &mut passages).await?,
                 None => Vec::new(),
             };
-            regions.push(RegionFleet::describe(options, name, number, environment, folder)?);
+            regions.push(RegionFleet::describe(options, name, number, environment, folder));
         }
         // The link's addresses of both regions are there before anyone asks for them.
         for region in &mut regions {

@@ -37,8 +37,8 @@ impl RegionFleet {
         number: usize,
         environment: Vec<(String, String)>,
         folder: &Path,
-    ) -> anyhow::Result<Self> {
-        let first = options.ports + PORTS_A_REGION * u16::try_from(number).context("too many regions")?;
+    ) -> Self {
+        let first = first_port(options, number);
         let spec = |program: &'static str, what: String, arguments: Vec<String>| Spec {
             log: folder.join(format!("{what}.log")),
             name: what,
@@ -51,7 +51,11 @@ impl RegionFleet {
             let (listen, admin) = (first + 2 * relay, first + 2 * relay + 1);
             let words = ["serve", "--listen", &format!("127.0.0.1:{listen}"), "--admin", &format!("127.0.0.1:{admin}")];
             let mut arguments: Vec<String> = words.iter().map(ToString::to_string).collect();
-            arguments.extend(["--data".to_owned(), folder.join(format!("data-{name}")).display().to_string()]);
+            arguments
+                .extend(["--data".to_owned(), folder.join(format!("data-{name}{}", relay + 1)).display().to_string()]);
+            if options.relays > 1 || options.regions.len() > 1 {
+                arguments.extend(["--advertise".to_owned(), advertised(options, number, relay)]);
+            }
             arguments.extend(options.relay_flags.iter().cloned());
             relays.push(Program::new(spec("selvedge-relay", format!("relay-{name}{}", relay + 1), arguments)));
             urls.push(format!("http://127.0.0.1:{listen}"));
@@ -61,7 +65,7 @@ impl RegionFleet {
         let replicator = options
             .replicators
             .then(|| Program::new(spec("selvedge-replicator", format!("replicator-{name}"), arguments)));
-        Ok(Self { name: name.to_owned(), relays, replicator, urls, admin: format!("http://{admin}"), environment })
+        Self { name: name.to_owned(), relays, replicator, urls, admin: format!("http://{admin}"), environment }
     }
 
     /// Starts what does not run.
@@ -89,6 +93,26 @@ impl RegionFleet {
     pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
         self.relays.iter().chain(&self.replicator).try_for_each(|program| program.signal(signal))
     }
+}
+
+/// The first of a region's ports.
+fn first_port(options: &FleetOptions, number: usize) -> u16 {
+    // There are two regions at most.
+    options.ports + PORTS_A_REGION * u16::from(number > 0)
+}
+
+/// What a relay tells its clients of all relays: itself first, then its siblings, then those of the other region.
+fn advertised(options: &FleetOptions, number: usize, relay: u16) -> String {
+    let url =
+        |number: usize, relay: u16| format!("ws://127.0.0.1:{}/v1/connect", first_port(options, number) + 2 * relay);
+    let own = (0..options.relays).map(|next| url(number, (relay + next) % options.relays));
+    let others = options.regions.iter().enumerate().filter(|(other, _)| *other != number);
+    let far = others.flat_map(|(other, name)| {
+        (0..options.relays)
+            .map(move |relay| (other, name, relay))
+            .map(|(other, name, relay)| format!("{name}={}", url(other, relay)))
+    });
+    own.chain(far).collect::<Vec<String>>().join(",")
 }
 
 /// The observer in the third place: two of three have to agree that a region is lost, and a lost region does not.

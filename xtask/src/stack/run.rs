@@ -13,6 +13,8 @@ use crate::console::{human, say};
 
 /// How long a service may take until it answers, on a machine that is busy.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
+/// How long the ports of a process that was killed may stay taken.
+const FREED_WITHIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 /// Lines of a service's log shown when it does not start.
 const LOG_LINES: usize = 20;
@@ -111,7 +113,7 @@ impl Stack {
             say("stack", &format!("{service}: process {} of an earlier run does not answer; ending it", daemon.pid()));
             daemon.end(launch::ending(service.kind))?;
         }
-        if let Some(taken) = service.ports(self.base).into_iter().find(|port| !health::is_free(*port)) {
+        if let Some(taken) = self.taken(service) {
             bail!(
                 "port {taken} is taken by a program that this stack did not start; end that, choose other ports with \
                  `--ports BASE`, or give the service's address in {}",
@@ -130,6 +132,18 @@ impl Stack {
         }
         say("stack", &format!("{service}: answers at {} after {}", service.address(self.base), human(begin.elapsed())));
         self.furnish(service)
+    }
+
+    /// A port of the service that somebody has. A process that was killed a moment ago has its ports until it is taken apart.
+    fn taken(&self, service: Service) -> Option<u16> {
+        let begin = Instant::now();
+        loop {
+            let taken = service.ports(self.base).into_iter().find(|port| !health::is_free(*port));
+            if taken.is_none() || begin.elapsed() > FREED_WITHIN {
+                return taken;
+            }
+            std::thread::sleep(POLL);
+        }
     }
 
     /// What a fresh service lacks.

@@ -14,18 +14,19 @@ use super::tally::Tally;
 
 /// Crates with tests named `regional` and a feature of that name.
 const CRATES: [&str; 3] = ["region", "relay", "replicator"];
-/// Where a free block of ports is looked for, and how many a stack takes.
+/// Where a free block of ports is looked for, and how many a stack takes with the programs that drills start on it.
 const PORTS: std::ops::Range<u16> = 24_000..25_000;
-const BLOCK: u16 = 30;
+const BLOCK: u16 = 50;
 
 /// Ends the services, however the tests end.
-struct Running {
-    stack: Stack,
-    services: Vec<Service>,
+pub(super) struct Running {
+    pub(super) stack: Stack,
+    pub(super) services: Vec<Service>,
 }
 
 impl Running {
-    fn start(services: Vec<Service>) -> anyhow::Result<Self> {
+    /// Starts the services on ports that are free.
+    pub(super) fn start(services: Vec<Service>) -> anyhow::Result<Self> {
         let base = PORTS.step_by(BLOCK.into()).find(|base| is_free(*base));
         let base = base.with_context(|| format!("no {BLOCK} ports in a row are free in {PORTS:?}"))?;
         let folder = std::env::temp_dir().join(format!("selvedge-test-{}", std::process::id()));

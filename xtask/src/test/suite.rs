@@ -11,7 +11,7 @@ use crate::setup::{self, Tool};
 
 use super::rust::Built;
 use super::tally::Tally;
-use super::{infra, node, region, rust, tidy};
+use super::{drill, infra, node, region, rust, tidy};
 
 /// A part of the test command.
 pub(crate) struct Suite {
@@ -114,6 +114,14 @@ pub(crate) const SUITES: &[Suite] = &[
         budget: seconds(300),
         limit: seconds(2_400),
         run: region::run,
+    },
+    Suite {
+        name: "drill",
+        what: "short drills in one region on real services: relay, Kafka, PostgreSQL or Redis fails while clients type",
+        needs: &[Tool::Rust, Tool::C, Tool::Java, Tool::Maven, Tool::Npm, Tool::Python, Tool::Postgres, Tool::Redis],
+        budget: seconds(240),
+        limit: seconds(2_400),
+        run: drill::run,
     },
     Suite {
         name: "package",

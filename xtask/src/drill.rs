@@ -1,0 +1,77 @@
+//! Drills: the local stack is started, and the program `drill` does the rest on it.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{ArgMatches, Command};
+
+use crate::console::say;
+use crate::setup;
+use crate::stack::{self, Service, Stack};
+use crate::{delegate, paths, process, programs};
+
+/// The command `drill`.
+pub(crate) fn arguments() -> Command {
+    delegate::handed_on(
+        "drill",
+        "Kill, halt and cut parts of a deployment on real services while clients type; check and measure",
+    )
+}
+
+/// Compiles the programs, starts the stack, and runs drills on it.
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    say(
+        "build",
+        "compiling relay, replicator and drill with the clients of the services (the first time some minutes)",
+    );
+    let rest = delegate::rest(matches);
+    let replicators = !rest.iter().any(|option| option == "--without-replicators");
+    let programs = if replicators { build("drill")? } else { build_without_replicators("drill")? };
+    let mut command = on_stack(&Stack::at(stack::PORTS, None), &Service::all(), &programs)?;
+    command.args(rest);
+    say("stack", "goes on running afterwards: `cargo xtask stack down` ends it");
+    Err(process::become_program(&mut command))
+}
+
+/// A program that drives a deployment, with the programs of the deployment.
+pub(crate) struct Programs {
+    driver: PathBuf,
+    relay: PathBuf,
+    replicator: Option<PathBuf>,
+}
+
+/// Compiles them.
+pub(crate) fn build(driver: &str) -> anyhow::Result<Programs> {
+    let features = ["selvedge-relay/regional", "selvedge-replicator/regional", "selvedge-tests/regional"];
+    let names = [driver, "selvedge-relay", "selvedge-replicator"];
+    let [driver, relay, replicator] = programs::build_with(&paths::root(), names, &features)?;
+    Ok(Programs { driver, relay, replicator: Some(replicator) })
+}
+
+/// Compiles those of a deployment that persists and ships nothing.
+pub(crate) fn build_without_replicators(driver: &str) -> anyhow::Result<Programs> {
+    let features = ["selvedge-relay/regional", "selvedge-tests/regional"];
+    let [driver, relay] = programs::build_with(&paths::root(), [driver, "selvedge-relay"], &features)?;
+    Ok(Programs { driver, relay, replicator: None })
+}
+
+/// Starts the services, and answers the command of the driver on them.
+pub(crate) fn on_stack(
+    stack: &Stack,
+    services: &[Service],
+    programs: &Programs,
+) -> anyhow::Result<std::process::Command> {
+    setup::require(&stack::tools(services))?;
+    {
+        let _lock = stack.lock()?;
+        stack.up(services)?;
+    }
+    let mut command = process::program(&programs.driver);
+    command
+        .envs(stack::environment(stack, services))
+        .env("SELVEDGE_RELAY_BIN", &programs.relay)
+        .envs(programs.replicator.iter().map(|replicator| ("SELVEDGE_REPLICATOR_BIN", replicator)))
+        // It starts services again that it has ended.
+        .env("SELVEDGE_XTASK", std::env::current_exe().context("this program cannot be found again")?);
+    Ok(command)
+}
