@@ -13,11 +13,21 @@
 //!
 //! Relay and replicator never call each other: they meet in the records of the region's log.
 
+#[cfg(feature = "regional")]
+pub mod app;
 pub mod cleanup;
 mod clock;
+#[cfg(feature = "regional")]
+pub mod command;
+#[cfg(feature = "regional")]
+pub mod config;
 pub mod failover;
 mod latest;
+#[cfg(feature = "regional")]
+pub mod link;
 pub mod metrics;
+#[cfg(feature = "regional")]
+pub mod ops;
 pub mod persist;
 mod reading;
 pub mod ship;

@@ -62,6 +62,12 @@ pub struct ShipMetrics {
     pub reseeded: Counter,
     /// Runs written to a peer's op store because they had not arrived there.
     pub filled: Counter,
+    /// Items of the op store carried by its table's stream.
+    pub items: Counter,
+    /// Blobs copied because they had not arrived at the peer.
+    pub blobs_filled: Counter,
+    /// Age of the oldest page read and not yet confirmed by the peer, in milliseconds.
+    pub lag_ms: Gauge,
     /// Times the peer was found with another log.
     pub peers_replaced: Counter,
     /// Bytes read and not yet confirmed by the peer.
@@ -77,6 +83,9 @@ impl ShipMetrics {
         own.register("failures", "Copies that failed and are repeated", self.failures.clone());
         own.register("reseeded", "Documents fed to a peer from op store and snapshot", self.reseeded.clone());
         own.register("filled", "Runs that had not arrived at a peer's op store", self.filled.clone());
+        own.register("items", "Items of the op store carried by stream", self.items.clone());
+        own.register("blobs_filled", "Blobs that had not arrived at the peer", self.blobs_filled.clone());
+        own.register("lag_milliseconds", "Age of the oldest page not yet confirmed by the peer", self.lag_ms.clone());
         own.register("peers_replaced", "Times the peer was found with another log", self.peers_replaced.clone());
         own.register("held_bytes", "Bytes read and not yet confirmed by the peer", self.held_bytes.clone());
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -47,26 +47,36 @@ impl DynamoDbOptions {
 
     /// A client. Nothing is asked of DynamoDB yet.
     pub async fn client(&self) -> Client {
-        let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(https)
-            .region(Region::new(self.region.clone()))
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(Duration::from_secs(1)))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(Duration::from_secs(3))
-                    .operation_attempt_timeout(Duration::from_secs(10))
-                    .operation_timeout(Duration::from_secs(30))
-                    .build(),
-            );
-        if let Some(endpoint) = &self.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        if let Some((key, secret)) = &self.keys {
-            loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "selvedge"));
-        }
-        Client::new(&loader.load().await)
+        Client::new(&self.sdk_config().await)
     }
+
+    /// What every client of that place is configured with.
+    pub async fn sdk_config(&self) -> SdkConfig {
+        sdk_config(self.endpoint.as_deref(), &self.region, self.keys.as_ref()).await
+    }
+}
+
+/// What clients of AWS are configured with: TLS on ring, few attempts, bounded waiting.
+async fn sdk_config(endpoint: Option<&str>, region: &str, keys: Option<&(String, String)>) -> SdkConfig {
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(https)
+        .region(Region::new(region.to_owned()))
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(Duration::from_secs(1)))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(3))
+                .operation_attempt_timeout(Duration::from_secs(10))
+                .operation_timeout(Duration::from_secs(30))
+                .build(),
+        );
+    if let Some(endpoint) = endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    if let Some((key, secret)) = keys {
+        loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "selvedge"));
+    }
+    loader.load().await
 }
 
 /// Creates a table of runs unless it is there, and waits until it can be used. Its stream carries new items to a region that

@@ -20,4 +20,4 @@ pub use crate::bus::redis::{RedisBus, RedisOptions};
 pub use crate::control::kafka::{ControlOptions, KafkaControl};
 pub use crate::log::kafka::{KafkaLog, KafkaOptions};
 pub use crate::ops::dynamodb::{DynamoOps, OpLayout, document_of};
-pub use crate::snapshots::postgres::{INLINE_BYTES_MAX, PostgresSnapshots};
+pub use crate::snapshots::postgres::{INLINE_BYTES_MAX, PostgresSnapshots, snapshot_blobs};

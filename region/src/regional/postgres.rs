@@ -76,6 +76,18 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// The copies of another region's tables on these servers, as replication keeps them. Nothing is made.
+    ///
+    /// # Errors
+    /// As [`Postgres::open`].
+    pub async fn copies(options: &PostgresOptions, other: u8) -> Result<Self> {
+        let mut servers = Vec::with_capacity(options.servers.len());
+        for server in &options.servers {
+            servers.push(connect(server, options).await?);
+        }
+        Ok(Self { servers, schema: options.schema.clone(), region: other })
+    }
+
     /// Brings the tables of every server up to date; those that are gone are made again, empty.
     pub(crate) async fn migrate(&self) -> Result<()> {
         for server in &self.servers {

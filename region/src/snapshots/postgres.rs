@@ -19,6 +19,12 @@ const WHAT: &str = "snapshots";
 /// Snapshots with more bytes than this go to the blobs: rows stay small enough to be copied by replication at once.
 pub const INLINE_BYTES_MAX: usize = 512 * 1024;
 
+/// What the keys of a region's snapshot blobs begin with. Only that region writes there.
+#[must_use]
+pub fn snapshot_blobs(region: u8) -> String {
+    format!("snapshots/r-{region}/")
+}
+
 /// The snapshots of a region on PostgreSQL.
 pub struct PostgresSnapshots {
     postgres: Postgres,
@@ -247,7 +253,8 @@ impl PostgresSnapshots {
         let id = key.document.as_str();
         let (tenant, name) = id.split_once('/').unwrap_or(("", id));
         let random = rand::random::<u128>();
-        let blob = format!("snapshots/t-{tenant}/n-{name}/{}/{random:032x}", key.generation).parse::<BlobKey>()?;
+        let place = snapshot_blobs(self.postgres.region());
+        let blob = format!("{place}t-{tenant}/n-{name}/{}/{random:032x}", key.generation).parse::<BlobKey>()?;
         self.blobs.put(&blob, snapshot.bytes.clone()).await?;
         Ok(Some(blob))
     }

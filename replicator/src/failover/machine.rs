@@ -115,6 +115,12 @@ impl Failover {
         self.seen.as_ref().map(|seen| &seen.lease)
     }
 
+    /// When the lease was seen to move last.
+    #[must_use]
+    pub fn seen(&self) -> Instant {
+        self.seen.as_ref().map_or(Instant(0), |seen| seen.since)
+    }
+
     fn looked(&mut self, view: View, wall_ms: u64, now: Instant, effects: &mut Vec<Effect>) {
         (self.looking, self.looked, self.wall_ms) = (false, true, wall_ms);
         self.order = view.order;

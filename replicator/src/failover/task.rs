@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use selvedge_protocol::Instant;
 use selvedge_region::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -30,6 +31,8 @@ pub trait Drain: Send + Sync {
 pub struct Standing {
     /// The lease as it was seen last.
     pub lease: Option<Lease>,
+    /// When it was seen to move last.
+    pub seen: Instant,
     /// The epoch in which this process holds the control plane, from when it is begun there.
     pub deciding: Option<u64>,
     /// Its newest promotion here.
@@ -205,8 +208,12 @@ impl Shell {
         // The first step may have been done a moment before the lease ran out.
         let held = self.machine.deciding(clock::now());
         let deciding = self.deciding.borrow().filter(|epoch| held == Some(*epoch));
-        let standing =
-            Standing { lease: self.machine.lease().cloned(), deciding, promotion: self.progress.borrow().clone() };
+        let standing = Standing {
+            lease: self.machine.lease().cloned(),
+            seen: self.machine.seen(),
+            deciding,
+            promotion: self.progress.borrow().clone(),
+        };
         self.metrics
             .epoch
             .set(standing.lease.as_ref().map_or(0, |lease| i64::try_from(lease.epoch).unwrap_or(i64::MAX)));

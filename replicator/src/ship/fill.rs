@@ -3,11 +3,11 @@
 //! Op stores reach each other by global tables, by a table's stream, or because each region folds its own log; a minute after a
 //! record was shipped, the document's runs are compared by the dots they cover, and what is missing is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_engine::SiteId;
 use selvedge_protocol::Instant;
-use selvedge_region::{BlobKey, DocumentKey, Error, OpRun, OpStore, Region, Result};
+use selvedge_region::{BlobKey, Blobs, DocumentKey, Error, OpRun, OpStore, Region, Result};
 
 /// Documents that wait to be compared; beyond it the oldest is compared early.
 const WAITING_MAX: usize = 10_000;
@@ -60,43 +60,43 @@ pub async fn fill_runs(source: &Region, target: &Region, key: &DocumentKey) -> R
     Ok(filled)
 }
 
-/// Copies the blobs below a prefix that the target lacks; answers how many.
+/// Makes the target's blobs below a prefix those of the source, which alone writes there: copies what is missing, and removes
+/// what the source has removed. Answers how many were copied. A source that has nothing at all was wiped, and removes nothing.
 ///
 /// # Errors
 /// As the parts; what was copied stays.
-pub async fn fill_blobs(source: &Region, target: &Region, prefix: &str) -> Result<u64> {
-    let (mut filled, mut after): (u64, Option<BlobKey>) = (0, None);
-    loop {
-        let here = source.blobs.list(prefix, after.as_ref(), BLOBS_PAGE).await?;
-        let there = target.blobs.list(prefix, after.as_ref(), BLOBS_PAGE).await?;
-        // A page there that ends early says nothing of what lies behind it.
-        let known = there.next.as_ref();
-        for key in &here.keys {
-            let looked = known.is_none_or(|end| key <= end);
-            let lacks = if looked { !there.keys.contains(key) } else { is_missing(target, key).await? };
-            if !lacks {
-                continue;
+pub async fn mirror_blobs(source: &Region, target: &Region, prefix: &str) -> Result<u64> {
+    // What appears here during the call is not taken for removed there.
+    let there = keys_of(&*target.blobs, prefix).await?;
+    let here = keys_of(&*source.blobs, prefix).await?;
+    let mut copied = 0;
+    for key in here.difference(&there) {
+        match source.blobs.get(key).await {
+            // Deleted meanwhile.
+            Err(Error::NotFound { .. }) => {}
+            bytes => {
+                target.blobs.put(key, bytes?).await?;
+                copied += 1;
             }
-            match source.blobs.get(key).await {
-                // Deleted meanwhile.
-                Err(Error::NotFound { .. }) => {}
-                bytes => {
-                    target.blobs.put(key, bytes?).await?;
-                    filled += 1;
-                }
-            }
-        }
-        after = here.next;
-        if after.is_none() {
-            return Ok(filled);
         }
     }
+    if !here.is_empty() {
+        for key in there.difference(&here) {
+            target.blobs.delete(key).await?;
+        }
+    }
+    Ok(copied)
 }
 
-async fn is_missing(region: &Region, key: &BlobKey) -> Result<bool> {
-    match region.blobs.get(key).await {
-        Err(Error::NotFound { .. }) => Ok(true),
-        found => found.map(|_| false),
+async fn keys_of(blobs: &dyn Blobs, prefix: &str) -> Result<BTreeSet<BlobKey>> {
+    let (mut keys, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = blobs.list(prefix, after.as_ref(), BLOBS_PAGE).await?;
+        keys.extend(page.keys);
+        after = page.next;
+        if after.is_none() {
+            return Ok(keys);
+        }
     }
 }
 

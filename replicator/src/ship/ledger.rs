@@ -19,6 +19,7 @@ pub(super) struct Batch {
     end: u64,
     bytes: usize,
     confirmed: bool,
+    since: Instant,
 }
 
 /// What became of a copy's answer.
@@ -75,15 +76,26 @@ impl Ledger {
         if self.reseeding.is_some() { self.committed } else { self.watermark }
     }
 
+    /// When the oldest page that is not confirmed was read.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.batches.front().map(|batch| batch.since)
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.batches.iter().map(|batch| batch.bytes).sum()
     }
 
-    pub(super) fn take(&mut self, records: Vec<LogRecord>, documents: BTreeSet<DocumentId>, end: u64) -> usize {
+    pub(super) fn take(
+        &mut self,
+        records: Vec<LogRecord>,
+        documents: BTreeSet<DocumentId>,
+        end: u64,
+        now: Instant,
+    ) -> usize {
         let bytes = records.iter().map(|record| record.delta.len()).sum();
         let confirmed = records.is_empty();
         self.read_to = end;
-        self.batches.push_back(Batch { copy: None, records, documents, end, bytes, confirmed });
+        self.batches.push_back(Batch { copy: None, records, documents, end, bytes, confirmed, since: now });
         bytes
     }
 

@@ -44,7 +44,7 @@ impl Ship {
             Event::Assigned(assignments) => self.assign(&assignments, now, &mut effects),
             Event::Revoked(partitions) => self.leave(&partitions),
             Event::Lost(partitions) => partitions.iter().for_each(|number| self.forget(*number)),
-            Event::Page(page) => self.take_page(page, &mut effects),
+            Event::Page(page) => self.take_page(page, now, &mut effects),
             Event::Rewound { partition, done } => self.rewound(partition, done, &mut effects),
             Event::Copied { copy, done } => self.copied(copy, done, now),
             Event::Reseeded { partition, done } => self.reseeded(partition, done, now),
@@ -75,6 +75,13 @@ impl Ship {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// How long the oldest page that the peer has not confirmed was read ago, in milliseconds; 0: it has everything that was
+    /// read.
+    #[must_use]
+    pub fn lag_ms(&self, now: Instant) -> u64 {
+        self.partitions.values().filter_map(Ledger::oldest).min().map_or(0, |oldest| now.since(oldest))
     }
 
     /// The replicated watermark of a partition that is this reader's.
@@ -108,7 +115,7 @@ impl Ship {
         }
     }
 
-    fn take_page(&mut self, page: LogPage, effects: &mut Vec<Effect>) {
+    fn take_page(&mut self, page: LogPage, now: Instant, effects: &mut Vec<Effect>) {
         let number = page.next.partition;
         let full = self.held_bytes >= self.config.held_bytes_max || self.stopping;
         let Some(ledger) = self.partitions.get_mut(&number) else { return };
@@ -129,7 +136,7 @@ impl Ship {
                 records.push(record.copied_from(entry.position));
             }
         }
-        self.held_bytes += ledger.take(records, documents, page.next.offset);
+        self.held_bytes += ledger.take(records, documents, page.next.offset, now);
     }
 
     fn rewound(&mut self, number: u32, done: bool, effects: &mut Vec<Effect>) {

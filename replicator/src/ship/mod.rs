@@ -9,15 +9,20 @@
 //! confirmed by the peer, a contiguous prefix and never a maximum, is the *replicated watermark*: it is told to the rooms
 //! ([`Effect::Announce`]), kept for late rooms ([`Effect::Mark`]), and committed.
 
+pub mod control;
 mod fill;
 mod ledger;
 mod machine;
+#[cfg(feature = "regional")]
+pub mod postgres;
 mod reseed;
+#[cfg(feature = "regional")]
+pub mod tables;
 mod task;
 
 use selvedge_region::{Assignment, DocumentId, LogId, LogPage, LogRecord, Position};
 
-pub use fill::{fill_blobs, fill_runs};
+pub use fill::{fill_runs, mirror_blobs};
 pub use machine::Ship;
 pub use reseed::{Reseeded, reseed};
 pub use task::{ShipEnd, ShipTask};

@@ -165,6 +165,8 @@ impl Shell {
                 }
             }
             self.metrics.held_bytes.set(i64::try_from(self.machine.held_bytes()).unwrap_or(i64::MAX));
+            let lag = self.machine.lag_ms(clock::now());
+            self.metrics.lag_ms.set(i64::try_from(lag).unwrap_or(i64::MAX));
             self.give_up(&readings);
             if let Some(deadline) = ending
                 && (self.machine.is_idle() || tokio::time::Instant::now() >= deadline)

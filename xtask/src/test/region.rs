@@ -1,4 +1,4 @@
-//! The suite on real services: region A of a stack of its own, started once, with everything that is tested against it.
+//! The suite on real services: both regions of a stack of its own, started once, with everything that is tested against them.
 
 use std::fs;
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use anyhow::{Context, bail};
 
 use crate::process;
-use crate::stack::{self, Kind, Region, Service, Stack};
+use crate::stack::{self, Service, Stack};
 
 use super::rust::Built;
 use super::suite::Workshop;
@@ -49,7 +49,7 @@ fn is_free(base: u16) -> bool {
     (base..base + BLOCK).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
 }
 
-/// Compiles the distributed parts, starts region A and runs their tests.
+/// Compiles the distributed parts, starts both regions and runs their tests.
 pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let mut command = process::cargo(&["test", "--no-run", "--lib", "--test", "regional"]);
     for name in CRATES.into_iter().filter(|name| has_regional_tests(workshop, name)) {
@@ -57,9 +57,7 @@ pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     }
     command.arg("--message-format=json-render-diagnostics").current_dir(&workshop.root);
     let built = Built::of(&mut command)?;
-    let kinds = [Kind::Kafka, Kind::DynamoDb, Kind::Postgres, Kind::Redis, Kind::Aws];
-    let services = Service::select(&[Region::A], &kinds);
-    let running = Running::start(services)?;
+    let running = Running::start(Service::all())?;
     let environment = stack::environment(&running.stack, &running.services);
     let mut sum = Tally::default();
     for test in built.tests() {

@@ -4,7 +4,11 @@
 //! were done find nothing to do. Every step carries the epoch, and whoever it writes to refuses an older one.
 
 pub mod endpoints;
+#[cfg(feature = "regional")]
+pub mod route53;
 pub mod routes;
+#[cfg(feature = "regional")]
+pub mod steps;
 
 use std::sync::Arc;
 use std::time::Duration;

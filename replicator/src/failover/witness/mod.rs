@@ -1,10 +1,16 @@
 //! The witness: a third place that keeps one lease, what the observers say, and the newest order. One trait, one contract.
 
+#[cfg(feature = "regional")]
+mod dynamodb;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use selvedge_region::{Error, Result};
+
+#[cfg(feature = "regional")]
+pub use dynamodb::DynamoWitness;
 
 use super::{Lease, Observation, Order, Stamp, View};
 

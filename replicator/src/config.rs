@@ -1,0 +1,554 @@
+//! The settings of the replicator: flags and environment, checked before anything is asked of a service. A mistake is answered
+//! by the flag, the value and the fix.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use selvedge_region::fold::DueConfig;
+use selvedge_region::regional::{DynamoDbOptions, PeerArgs, RegionalArgs, RegionalOptions, SettingError};
+
+use crate::cleanup::CleanupConfig;
+use crate::failover::FailoverConfig;
+use crate::failover::promotion::route53::{Checked, Route53Options};
+use crate::persist::PersistConfig;
+
+/// `selvedge-replicator`: what happens to a region's log behind the relays' backs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "selvedge-replicator",
+    version,
+    about = "Persists a region's log, ships it to the other region, and moves the control plane when one is lost."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Persist, ship, clean up and watch over the control plane until told to stop.
+    Run(Box<Config>),
+    /// Only watch: an observer in a third place, which never takes the control plane itself.
+    Observe(Box<ObserveConfig>),
+    /// Show who holds the control plane, how far persist and ship have come, and what DNS says.
+    Status(Box<StatusConfig>),
+    /// Hand the control plane over to a region, as planned; nothing is lost.
+    Switchover(Box<OrderConfig>),
+    /// Have a region take the control plane whose holder is lost, without waiting for observers to agree.
+    Promote(Box<PromoteConfig>),
+}
+
+/// Everything `run` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Name of this region.
+    #[arg(long, env = "SELVEDGE_REGION", default_value = "local")]
+    pub region: String,
+    /// Name of the other region.
+    #[arg(long, env = "SELVEDGE_PEER_REGION", value_name = "NAME")]
+    pub peer_region: Option<String>,
+    /// The region that holds the control plane before anybody took it [default: this one].
+    #[arg(long, env = "SELVEDGE_HOME_REGION", value_name = "NAME")]
+    pub home_region: Option<String>,
+    /// Where health, metrics and the state of the control plane are served.
+    #[arg(long, env = "SELVEDGE_REPLICATOR_ADMIN", default_value = "127.0.0.1:4471")]
+    pub admin: SocketAddr,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as `selvedge_replicator=debug,info`.
+    #[arg(long, env = "SELVEDGE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// This region's services.
+    #[command(flatten)]
+    pub services: RegionalArgs,
+    /// The other region's services.
+    #[command(flatten)]
+    pub peer: PeerArgs,
+    /// The witness.
+    #[command(flatten)]
+    pub witness: WitnessArgs,
+    /// DNS.
+    #[command(flatten)]
+    pub dns: DnsArgs,
+    /// The signed list of endpoints.
+    #[command(flatten)]
+    pub endpoints: EndpointArgs,
+    /// Rhythms.
+    #[command(flatten)]
+    pub rhythm: RhythmArgs,
+}
+
+/// Where the lease is kept.
+#[derive(Debug, Clone, Args)]
+pub struct WitnessArgs {
+    /// Endpoint of the witness' DynamoDB, in a third place, `http://host:port` [default: AWS, where --witness-aws-region is given].
+    #[arg(long, env = "SELVEDGE_WITNESS", value_name = "URL")]
+    pub witness: Option<String>,
+    /// AWS' name of the third place.
+    #[arg(long, env = "SELVEDGE_WITNESS_AWS_REGION", value_name = "NAME")]
+    pub witness_aws_region: Option<String>,
+    /// The witness' table; made when missing.
+    #[arg(long, env = "SELVEDGE_WITNESS_TABLE", default_value = "selvedge-witness")]
+    pub witness_table: String,
+    /// Observers that have to agree before the control plane moves by itself.
+    #[arg(long, env = "SELVEDGE_OBSERVERS", default_value_t = 2)]
+    pub observers: usize,
+    /// How long a lease holds, in milliseconds; it is renewed three times as often.
+    #[arg(long, env = "SELVEDGE_LEASE_MS", default_value_t = 6_000)]
+    pub lease_ms: u64,
+    /// How long observers have to agree, in milliseconds.
+    #[arg(long, env = "SELVEDGE_AGREE_MS", default_value_t = 5_000)]
+    pub agree_ms: u64,
+    /// The shortest time between two promotions that nobody ordered, in milliseconds.
+    #[arg(long, env = "SELVEDGE_PROMOTION_PAUSE_MS", default_value_t = 600_000)]
+    pub promotion_pause_ms: u64,
+}
+
+/// What DNS is to say.
+#[derive(Debug, Clone, Args)]
+pub struct DnsArgs {
+    /// The zone at Route 53; made when missing. Without it DNS is left alone.
+    #[arg(long, env = "SELVEDGE_DNS_ZONE", value_name = "ZONE")]
+    pub dns_zone: Option<String>,
+    /// The name that clients resolve, in the zone.
+    #[arg(long, env = "SELVEDGE_DNS_NAME", value_name = "NAME")]
+    pub dns_name: Option<String>,
+    /// This region's host name or addresses, separated by commas.
+    #[arg(long, env = "SELVEDGE_DNS_TARGET", value_delimiter = ',', value_name = "TARGETS")]
+    pub dns_target: Vec<String>,
+    /// The other region's host name or addresses, separated by commas.
+    #[arg(long, env = "SELVEDGE_PEER_DNS_TARGET", value_delimiter = ',', value_name = "TARGETS")]
+    pub peer_dns_target: Vec<String>,
+    /// Port and path of the relays' readiness that health checks look at, e.g. 443/readyz.
+    #[arg(long, env = "SELVEDGE_DNS_HEALTH", value_name = "PORT/PATH")]
+    pub dns_health: Option<String>,
+    /// Endpoint of Route 53, `http://host:port` [default: AWS].
+    #[arg(long, env = "SELVEDGE_ROUTE53", value_name = "URL")]
+    pub route53: Option<String>,
+}
+
+/// What the signed list of endpoints is made of.
+#[derive(Debug, Clone, Args)]
+pub struct EndpointArgs {
+    /// File with the Ed25519 key (PKCS#8, PEM) that signs the list. Without it none is published.
+    #[arg(long, env = "SELVEDGE_ENDPOINTS_KEY", value_name = "FILE")]
+    pub endpoints_key: Option<PathBuf>,
+    /// URLs of this region's relays, separated by commas.
+    #[arg(long, env = "SELVEDGE_RELAYS", value_delimiter = ',', value_name = "URLS")]
+    pub relays: Vec<String>,
+    /// URLs of the other region's relays, separated by commas.
+    #[arg(long, env = "SELVEDGE_PEER_RELAYS", value_delimiter = ',', value_name = "URLS")]
+    pub peer_relays: Vec<String>,
+}
+
+/// How persist and cleanup work.
+#[derive(Debug, Clone, Args)]
+pub struct RhythmArgs {
+    /// Bytes up to which a site's operations are gathered into one item.
+    #[arg(long, env = "SELVEDGE_GATHER_BYTES", default_value_t = 1024)]
+    pub gather_bytes: usize,
+    /// How long operations are gathered, in milliseconds.
+    #[arg(long, env = "SELVEDGE_GATHER_MS", default_value_t = 5_000)]
+    pub gather_ms: u64,
+    /// Writes to the op store on their way at one time.
+    #[arg(long, env = "SELVEDGE_WRITES", default_value_t = 16)]
+    pub writes: usize,
+    /// A snapshot is made after so many bytes of operations,
+    #[arg(long, env = "SELVEDGE_SNAPSHOT_BYTES", default_value_t = 256 * 1024)]
+    pub snapshot_bytes: usize,
+    /// or when the oldest operation not in one is so old, in milliseconds.
+    #[arg(long, env = "SELVEDGE_SNAPSHOT_AGE_MS", default_value_t = 30_000)]
+    pub snapshot_age_ms: u64,
+    /// Versions of a snapshot that are kept.
+    #[arg(long, env = "SELVEDGE_SNAPSHOTS_KEPT", default_value_t = 3)]
+    pub snapshots_kept: usize,
+    /// When a hole that nobody fills is closed, in milliseconds after every region was heard.
+    #[arg(long, env = "SELVEDGE_HOLE_MS", default_value_t = 600_000)]
+    pub hole_ms: u64,
+    /// The newest records of a partition that stay in the log however well they are covered.
+    #[arg(long, env = "SELVEDGE_LOG_RECORDS_KEPT", default_value_t = 1_000_000)]
+    pub log_records_kept: u64,
+    /// Pause between rounds of the cleanup, in milliseconds.
+    #[arg(long, env = "SELVEDGE_CLEANUP_MS", default_value_t = 60_000)]
+    pub cleanup_ms: u64,
+    /// How long a deleted document is kept, in days.
+    #[arg(long, env = "SELVEDGE_DELETED_DAYS", default_value_t = 30)]
+    pub deleted_days: u64,
+}
+
+/// Everything `observe` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct ObserveConfig {
+    /// Name of the place this observer looks from; not a region's.
+    #[arg(long, env = "SELVEDGE_OBSERVER", default_value = "observer")]
+    pub observer: String,
+    /// Where health, metrics and the state of the control plane are served.
+    #[arg(long, env = "SELVEDGE_REPLICATOR_ADMIN", default_value = "127.0.0.1:4472")]
+    pub admin: SocketAddr,
+    /// What is logged.
+    #[arg(long, env = "SELVEDGE_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// The witness.
+    #[command(flatten)]
+    pub witness: WitnessArgs,
+}
+
+/// Everything `status` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct StatusConfig {
+    /// As `run` has it.
+    #[command(flatten)]
+    pub run: Config,
+    /// As one JSON object, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Everything `switchover` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct OrderConfig {
+    /// The region that is to hold the control plane.
+    #[arg(long, value_name = "REGION")]
+    pub to: String,
+    /// How long to wait until it does, in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub wait_seconds: u64,
+    /// The witness.
+    #[command(flatten)]
+    pub witness: WitnessArgs,
+}
+
+/// Everything `promote` can be told.
+#[derive(Debug, Clone, Args)]
+pub struct PromoteConfig {
+    /// The region that is to take the control plane [default: this one].
+    #[arg(long, value_name = "REGION")]
+    pub to: Option<String>,
+    /// Show what would be done, and change nothing. Only for this region.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long to wait until it has, in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub wait_seconds: u64,
+    /// As `run` has it.
+    #[command(flatten)]
+    pub run: Config,
+}
+
+impl Config {
+    /// The home before anybody took the control plane.
+    #[must_use]
+    pub fn home(&self) -> &str {
+        self.home_region.as_deref().unwrap_or(&self.region)
+    }
+
+    /// This region's services.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn own(&self) -> Result<RegionalOptions, SettingError> {
+        let options = self.services.options(&self.region, self.home())?;
+        options.ok_or_else(|| {
+            wrong(
+                "kafka",
+                "(none)",
+                "the replicator reads a region's log on Kafka",
+                "name the brokers with --kafka or SELVEDGE_KAFKA",
+            )
+        })
+    }
+
+    /// The other region's services, if there is one.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn other(&self) -> Result<Option<RegionalOptions>, SettingError> {
+        let name = self.peer_region.as_deref();
+        let options = self.peer.options(name.unwrap_or("peer"), self.home())?;
+        let Some(options) = options else {
+            return match name {
+                Some(name) => Err(wrong(
+                    "peer-region",
+                    name,
+                    "no service of that region is named",
+                    "give --peer-kafka and the others, or leave --peer-region out",
+                )),
+                None => Ok(None),
+            };
+        };
+        let name = name.ok_or_else(|| {
+            wrong("peer-kafka", &options.kafka.bootstrap, "the other region has no name", "give --peer-region")
+        })?;
+        if name == self.region {
+            return Err(wrong("peer-region", name, "that is this region's own name", "name the other region"));
+        }
+        let own = self.own()?;
+        if own.number == options.number {
+            let number = own.number.to_string();
+            return Err(wrong(
+                "peer-region-number",
+                &number,
+                "that is this region's own number",
+                "give each region a number of its own, the same in every program",
+            ));
+        }
+        if own.kafka.partitions != options.kafka.partitions {
+            let number = options.kafka.partitions.to_string();
+            return Err(wrong(
+                "peer-kafka-partitions",
+                &number,
+                "the regions' logs have to have as many partitions",
+                &format!("give {}", own.kafka.partitions),
+            ));
+        }
+        Ok(Some(options))
+    }
+
+    /// What DNS is to say, if it is to say anything.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn route53(&self) -> Result<Option<Route53Options>, SettingError> {
+        let dns = &self.dns;
+        let Some(zone) = &dns.dns_zone else { return Ok(None) };
+        let zone = zone.trim_end_matches('.').to_owned();
+        let missing =
+            |flag: &str, fix: &str| wrong(flag, "(none)", "--dns-zone is given, and DNS cannot be set without it", fix);
+        let name = dns.dns_name.clone().ok_or_else(|| missing("dns-name", "name what clients resolve"))?;
+        let name = name.trim_end_matches('.').to_owned();
+        if name != zone && !name.ends_with(&format!(".{zone}")) {
+            return Err(wrong("dns-name", &name, "is not in the zone", &format!("give a name that ends in .{zone}")));
+        }
+        let peer = self
+            .peer_region
+            .clone()
+            .ok_or_else(|| missing("peer-region", "DNS fails over between two regions: name the other one"))?;
+        for (flag, targets) in [("dns-target", &dns.dns_target), ("peer-dns-target", &dns.peer_dns_target)] {
+            if targets.is_empty() {
+                return Err(missing(flag, "give the region's host name or its addresses"));
+            }
+        }
+        let health = match &dns.dns_health {
+            None => None,
+            Some(given) => {
+                let parsed =
+                    given.split_once('/').and_then(|(port, path)| Some((port.parse().ok()?, format!("/{path}"))));
+                Some(parsed.ok_or_else(|| wrong("dns-health", given, "is not PORT/PATH", "give e.g. 443/readyz"))?)
+            }
+        };
+        let checked = |region: &str, targets: &[String]| Checked {
+            region: region.to_owned(),
+            targets: targets.to_vec(),
+            health: health.clone(),
+        };
+        let regions = vec![checked(&self.region, &dns.dns_target), checked(&peer, &dns.peer_dns_target)];
+        Ok(Some(Route53Options { zone, name, regions }))
+    }
+
+    /// How persist works.
+    #[must_use]
+    pub fn persist(&self) -> PersistConfig {
+        let rhythm = &self.rhythm;
+        PersistConfig {
+            run_bytes_max: rhythm.gather_bytes,
+            gather_ms: rhythm.gather_ms,
+            writes_max: rhythm.writes.max(1),
+            due: DueConfig { bytes: rhythm.snapshot_bytes, age_ms: rhythm.snapshot_age_ms, waiting_max: 10_000 },
+            snapshots_kept: rhythm.snapshots_kept.max(1),
+            hole_ms: rhythm.hole_ms,
+            ..PersistConfig::default()
+        }
+    }
+
+    /// How cleanup works.
+    #[must_use]
+    pub fn cleanup(&self) -> CleanupConfig {
+        let rhythm = &self.rhythm;
+        CleanupConfig {
+            pause_ms: rhythm.cleanup_ms.max(100),
+            deleted_kept_ms: rhythm.deleted_days.saturating_mul(24 * 3600 * 1000),
+            records_kept: rhythm.log_records_kept,
+            snapshots_kept: rhythm.snapshots_kept.max(1),
+            ..CleanupConfig::default()
+        }
+    }
+
+    /// How failover works.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn failover(&self) -> Result<FailoverConfig, SettingError> {
+        let mut config = self.witness.failover(&self.region)?;
+        config.home = self.home() == self.region;
+        Ok(config)
+    }
+}
+
+impl WitnessArgs {
+    /// Where the witness is, if there is one.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn options(&self) -> Result<Option<DynamoDbOptions>, SettingError> {
+        let Some(endpoint) = &self.witness else {
+            let region = self.witness_aws_region.clone();
+            return Ok(region.map(|region| DynamoDbOptions { endpoint: None, region, keys: None }));
+        };
+        if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
+            return Err(wrong("witness", endpoint, "is not http://host:port", "correct it"));
+        }
+        let mut options = DynamoDbOptions::local(endpoint.trim_end_matches('/'));
+        if let Some(region) = &self.witness_aws_region {
+            options.region.clone_from(region);
+        }
+        Ok(Some(options))
+    }
+
+    /// As [`WitnessArgs::options`], for what cannot be done without.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn required(&self) -> Result<DynamoDbOptions, SettingError> {
+        let fix = "give --witness, the DynamoDB endpoint of a third place, or --witness-aws-region";
+        self.options()?
+            .ok_or_else(|| wrong("witness", "(none)", "nobody can say who holds the control plane without it", fix))
+    }
+
+    /// How failover works for a process at that place.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn failover(&self, place: &str) -> Result<FailoverConfig, SettingError> {
+        if !(600..=600_000).contains(&self.lease_ms) {
+            return Err(wrong(
+                "lease-ms",
+                &self.lease_ms.to_string(),
+                "is out of range",
+                "give a number from 600 to 600000",
+            ));
+        }
+        if self.observers == 0 {
+            return Err(wrong(
+                "observers",
+                "0",
+                "somebody has to see that the lease has run out",
+                "give at least 1; 2 is safe",
+            ));
+        }
+        Ok(FailoverConfig {
+            ttl_ms: self.lease_ms,
+            margin_ms: self.lease_ms / 6,
+            renew_ms: self.lease_ms / 3,
+            look_ms: self.lease_ms / 12,
+            agree_count: self.observers,
+            agree_ms: self.agree_ms,
+            promotion_pause_ms: self.promotion_pause_ms,
+            ..FailoverConfig::new(place.to_owned(), rand::random::<u64>() | 1)
+        })
+    }
+}
+
+fn wrong(flag: &str, value: &str, problem: &str, fix: &str) -> SettingError {
+    SettingError { flag: flag.to_owned(), value: value.to_owned(), problem: problem.to_owned(), fix: fix.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Cli, Command, Config};
+
+    const OWN: [&str; 10] = [
+        "--kafka",
+        "h:9092",
+        "--postgres",
+        "postgres://u@h/d",
+        "--redis",
+        "redis://h",
+        "--s3-bucket",
+        "bucket",
+        "--region",
+        "a",
+    ];
+    const PEER: [&str; 12] = [
+        "--peer-kafka",
+        "i:9092",
+        "--peer-postgres",
+        "postgres://u@i/d",
+        "--peer-redis",
+        "redis://i",
+        "--peer-s3-bucket",
+        "other",
+        "--peer-region",
+        "b",
+        "--peer-region-number",
+        "2",
+    ];
+
+    fn config(arguments: &[&[&str]]) -> Config {
+        let all = ["selvedge-replicator", "run"].iter().chain(arguments.iter().copied().flatten());
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Run(config) => *config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused<T>(outcome: Result<T, selvedge_region::regional::SettingError>, parts: &[&str]) {
+        let message = outcome.map(drop).unwrap_err().to_string();
+        for part in parts.iter().chain(&["fix:"]) {
+            assert!(message.contains(part), "{part:?} is missing in: {message}");
+        }
+    }
+
+    #[test]
+    fn a_whole_configuration_is_taken() {
+        let own = config(&[&OWN, &PEER]);
+        assert_eq!(own.own().unwrap().region, "a");
+        assert_eq!(own.other().unwrap().unwrap().region, "b");
+        assert_eq!(own.route53().unwrap(), None);
+        assert!(own.failover().unwrap().home);
+        assert!(config(&[&OWN]).other().unwrap().is_none());
+        let dns = [
+            "--dns-zone",
+            "x.org.",
+            "--dns-name",
+            "edit.x.org",
+            "--dns-target",
+            "a.x.org",
+            "--peer-dns-target",
+            "b.x.org",
+            "--dns-health",
+            "443/readyz",
+        ];
+        let route53 = config(&[&OWN, &PEER, &dns]).route53().unwrap().unwrap();
+        assert_eq!(
+            (route53.zone.as_str(), route53.regions[1].health.clone()),
+            ("x.org", Some((443, "/readyz".to_owned())))
+        );
+    }
+
+    #[test]
+    fn mistakes_name_flag_value_and_fix() {
+        refused(config(&[]).own(), &["--kafka (none)"]);
+        refused(config(&[&OWN, &["--peer-region", "b"]]).other(), &["--peer-region b"]);
+        refused(config(&[&OWN, &PEER[..8]]).other(), &["--peer-kafka i:9092", "--peer-region"]);
+        refused(config(&[&OWN, &PEER[..8], &["--peer-region", "a"]]).other(), &["--peer-region a"]);
+        refused(config(&[&OWN, &PEER[..10]]).other(), &["--peer-region-number 1"]);
+        refused(
+            config(&[&OWN, &PEER, &["--peer-kafka-partitions", "8"]]).other(),
+            &["--peer-kafka-partitions 8", "64"],
+        );
+        let dns = |more: &[&str]| config(&[&OWN, &PEER, &["--dns-zone", "x.org"], more]).route53();
+        refused(dns(&[]), &["--dns-name (none)"]);
+        refused(dns(&["--dns-name", "edit.y.org"]), &["--dns-name edit.y.org", ".x.org"]);
+        refused(dns(&["--dns-name", "edit.x.org"]), &["--dns-target (none)"]);
+        let whole = ["--dns-name", "edit.x.org", "--dns-target", "a.x.org", "--peer-dns-target", "b.x.org"];
+        let odd = [whole.as_slice(), &["--dns-health", "readyz"]].concat();
+        refused(dns(&odd), &["--dns-health readyz"]);
+        refused(config(&[&OWN, &["--witness", "h:1"]]).witness.required(), &["--witness h:1"]);
+        refused(config(&[&OWN]).witness.required(), &["--witness (none)"]);
+        refused(config(&[&OWN, &["--lease-ms", "5"]]).failover(), &["--lease-ms 5"]);
+        refused(config(&[&OWN, &["--observers", "0"]]).failover(), &["--observers 0"]);
+    }
+}

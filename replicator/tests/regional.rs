@@ -1,0 +1,513 @@
+//! The replicator on real services: two regions of Kafka, DynamoDB, PostgreSQL, Redis and S3, a witness, and Route 53.
+//!
+//! `cargo xtask stack up` starts the services and `cargo xtask stack env` names them for the environment; without them every test
+//! is skipped by name. Every run works on topics, tables, schemas and names of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use selvedge_engine::{Delta, Document, SiteId, VersionVector};
+use selvedge_region::fold::{DueConfig, PERSIST_READER, materialise};
+use selvedge_region::regional::{DynamoDbOptions, DynamoOps, OpLayout, RegionalArgs, RegionalOptions, RegionalRegion};
+use selvedge_region::{DocumentKey, EntryContent, LogRecord, NewDocument, OpRun, OpStore, REPLICATED_READER, Region};
+use selvedge_replicator::failover::promotion::Step;
+use selvedge_replicator::failover::promotion::route53::{Checked, Route53, Route53Options};
+use selvedge_replicator::failover::promotion::routes::{epoch_of, home_of};
+use selvedge_replicator::failover::witness::{DynamoWitness, contract};
+use selvedge_replicator::link::side;
+use selvedge_replicator::metrics::{PersistMetrics, ShipMetrics};
+use selvedge_replicator::persist::{PersistConfig, PersistTask, Surroundings};
+use selvedge_replicator::ship::{ShipConfig, ShipTask, control, mirror_blobs, postgres, reader_of, tables};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A machine under load takes long; a test that has to wait longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The address of a service, or the reason to skip.
+fn address(service: &str, test: &str) -> Option<String> {
+    let variable = format!("SELVEDGE_STACK_{service}");
+    let address = std::env::var(&variable).ok().filter(|address| !address.is_empty());
+    if address.is_none() {
+        eprintln!("skipped: {test} ({variable} names no service; `cargo xtask stack up` starts one)");
+    }
+    address
+}
+
+fn unique() -> String {
+    format!("repl-{:08x}-", rand::random::<u32>())
+}
+
+/// The settings of both regions under one prefix, for the program's environment and for opening them here.
+fn settings(letter: &str, number: u8, prefix: &str, test: &str) -> Option<RegionalArgs> {
+    Some(RegionalArgs {
+        kafka: Some(address(&format!("{letter}_KAFKA"), test)?),
+        kafka_partitions: 4,
+        kafka_replicas: 1,
+        postgres: vec![address(&format!("{letter}_POSTGRES"), test)?],
+        redis: Some(address(&format!("{letter}_REDIS"), test)?),
+        dynamodb: Some(address(&format!("{letter}_DYNAMODB"), test)?),
+        s3: Some(address("AWS", test)?),
+        s3_bucket: Some(address(&format!("{letter}_BUCKET"), test)?),
+        region_number: number,
+        prefix: prefix.to_owned(),
+        ..RegionalArgs::default()
+    })
+}
+
+fn options(test: &str, prefix: &str) -> Option<[RegionalOptions; 2]> {
+    let a = settings("A", 1, prefix, test)?.options("a", "a").unwrap().unwrap();
+    let b = settings("B", 2, prefix, test)?.options("b", "a").unwrap().unwrap();
+    Some([a, b])
+}
+
+async fn regions(test: &str) -> Option<[RegionalRegion; 2]> {
+    let [a, b] = options(test, &unique())?;
+    let (a, b) = tokio::try_join!(RegionalRegion::open(a), RegionalRegion::open(b)).unwrap();
+    Some([a, b])
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what}");
+}
+
+fn key(name: &str) -> DocumentKey {
+    DocumentKey::new(format!("test/{name}").parse().unwrap(), 1)
+}
+
+struct Writer {
+    document: Document,
+    key: DocumentKey,
+}
+
+impl Writer {
+    fn new(key: DocumentKey, region: u8, index: u32) -> Self {
+        let mut document = Document::new();
+        document.begin_writing(SiteId::leased(region, index), 1).unwrap();
+        Self { document, key }
+    }
+
+    fn record(&mut self, text: &str) -> LogRecord {
+        self.document.replace(self.document.len_utf16(), 0, text).unwrap();
+        let delta = self.document.seal().remove(0);
+        LogRecord::new(self.key.document.clone(), self.key.generation, "anon:test".to_owned(), delta.encode())
+    }
+}
+
+fn persist(region: &Region) -> (PersistTask, Arc<PersistMetrics>) {
+    let metrics = Arc::new(PersistMetrics::default());
+    let due = DueConfig { bytes: 1 << 20, age_ms: 500, waiting_max: 100 };
+    let config = PersistConfig { gather_ms: 300, due, ..PersistConfig::default() };
+    (PersistTask::spawn(region.clone(), config, Surroundings::alone(0), Arc::clone(&metrics)), metrics)
+}
+
+/// Whether a reader is through with everything in the log.
+async fn is_through(region: &Region, reader: &str) -> bool {
+    for partition in 0..region.log.partitions() {
+        let end = region.log.bounds(partition).await.unwrap().end.offset;
+        if region.log.progress(reader, partition).await.unwrap().unwrap_or(0) < end {
+            return false;
+        }
+    }
+    true
+}
+
+async fn from_ops_alone(region: &Region, key: &DocumentKey) -> String {
+    let (mut rebuilt, mut cursor) = (Document::new(), None);
+    loop {
+        let page = region.ops.read(key, &VersionVector::new(), cursor, 1000).await.unwrap();
+        for run in &page.runs {
+            rebuilt.apply(&Delta::decode(&run.bytes).unwrap()).unwrap();
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return rebuilt.text();
+        }
+    }
+}
+
+async fn records(region: &Region) -> Vec<LogRecord> {
+    let mut all = Vec::new();
+    for partition in 0..region.log.partitions() {
+        let mut from = region.log.bounds(partition).await.unwrap().start.offset;
+        loop {
+            let page = region.log.read(partition, from, 1000).await.unwrap();
+            all.extend(page.entries.into_iter().filter_map(|entry| match entry.content {
+                EntryContent::Record(record) => Some(record),
+                EntryContent::Undecodable { .. } => None,
+            }));
+            if page.at_end {
+                break;
+            }
+            from = page.next.offset;
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_witness_in_dynamodb_keeps_the_contract() {
+    let Some(address) = address("WITNESS", "the_witness_in_dynamodb_keeps_the_contract") else { return };
+    let client = DynamoDbOptions::local(address).client().await;
+    let witness = DynamoWitness::open(client, format!("{}witness", unique())).await.unwrap();
+    contract(&witness).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_persists_share_the_log_and_one_may_leave() {
+    let Some([a, b]) = regions("two_persists_share_the_log_and_one_may_leave").await else { return };
+    let region = a.region().clone();
+    let mut writers: Vec<Writer> = (0..8).map(|number| Writer::new(key(&format!("shared-{number}")), 1, 1)).collect();
+    let (first, _) = persist(&region);
+    let mut first = Some(first);
+    let (second, _) = persist(&region);
+    for round in 0..40 {
+        let batch = writers.iter_mut().map(|writer| writer.record(&format!("{round} "))).collect();
+        region.log.append(batch).await.unwrap();
+        if round == 20 && first.is_some() {
+            first.take().unwrap().stop().await;
+        }
+    }
+    until("the one that stayed writes everything", async || is_through(&region, PERSIST_READER).await).await;
+    for writer in &writers {
+        assert_eq!(from_ops_alone(&region, &writer.key).await, writer.document.text(), "{}", writer.key.document);
+        until("a snapshot", async || {
+            let latest = region.snapshots.latest(&writer.key).await.unwrap();
+            latest.is_some_and(|latest| latest.snapshot.vector == *writer.document.vector())
+        })
+        .await;
+    }
+    second.stop().await;
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_regions_have_each_record_once_and_control_goes_over() {
+    let Some([a, b]) = regions("two_regions_have_each_record_once_and_control_goes_over").await else { return };
+    let (in_a, in_b) = (a.region().clone(), b.region().clone());
+    let shared = key("both");
+    let (mut writer_a, mut writer_b) = (Writer::new(shared.clone(), 1, 1), Writer::new(shared.clone(), 2, 1));
+    let ships = [(&in_a, &in_b), (&in_b, &in_a)].map(|(source, target)| {
+        ShipTask::spawn(source.clone(), target.clone(), ShipConfig::default(), Arc::new(ShipMetrics::default()))
+    });
+    let carrying = [(&a, &b), (&b, &a)].map(|(source, target)| {
+        let carried = tokio::sync::watch::channel(0).0;
+        tokio::spawn(control::carry(source.control_log(), target.control_log(), carried))
+    });
+    for round in 0..50 {
+        in_a.log.append(vec![writer_a.record(&format!("a{round} "))]).await.unwrap();
+        in_b.log.append(vec![writer_b.record(&format!("b{round} "))]).await.unwrap();
+    }
+    let document = shared.document.clone();
+    in_a.control.create(NewDocument { document, creator: "user:ann".into(), now_ms: 5 }).await.unwrap();
+    for (source, target) in [(&in_a, &in_b), (&in_b, &in_a)] {
+        let reader = reader_of(source.log.log_id(), target.log.log_id());
+        until("everything is shipped", async || {
+            records(target).await.len() >= 100
+                && is_through(source, &reader).await
+                && is_through(source, REPLICATED_READER).await
+        })
+        .await;
+        let there = records(target).await;
+        assert_eq!(there.len(), 100, "each once");
+        assert!(there.iter().all(|record| !record.came_from(target.log.log_id())), "nothing came back");
+    }
+    for ship in ships {
+        ship.stop().await;
+    }
+    let texts = [&in_a, &in_b].map(async |region| materialise(region, &shared).await.unwrap().into_document().text());
+    let [text_a, text_b] = texts;
+    let (text_a, text_b) = tokio::join!(text_a, text_b);
+    assert_eq!(text_a, text_b);
+    assert!(text_a.len() >= 2 * 50 * 3, "both wrote");
+    until("the control plane's record is in b", async || {
+        in_b.control.document(&shared.document).await.unwrap().is_some_and(|info| info.creator == "user:ann")
+    })
+    .await;
+    carrying.iter().for_each(tokio::task::JoinHandle::abort);
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_are_copied_by_postgresql_and_stand_by_themselves_when_their_region_is_lost() {
+    let Some([a, b]) = regions("snapshots_are_copied_by_postgresql").await else { return };
+    let (side_a, side_b) = (side(a.options()), side(b.options()));
+    postgres::follow(&side_a, &side_b).await.unwrap();
+    postgres::follow(&side_a, &side_b).await.unwrap();
+    let mut writer = Writer::new(key("copied"), 1, 1);
+    a.region().log.append(vec![writer.record("of region a")]).await.unwrap();
+    let (task, _) = persist(a.region());
+    until("persisted", async || is_through(a.region(), PERSIST_READER).await).await;
+    task.stop().await;
+    let adopted = async || {
+        let blobs = Arc::clone(&b.region().blobs);
+        postgres::adopt(b.region(), &side_b, 1, blobs).await.unwrap()
+    };
+    until("the copy arrives", async || adopted().await == 1).await;
+    let own = b.region().snapshots.latest(&writer.key).await.unwrap().unwrap();
+    assert_eq!(own.snapshot.vector, *writer.document.vector());
+    assert_eq!(adopted().await, 0, "once");
+    assert!(postgres::following(&side_a, &side_b).await.unwrap()[0].subscribed);
+    postgres::detach(&side_a, &side_b).await.unwrap();
+    assert!(!postgres::following(&side_a, &side_b).await.unwrap()[0].subscribed);
+    // Region a is back: its standby follows again from the beginning.
+    postgres::follow(&side_a, &side_b).await.unwrap();
+    assert!(postgres::following(&side_a, &side_b).await.unwrap()[0].subscribed);
+    postgres::detach(&side_a, &side_b).await.unwrap();
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_op_store_goes_over_by_its_stream_where_there_are_no_global_tables() {
+    let Some([a, b]) = regions("the_op_store_goes_over_by_its_stream").await else { return };
+    let client = a.options().dynamodb.client().await;
+    assert_eq!(tables::ensure(&client, &a.options().table, "eu-central-1").await.unwrap(), tables::Way::Stream);
+    let run = |first| OpRun { site: SiteId::leased(1, 1), first, last: first, bytes: vec![7; 20] };
+    let key = key("streamed");
+    a.region().ops.put(&key, (1..=30).map(run).collect()).await.unwrap();
+    let stream = tables::Stream {
+        tables: client,
+        streams: aws_sdk_dynamodbstreams::Client::new(&a.options().dynamodb.sdk_config().await),
+        table: a.options().table.clone(),
+        target: b.options().dynamodb.client().await,
+        target_table: b.options().table.clone(),
+        blobs: Arc::clone(&a.region().blobs),
+        to: "b".to_owned(),
+    };
+    let carrying = tokio::spawn(stream.carry(|_| {}));
+    let arrived = async || b.region().ops.read(&key, &VersionVector::new(), None, 100).await.unwrap().runs.len();
+    until("the items arrive", async || arrived().await == 30).await;
+    a.region().ops.put(&key, (31..=40).map(run).collect()).await.unwrap();
+    until("later ones, too", async || arrived().await == 40).await;
+    carrying.abort();
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_op_store_is_a_global_table_where_the_endpoint_has_them() {
+    let Some(address) = address("AWS", "the_op_store_is_a_global_table") else { return };
+    let place = |region: &str| DynamoDbOptions { region: region.to_owned(), ..DynamoDbOptions::local(address.clone()) };
+    let (here, there) = (place("us-east-1").client().await, place("eu-central-1").client().await);
+    let table = format!("{}ops", unique());
+    let ops = DynamoOps::open(here.clone(), table.clone(), OpLayout::Split).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(tables::ensure(&here, &table, "eu-central-1").await.unwrap(), tables::Way::GlobalTable);
+    }
+    let run = OpRun { site: SiteId::leased(1, 1), first: 1, last: 1, bytes: vec![7; 20] };
+    ops.put(&key("global"), vec![run]).await.unwrap();
+    until("the item arrives", async || {
+        let found = there.scan().table_name(&table).send().await.unwrap();
+        let runs = found.items().iter().filter(|item| matches!(item.get("run"), Some(AttributeValue::B(_))));
+        runs.count() == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blobs_go_over_and_what_was_removed_goes_there_too() {
+    let Some([a, b]) = regions("blobs_go_over_and_what_was_removed").await else { return };
+    let prefix = "snapshots/r-1/";
+    let name = |name: &str| format!("{prefix}{name}").parse().unwrap();
+    a.region().blobs.put(&name("one"), b"1".to_vec()).await.unwrap();
+    mirror_blobs(a.region(), b.region(), prefix).await.unwrap();
+    assert_eq!(b.region().blobs.get(&name("one")).await.unwrap(), b"1");
+    b.region().blobs.delete(&name("one")).await.unwrap();
+    assert_eq!(mirror_blobs(a.region(), b.region(), prefix).await.unwrap(), 1, "filled in");
+    a.region().blobs.put(&name("two"), b"2".to_vec()).await.unwrap();
+    a.region().blobs.delete(&name("one")).await.unwrap();
+    mirror_blobs(a.region(), b.region(), prefix).await.unwrap();
+    assert!(b.region().blobs.get(&name("one")).await.is_err(), "what was removed goes there, too");
+    a.close().await;
+    b.close().await;
+}
+
+async fn dns(region: &str, zone: &str) -> Option<Route53> {
+    let place = DynamoDbOptions::local(address("AWS", "dns")?);
+    let checked = |region: &str| Checked {
+        region: region.to_owned(),
+        targets: vec![format!("{region}.{zone}")],
+        health: Some((443, "/readyz".to_owned())),
+    };
+    let options = Route53Options {
+        zone: zone.to_owned(),
+        name: format!("edit.{zone}"),
+        regions: vec![checked("a"), checked("b")],
+    };
+    let client = aws_sdk_route53::Client::new(&place.sdk_config().await);
+    Some(Route53::new(client, options, region.to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dns_is_flipped_by_compare_and_set_and_read_back() {
+    let zone = format!("{}example.org", unique());
+    let Some(in_a) = dns("a", &zone).await else { return };
+    let in_b = dns("b", &zone).await.unwrap();
+    assert_eq!(in_a.plan(1).await.unwrap().len(), 3, "nothing is there yet");
+    in_a.run(1).await.unwrap();
+    in_a.run(1).await.unwrap();
+    let told = async |healthy: bool| in_a.told(|_| healthy).await.unwrap();
+    assert_eq!(told(true).await, (vec![format!("a.{zone}")], Some(1)));
+    let plan = in_b.plan(2).await.unwrap();
+    assert_eq!(plan.iter().filter(|line| line.starts_with("delete")).count(), 3, "{plan:?}");
+    in_b.run(2).await.unwrap();
+    assert_eq!(told(true).await, (vec![format!("b.{zone}")], Some(2)));
+    assert!(in_a.run(1).await.unwrap_err().to_string().contains("epoch 2"), "whoever was overtaken changes nothing");
+    let sets = in_a.record_sets().await.unwrap();
+    let name = format!("edit.{zone}");
+    assert_eq!((epoch_of(&sets, &name), home_of(&sets, &name).unwrap().as_str()), (Some(2), "b"));
+}
+
+/// The program in one region.
+struct Program {
+    child: Child,
+    admin: String,
+}
+
+impl Program {
+    async fn start(arguments: &[&str], environment: &[(String, String)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge-replicator"));
+        command.args(arguments).args(["--admin", "127.0.0.1:0"]).envs(environment.iter().cloned());
+        command.env("SELVEDGE_LOG_LEVEL", "info").kill_on_drop(true).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let first = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("it gets ready").unwrap();
+        let first = first.expect("it says where it listens");
+        let admin = first.split_whitespace().find_map(|word| word.strip_prefix("http://")).unwrap().to_owned();
+        Self { child, admin }
+    }
+
+    async fn ask(&self, path: &str) -> Option<String> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut connection = tokio::net::TcpStream::connect(&self.admin).await.ok()?;
+        let question = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
+        connection.write_all(question.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.ok()?;
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+    }
+
+    async fn control(&self) -> serde_json::Value {
+        self.ask("/v1/control").await.and_then(|body| serde_json::from_str(&body).ok()).unwrap_or_default()
+    }
+
+    async fn decides(&self, epoch: u64) -> bool {
+        let control = self.control().await;
+        control["deciding"] == true && control["epoch"] == epoch
+    }
+}
+
+/// What both programs are told beside their own services.
+fn environment(
+    own: &RegionalArgs,
+    peer: &RegionalArgs,
+    names: [&str; 2],
+    more: &[(&str, String)],
+) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (prefix, args) in [("SELVEDGE_", own), ("SELVEDGE_PEER_", peer)] {
+        let values = [
+            ("KAFKA", args.kafka.clone().unwrap()),
+            ("KAFKA_PARTITIONS", args.kafka_partitions.to_string()),
+            ("KAFKA_REPLICAS", args.kafka_replicas.to_string()),
+            ("POSTGRES", args.postgres[0].clone()),
+            ("REDIS", args.redis.clone().unwrap()),
+            ("DYNAMODB", args.dynamodb.clone().unwrap()),
+            ("S3", args.s3.clone().unwrap()),
+            ("S3_BUCKET", args.s3_bucket.clone().unwrap()),
+            ("REGION_NUMBER", args.region_number.to_string()),
+            ("PREFIX", args.prefix.clone()),
+        ];
+        all.extend(values.map(|(name, value)| (format!("{prefix}{name}"), value)));
+    }
+    all.extend([
+        ("SELVEDGE_REGION".to_owned(), names[0].to_owned()),
+        ("SELVEDGE_PEER_REGION".to_owned(), names[1].to_owned()),
+    ]);
+    all.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_home_is_replaced_dns_is_flipped_and_a_switchover_brings_it_back() {
+    const TEST: &str = "a_killed_home_is_replaced";
+    let prefix = unique();
+    let (Some(a), Some(b)) = (settings("A", 1, &prefix, TEST), settings("B", 2, &prefix, TEST)) else { return };
+    let (Some(witness), Some(aws)) = (address("WITNESS", TEST), address("AWS", TEST)) else { return };
+    let zone = format!("{prefix}example.org");
+    let shared = |own: &str, peer: &str| {
+        vec![
+            ("SELVEDGE_HOME_REGION", "a".to_owned()),
+            ("SELVEDGE_WITNESS", witness.clone()),
+            ("SELVEDGE_WITNESS_TABLE", format!("{prefix}witness")),
+            ("SELVEDGE_PROMOTION_PAUSE_MS", "0".to_owned()),
+            ("SELVEDGE_DNS_ZONE", zone.clone()),
+            ("SELVEDGE_DNS_NAME", format!("edit.{zone}")),
+            ("SELVEDGE_DNS_TARGET", format!("{own}.{zone}")),
+            ("SELVEDGE_PEER_DNS_TARGET", format!("{peer}.{zone}")),
+            ("SELVEDGE_ROUTE53", aws.clone()),
+        ]
+    };
+    let in_a = environment(&a, &b, ["a", "b"], &shared("a", "b"));
+    let in_b = environment(&b, &a, ["b", "a"], &shared("b", "a"));
+    let mut home = Program::start(&["run"], &in_a).await;
+    let standby = Program::start(&["run"], &in_b).await;
+    let observer_environment: Vec<_> =
+        in_a.iter().filter(|(name, _)| name.starts_with("SELVEDGE_WITNESS")).cloned().collect();
+    let observer = Program::start(&["observe"], &observer_environment).await;
+    until("region a decides", async || home.decides(1).await).await;
+    let dns = dns("b", &zone).await.unwrap();
+    until("dns says a", async || {
+        dns.told(|_| true).await.is_ok_and(|told| told == (vec![format!("a.{zone}")], Some(1)))
+    })
+    .await;
+    assert_eq!(observer.control().await["holder"], "a");
+    assert!(home.ask("/metrics").await.unwrap().contains("selvedge_replicator_persist_records_total"));
+
+    home.child.kill().await.unwrap();
+    let killed = Instant::now();
+    until("region b decides", async || standby.decides(2).await).await;
+    eprintln!("promoted after {:?}", killed.elapsed());
+    until("dns says b", async || {
+        dns.told(|_| true).await.is_ok_and(|told| told == (vec![format!("b.{zone}")], Some(2)))
+    })
+    .await;
+
+    let home = Program::start(&["run"], &in_a).await;
+    let mut order = Command::new(env!("CARGO_BIN_EXE_selvedge-replicator"));
+    let ordered = order.args(["switchover", "--to", "a"]).envs(in_a.iter().cloned()).output().await.unwrap();
+    assert!(ordered.status.success(), "{}", String::from_utf8_lossy(&ordered.stderr));
+    until("region a decides again", async || home.decides(3).await).await;
+    assert_eq!(standby.control().await["deciding"], false);
+    until("dns says a again", async || {
+        dns.told(|_| true).await.is_ok_and(|told| told == (vec![format!("a.{zone}")], Some(3)))
+    })
+    .await;
+
+    let mut dry = Command::new(env!("CARGO_BIN_EXE_selvedge-replicator"));
+    let planned = dry.args(["promote", "--dry-run"]).envs(in_b.iter().cloned()).output().await.unwrap();
+    let text = String::from_utf8_lossy(&planned.stdout);
+    assert!(planned.status.success() && text.contains("epoch 4") && text.contains("delete edit."), "{text}");
+    assert!(home.decides(3).await, "a dry run changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_setting_is_refused_by_flag_value_and_fix() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selvedge-replicator"));
+    let refused = command.args(["run", "--kafka", "nowhere"]).env_clear().output().await.unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("--kafka nowhere") && said.contains("fix:"), "{said}");
+}
