@@ -153,7 +153,12 @@ fn integrate(key: &DocumentKey, fold: &mut Fold, entry: &LogEntry) {
 /// Adds what the hot tail has. It says nothing of what it lacks, so the fold's position stays the snapshot's.
 async fn without_log(region: &Region, key: &DocumentKey, mut fold: Fold, hint: Option<Position>) -> Result<Fold> {
     let Some(hint) = hint else { return Ok(fold.without_position()) };
-    match region.bus.recent(&key.document, hint).await {
+    let recent = match region.bus.recent(&key.document, hint).await {
+        // The first call after a connection was lost finds that out; the next one has a new connection.
+        Err(Error::Unavailable { .. }) => region.bus.recent(&key.document, hint).await,
+        recent => recent,
+    };
+    match recent {
         Ok(recent) => {
             for message in recent {
                 if let BusMessage::Logged { position, record } = &*message {
