@@ -127,7 +127,7 @@ impl Folded {
         if let Some(origin) = record.origin {
             let heard = self.heard.entry(origin.log).or_default();
             if origin.offset < *heard {
-                applied.litter.push(record.nonce);
+                // Copied twice. It has the name of the first copy, which must stay.
                 return Ok(applied);
             }
             *heard = origin.offset + 1;
@@ -418,6 +418,7 @@ mod tests {
         ) {
             let mut home = Folded::new(LogId(9), "a", "a");
             let mut standby = Folded::new(LogId(8), "b", "a");
+            let (mut copies, mut litter) = (Vec::new(), Vec::new());
             let mut epoch = 0;
             for (offset, (kind, who, number)) in (0_u64..).zip(steps) {
                 let change = match change(kind, who, number) {
@@ -429,10 +430,16 @@ mod tests {
                 home.apply(offset, &record).unwrap();
                 let copy = ControlRecord { origin: Some(Origin { log: 9, offset }), ..record };
                 for _ in 0..again {
-                    standby.apply(offset, &copy).unwrap();
+                    litter.extend(standby.apply(offset, &copy).unwrap().litter);
+                    copies.push((offset, copy.clone()));
                 }
             }
             prop_assert_eq!(rows(&home), rows(&standby));
+            let mut kept = Folded::new(LogId(8), "b", "a");
+            for (offset, copy) in copies.iter().filter(|(_, copy)| !litter.contains(&copy.nonce)) {
+                kept.apply(*offset, copy).unwrap();
+            }
+            prop_assert_eq!(rows(&standby), rows(&kept), "what is erased by name was without effect");
         }
     }
 }

@@ -174,8 +174,11 @@ impl Writer<'_> {
         if self.cuts.iter().any(|cut| cut.undoes(record, offset)) {
             return Ok(());
         }
-        let known = !self.hear(record).await?;
-        if known || !rules::admits(&self.standing, record) || !self.change(offset, record).await? {
+        if !self.hear(record).await? {
+            // Copied twice. It has the name of the first copy, which must stay.
+            return Ok(());
+        }
+        if !rules::admits(&self.standing, record) || !self.change(offset, record).await? {
             self.applied.litter.push(record.nonce);
         } else {
             self.applied.cut = Cut::of(record, offset, self.topic).filter(|cut| !self.cuts.contains(cut));
