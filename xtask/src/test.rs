@@ -26,13 +26,13 @@ use tally::Tally;
 /// The command `test`.
 pub(crate) fn arguments() -> Command {
     Command::new("test")
-        .about("Run every test of the project")
+        .about("Run the tests of the project")
         .arg(
             Arg::new("only")
                 .long("only")
                 .value_name("SUITE")
                 .action(ArgAction::Append)
-                .help("Run this suite only; may be given several times"),
+                .help("Run this suite only; may be given several times. Some suites run only so, see --list"),
         )
         .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List the suites and end"))
         .arg(
@@ -57,7 +57,8 @@ struct Report {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if matches.get_flag("list") {
         for suite in SUITES {
-            println!("{:8}  {}", suite.name, suite.what);
+            let when = if suite.by_name { " (runs when it is named: --only)" } else { "" };
+            println!("{:8}  {}{when}", suite.name, suite.what);
         }
         return Ok(());
     }
@@ -91,7 +92,8 @@ fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
             bail!("--only {name}: there is no such suite; the suites are {}", names.join(", "));
         }
     }
-    Ok(SUITES.iter().filter(|suite| only.is_empty() || only.iter().any(|name| name == suite.name)).collect())
+    let is_chosen = |suite: &Suite| only.iter().any(|name| name == suite.name) || only.is_empty() && !suite.by_name;
+    Ok(SUITES.iter().filter(|suite| is_chosen(suite)).collect())
 }
 
 /// Runs one suite; whatever goes wrong is one more failure, and whatever is missing is named.
