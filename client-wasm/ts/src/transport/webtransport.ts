@@ -12,6 +12,8 @@ import { ABNORMAL, type Transport, type TransportConnection, type TransportListe
 const REST_MS = 300;
 /** How long what was sent last may take to leave, at a close. */
 const FAREWELL_MS = 300;
+/** How long a session whose streams broke may take to say that it was closed, and why. */
+const LAST_WORD_MS = 300;
 const MALFORMED = 4400;
 const CONNECTION = 0;
 
@@ -171,7 +173,7 @@ class WebTransportConnection implements TransportConnection {
       }),
       finished: false, last: opening, heard: false, presence: null,
     };
-    stream.writer.catch((error: unknown) => this.#fail(ABNORMAL, wordsOf(error)));
+    stream.writer.catch((error: unknown) => this.#broken(error));
     this.#streams.set(channel, stream);
     return stream;
   }
@@ -225,9 +227,20 @@ class WebTransportConnection implements TransportConnection {
       // The end of the connection's own stream is the end of the session, which says why by itself.
       if (gatherer.partial) this.#fail(MALFORMED, "a stream that ends within a frame");
     } catch (error) {
-      // A document's stream is only reset after its `closed`: else the connection is not what it seems.
-      if (!this.#streams.get(channel)?.finished) this.#fail(isMalformed(error) ? MALFORMED : ABNORMAL, wordsOf(error));
+      if (this.#streams.get(channel)?.finished) return;
+      if (isMalformed(error)) this.#fail(MALFORMED, wordsOf(error));
+      else await this.#broken(error);
     }
+  }
+
+  /**
+   * A stream broke. When the session has ended, its streams break before it says why: it has the word for a moment. A stream
+   * that breaks alone is reset by a relay that has not said `closed` on it: the connection is not what it seems.
+   */
+  async #broken(error: unknown): Promise<void> {
+    const told = this.#session?.closed.then(() => undefined, () => undefined);
+    await Promise.race([told, new Promise((resolve) => setTimeout(resolve, LAST_WORD_MS))]);
+    this.#fail(ABNORMAL, wordsOf(error));
   }
 
   #received(channel: number, bytes: Uint8Array, frames: readonly WholeFrame[]): void {
