@@ -101,7 +101,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "sim",
-        what: "500 seeds of the whole system simulated, with faults",
+        what: "500 seeds of one relay and 150 of several simulated, with faults",
         by_name: false,
         needs: &[Tool::Rust, Tool::C],
         budget: seconds(120),
