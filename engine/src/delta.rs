@@ -109,6 +109,21 @@ impl Delta {
         Ok(())
     }
 
+    /// The part with counters up to `counter`; `None` if there is none. A run of text is cut within.
+    pub fn until(&self, counter: u64) -> Option<Self> {
+        let mut next = self.first;
+        let mut ops = Vec::new();
+        for op in &self.ops {
+            if next > counter {
+                break;
+            }
+            let (counters, most) = (op.counters(), counter - next + 1);
+            ops.push(if counters <= most { op.clone() } else { op.slice(0, most) });
+            next = next.saturating_add(counters);
+        }
+        if ops.is_empty() { None } else { Some(Self { site: self.site, first: self.first, ops }) }
+    }
+
     /// The part with counters above `counter`; `None` if there is none. A run of text is cut within.
     pub fn after(&self, counter: u64) -> Option<Self> {
         let mut next = self.first;

@@ -1,8 +1,10 @@
 //! The document: local edits to deltas, remote deltas to text patches.
 //!
 //! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
-//! delta, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state.
+//! delta, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state,
+//! `history` a document of deltas.
 
+mod history;
 mod local;
 mod merge;
 mod remote;
