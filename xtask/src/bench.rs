@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Command};
 
 use crate::console::say;
+use crate::programs::Selection;
 use crate::setup::{self, Tool};
 use crate::stack::{self, Region, Service, Stack};
 use crate::{demo, drill, npm, paths, process, programs};
@@ -134,7 +135,7 @@ fn scratch(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
 fn browser(root: &Path, _options: &Options) -> anyhow::Result<Vec<Row>> {
     setup::require(&[Tool::Node, Tool::Npm, Tool::Chromium])?;
     demo::site(root)?;
-    let [relay] = programs::build(root, ["selvedge-relay"])?;
+    let [relay] = programs::build(root, Selection::Workspace, ["selvedge-relay"])?;
     npm::install(root, "tests/browser")?;
     say("bench", "browser: opening and typing into a large document");
     let file = scratch(root, "browser-figures.json")?;

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::console::say;
+use crate::programs::Selection;
 use crate::setup::{self, Tool};
 use crate::stack::{self, Service, Stack};
 use crate::{demo, drill, npm, paths, process, programs};
@@ -53,7 +54,7 @@ pub(crate) fn rest(matches: &ArgMatches) -> Vec<OsString> {
 /// The simulator.
 pub(crate) fn sim(matches: &ArgMatches) -> anyhow::Result<()> {
     say("build", "compiling the simulator");
-    let [sim] = programs::build(&paths::root(), ["sim"])?;
+    let [sim] = programs::build(&paths::root(), Selection::Workspace, ["sim"])?;
     Err(process::become_program(process::program(sim).args(rest(matches))))
 }
 
@@ -64,7 +65,7 @@ pub(crate) fn replay(matches: &ArgMatches) -> anyhow::Result<()> {
         return replay_on_stack(rest);
     }
     say("build", "compiling the replay and the relay");
-    let [replay, relay] = programs::build(&root, ["replay", "selvedge-relay"])?;
+    let [replay, relay] = programs::build(&root, Selection::Workspace, ["replay", "selvedge-relay"])?;
     let mut command = process::program(replay);
     command.args(&rest).env("SELVEDGE_RELAY_BIN", relay);
     if rest.iter().any(|option| option == "--browsers") {

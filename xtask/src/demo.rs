@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::console::{human, say};
+use crate::programs::Selection;
 use crate::setup::{self, Tool};
 use crate::stack::{self, Service, Stack};
 use crate::stamp::Inputs;
@@ -62,7 +63,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         return regions(&root, matches);
     }
     say("relay", "compiling the relay (the first time with all it stands on, some minutes)");
-    let [relay] = programs::build(&root, ["selvedge-relay"])?;
+    let [relay] = programs::build(&root, Selection::Embedded, ["selvedge-relay"])?;
     let port: u16 = *matches.get_one("port").context("no port")?;
     let data: &PathBuf = matches.get_one("data").context("no data folder")?;
     let mut command = process::program(relay);

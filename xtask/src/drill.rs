@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{ArgMatches, Command};
 
 use crate::console::say;
+use crate::programs::Selection;
 use crate::setup;
 use crate::stack::{self, Service, Stack};
 use crate::{delegate, paths, process, programs};
@@ -25,8 +26,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         "compiling relay, replicator and drill with the clients of the services (the first time some minutes)",
     );
     let rest = delegate::rest(matches);
-    let replicators = !rest.iter().any(|option| option == "--without-replicators");
-    let programs = if replicators { build("drill")? } else { build_without_replicators("drill")? };
+    let programs = build("drill")?;
     let mut command = on_stack(&Stack::at(stack::PORTS, None), &Service::all(), &programs)?;
     command.args(rest);
     say("stack", "goes on running afterwards: `cargo xtask stack down` ends it");
@@ -35,24 +35,16 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 
 /// A program that drives a deployment, with the programs of the deployment.
 pub(crate) struct Programs {
-    driver: PathBuf,
-    relay: PathBuf,
-    replicator: Option<PathBuf>,
+    pub(crate) driver: PathBuf,
+    pub(crate) relay: PathBuf,
+    pub(crate) replicator: PathBuf,
 }
 
 /// Compiles them.
 pub(crate) fn build(driver: &str) -> anyhow::Result<Programs> {
-    let features = ["selvedge-relay/regional", "selvedge-replicator/regional", "selvedge-tests/regional"];
     let names = [driver, "selvedge-relay", "selvedge-replicator"];
-    let [driver, relay, replicator] = programs::build_with(&paths::root(), names, &features)?;
-    Ok(Programs { driver, relay, replicator: Some(replicator) })
-}
-
-/// Compiles those of a deployment that persists and ships nothing.
-pub(crate) fn build_without_replicators(driver: &str) -> anyhow::Result<Programs> {
-    let features = ["selvedge-relay/regional", "selvedge-tests/regional"];
-    let [driver, relay] = programs::build_with(&paths::root(), [driver, "selvedge-relay"], &features)?;
-    Ok(Programs { driver, relay, replicator: None })
+    let [driver, relay, replicator] = programs::build(&paths::root(), Selection::Workspace, names)?;
+    Ok(Programs { driver, relay, replicator })
 }
 
 /// Starts the services, and answers the command of the driver on them.
@@ -70,7 +62,7 @@ pub(crate) fn on_stack(
     command
         .envs(stack::environment(stack, services))
         .env("SELVEDGE_RELAY_BIN", &programs.relay)
-        .envs(programs.replicator.iter().map(|replicator| ("SELVEDGE_REPLICATOR_BIN", replicator)))
+        .env("SELVEDGE_REPLICATOR_BIN", &programs.replicator)
         // It starts services again that it has ended.
         .env("SELVEDGE_XTASK", std::env::current_exe().context("this program cannot be found again")?);
     Ok(command)

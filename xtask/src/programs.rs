@@ -1,7 +1,7 @@
 //! Compiling the project's own programs.
 //!
-//! Always with the whole workspace selected, whatever the program: cargo chooses the features of dependencies by what is
-//! selected, and with another choice it would compile most of them a second time.
+//! Cargo chooses the features of dependencies by what is selected, and compiles most of them again for another choice. So
+//! there are three selections and no more, and nearly everything is compiled with the first.
 
 use std::path::{Path, PathBuf};
 
@@ -10,25 +10,46 @@ use anyhow::Context;
 use crate::process;
 use crate::setup::{self, Tool};
 
-/// Compiles programs of the workspace and returns where they are, in the order they were named.
-pub(crate) fn build<const N: usize>(root: &Path, names: [&str; N]) -> anyhow::Result<[PathBuf; N]> {
-    build_with(root, names, &[])
+/// What is selected together with a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Selection {
+    /// The whole workspace, as the tests are compiled.
+    Workspace,
+    /// The whole workspace without the clients of a region's services, which take minutes to compile: what starts soonest
+    /// on a new machine.
+    Embedded,
+    /// The package of this name alone: a tool that shares next to nothing with the rest.
+    Package(&'static str),
 }
 
-/// The same, with features of packages, such as `selvedge-relay/regional`.
-pub(crate) fn build_with<const N: usize>(
+impl Selection {
+    fn arguments(self) -> Vec<&'static str> {
+        match self {
+            Selection::Workspace => vec!["--workspace"],
+            Selection::Embedded => vec!["--workspace", "--no-default-features"],
+            Selection::Package(name) => vec!["--package", name],
+        }
+    }
+
+    fn needs(self) -> &'static [Tool] {
+        match self {
+            Selection::Workspace => &[Tool::C, Tool::Make],
+            Selection::Embedded | Selection::Package(_) => &[Tool::C],
+        }
+    }
+}
+
+/// Compiles programs and returns where they are, in the order they were named.
+pub(crate) fn build<const N: usize>(
     root: &Path,
+    selection: Selection,
     names: [&str; N],
-    features: &[&str],
 ) -> anyhow::Result<[PathBuf; N]> {
-    let needed: &[Tool] = if features.is_empty() { &[Tool::C] } else { &[Tool::C, Tool::Make] };
-    setup::require(needed)?;
-    let mut command = process::cargo(&["build", "--workspace", "--message-format=json-render-diagnostics"]);
+    setup::require(selection.needs())?;
+    let mut command = process::cargo(&["build", "--message-format=json-render-diagnostics"]);
+    command.args(selection.arguments());
     for name in names {
         command.args(["--bin", name]);
-    }
-    for feature in features {
-        command.args(["--features", feature]);
     }
     let messages = process::cargo_messages(command.current_dir(root))?;
     let mut found = names.map(|_| PathBuf::new());

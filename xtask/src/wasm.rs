@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::console::{human, say};
+use crate::programs::Selection;
 use crate::setup::{self, Tool, WasmToolchain};
 use crate::stamp::Inputs;
 use crate::{npm, paths, process, programs};
@@ -67,7 +68,7 @@ pub(crate) fn module(root: &Path, force: bool) -> anyhow::Result<()> {
     say("wasm", "writing its JavaScript bindings");
     stamp.forget();
     std::fs::create_dir_all(&generated)?;
-    let [bindings] = programs::build(root, ["xtask-bindings"])?;
+    let [bindings] = programs::build(root, Selection::Package("xtask-bindings"), ["xtask-bindings"])?;
     process::run(process::program(bindings).arg(&module).arg(&generated).arg(NAME))?;
     stamp.keep()?;
     say("wasm", &format!("module and bindings in {GENERATED}, {}", human(begin.elapsed())));

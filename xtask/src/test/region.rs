@@ -3,17 +3,13 @@
 use std::fs;
 use std::net::TcpListener;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use crate::process;
 use crate::stack::{self, Service, Stack};
 
-use super::rust::Built;
 use super::suite::Workshop;
 use super::tally::Tally;
 
-/// Crates with tests named `regional` and a feature of that name.
-const CRATES: [&str; 3] = ["region", "relay", "replicator"];
 /// Where a free block of ports is looked for, and how many a stack takes with the programs that drills start on it.
 const PORTS: std::ops::Range<u16> = 24_000..25_000;
 const BLOCK: u16 = 50;
@@ -49,29 +45,16 @@ fn is_free(base: u16) -> bool {
     (base..base + BLOCK).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
 }
 
-/// Compiles the distributed parts, starts both regions and runs their tests.
+/// Starts both regions and runs the tests that are about their services.
 pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
-    let mut command = process::cargo(&["test", "--no-run", "--lib", "--test", "regional"]);
-    for name in CRATES.into_iter().filter(|name| has_regional_tests(workshop, name)) {
-        command.args(["-p", &format!("selvedge-{name}"), "--features", &format!("selvedge-{name}/regional")]);
-    }
-    command.arg("--message-format=json-render-diagnostics").current_dir(&workshop.root);
-    let built = Built::of(&mut command)?;
+    let built = workshop.built()?;
     let running = Running::start(Service::all())?;
     let environment = stack::environment(&running.stack, &running.services);
     let mut sum = Tally::default();
-    for test in built.tests() {
+    for test in built.tests().iter().filter(|test| test.is_regional()) {
         let mut command = test.command();
         command.envs(environment.iter().map(|(name, address)| (name, address)));
         sum.add(workshop.count_quietly(&test.name(), &mut command)?);
     }
-    if sum.total() == 0 {
-        bail!("no test on services was built");
-    }
     Ok(sum)
-}
-
-fn has_regional_tests(workshop: &Workshop, name: &str) -> bool {
-    let tests = workshop.root.join(name).join("tests");
-    ["regional.rs", "regional/main.rs"].iter().any(|file| tests.join(file).is_file())
 }

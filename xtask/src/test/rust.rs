@@ -38,17 +38,13 @@ pub(super) struct TestProgram {
 }
 
 impl Built {
-    /// Compiles libraries, programs and tests of the whole workspace.
+    /// Compiles libraries, programs and tests of the whole workspace, but for the tool that writes the module's bindings:
+    /// it is compiled by itself when it is needed, here as for the demo.
     pub(super) fn make(root: &Path) -> anyhow::Result<Self> {
         let mut command = process::cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]);
-        command.arg("--message-format=json-render-diagnostics").current_dir(root);
-        Self::of(&mut command)
-    }
-
-    /// What this command of cargo makes, which reports in JSON.
-    pub(super) fn of(command: &mut Command) -> anyhow::Result<Self> {
+        command.args(["--exclude", "xtask-bindings"]).arg("--message-format=json-render-diagnostics").current_dir(root);
         let mut built = Built { programs: Vec::new(), tests: Vec::new() };
-        for message in process::cargo_messages(command)? {
+        for message in process::cargo_messages(&mut command)? {
             built.note(&message);
         }
         built.tests.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
@@ -83,6 +79,11 @@ impl TestProgram {
     /// Whether it belongs to the suite `faults`.
     fn is_fault_test(&self) -> bool {
         FAULT_TESTS.contains(&self.target.as_str())
+    }
+
+    /// Whether it belongs to the suite `region`.
+    pub(super) fn is_regional(&self) -> bool {
+        self.target == "regional"
     }
 
     pub(super) fn name(&self) -> String {
@@ -122,10 +123,18 @@ pub(super) fn fmt(workshop: &mut Workshop) -> anyhow::Result<Tally> {
 
 /// `cargo clippy`, every warning a failure.
 pub(super) fn clippy(workshop: &mut Workshop) -> anyhow::Result<Tally> {
-    let mut command = process::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
-    command.current_dir(&workshop.root);
-    // The linter is a compiler: what it takes depends on what it did before.
-    workshop.check_compiling("cargo clippy", &mut command)
+    let mut sum = Tally::default();
+    for (what, selection) in [
+        ("cargo clippy", &["--all-targets"][..]),
+        // What the demo starts with.
+        ("cargo clippy without the services' clients", &["--no-default-features", "--lib", "--bins"]),
+    ] {
+        let mut command = process::cargo(&["clippy", "--workspace", "--quiet"]);
+        command.args(selection).args(["--", "-D", "warnings"]).current_dir(&workshop.root);
+        // The linter is a compiler: what it takes depends on what it did before.
+        sum.add(workshop.check_compiling(what, &mut command)?);
+    }
+    Ok(sum)
 }
 
 /// Compiles everything.
@@ -134,11 +143,11 @@ pub(super) fn build(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     Ok(Tally::pass())
 }
 
-/// Every test program but the fault tests, then the examples in the documentation.
+/// Every test program but those of the suites `faults` and `region`, then the examples in the documentation.
 pub(super) fn tests(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let built = workshop.built()?;
     let mut sum = Tally::default();
-    for test in built.tests.iter().filter(|test| !test.is_fault_test()) {
+    for test in built.tests.iter().filter(|test| !test.is_fault_test() && !test.is_regional()) {
         sum.add(workshop.count_quietly(&test.name(), &mut test.command())?);
     }
     let mut command = process::cargo(&["test", "--doc", "--workspace", "--quiet"]);
