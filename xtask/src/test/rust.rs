@@ -16,8 +16,10 @@ use super::tally::Tally;
 
 /// Seeds of the simulator that the test command runs.
 const SIM_SEEDS: &str = "500";
-/// Test programs, by their file's name, that start real processes and wrong them: they run in view, with more time.
-const FAULT_TESTS: [&str; 5] = ["drill", "hostile", "kill", "network", "replay"];
+/// Test programs of this name start real processes and wrong them: they run in view, with more time.
+const FAULTS: &str = "faults";
+/// Those of this name need a region's services.
+const REGIONAL: &str = "regional";
 
 /// Address space of one test program: one that runs away shall fail by itself, not take the machine with it.
 const MEMORY_KIB_MAX: u64 = 12 << 20;
@@ -78,12 +80,12 @@ impl Built {
 impl TestProgram {
     /// Whether it belongs to the suite `faults`.
     fn is_fault_test(&self) -> bool {
-        FAULT_TESTS.contains(&self.target.as_str())
+        self.target == FAULTS
     }
 
     /// Whether it belongs to the suite `region`.
     pub(super) fn is_regional(&self) -> bool {
-        self.target == "regional"
+        self.target == REGIONAL
     }
 
     pub(super) fn name(&self) -> String {

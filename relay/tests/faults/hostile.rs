@@ -1,14 +1,11 @@
 //! Bad input on the real WebSocket: the close codes, nothing lost, others unaffected.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
-mod harness;
 
 use std::time::{Duration, Instant};
 
+use crate::harness::http::ask;
+use crate::harness::raw::{Raw, hello, open, words};
+use crate::harness::{Peer, Relay};
 use futures_util::{SinkExt, StreamExt};
-use harness::http::ask;
-use harness::raw::{Raw, hello, open, words};
-use harness::{Peer, Relay};
 use selvedge_engine::SiteId;
 use selvedge_protocol::message::Push;
 use selvedge_protocol::{Channel, ClientMessage, CloseCode, ServerMessage};

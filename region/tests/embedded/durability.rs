@@ -1,7 +1,5 @@
 //! What a data folder promises: acknowledged means on the disk, whole, and there after a crash, a full disk or a restore.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,17 +1,15 @@
 //! Tokens, rights and tickets with real keys against a real relay.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-mod harness;
-#[path = "harness/issuer.rs"]
+#[path = "../harness/issuer.rs"]
 mod issuer;
 
 use std::time::{Duration, Instant};
 
+use crate::harness::Relay;
+use crate::harness::http::ask;
+use crate::harness::raw::{Raw, hello, open, words};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use harness::Relay;
-use harness::http::ask;
-use harness::raw::{Raw, hello, open, words};
 use issuer::{AUDIENCE, Issuer, Key, now_s};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use selvedge_engine::SiteId;
@@ -344,7 +342,7 @@ async fn tokens_made_by_the_command_are_believed() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let run = |arguments: Vec<String>| async move {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let output = harness::process::relay(&arguments).output().await.unwrap();
+        let output = crate::harness::process::relay(&arguments).output().await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     };

@@ -1,9 +1,6 @@
 //! Two clients, one relay, one text.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-mod harness;
-
-use harness::{Peer, Relay};
+use crate::harness::{Peer, Relay};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_type_and_see_the_same() {

@@ -1,12 +1,9 @@
 //! The native client over QUIC, and from one address to another when the first goes away.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
-mod harness;
 
 use std::time::{Duration, Instant};
 
-use harness::door::Door;
-use harness::{Relay, open, within};
+use crate::harness::door::Door;
+use crate::harness::{Relay, open, within};
 use selvedge_client::{AckLevel, ClientOptions, Doc, Error, Handle, OpenOptions, Transport};
 
 async fn saved(doc: &Doc) {

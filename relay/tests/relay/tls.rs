@@ -1,14 +1,11 @@
 //! TLS on TCP with the operator's certificate, which somebody else renews.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
-mod harness;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use harness::Relay;
+use crate::harness::Relay;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use selvedge_relay::Config;

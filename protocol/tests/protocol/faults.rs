@@ -1,8 +1,6 @@
 //! The client machine under faults: power cuts, copied profiles, restored backups, lost outboxes, refused sites.
 
-mod harness;
-
-use harness::{Disk, World};
+use crate::harness::{Disk, World};
 use selvedge_protocol::client::*;
 use selvedge_protocol::{AckLevel, CloseCode, Instant, Random};
 

@@ -1,15 +1,12 @@
 //! The binary: one line when ready, one owner of the folder, drains when told, mistakes named.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
-mod harness;
 
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use harness::http::ask;
-use harness::process::{Process, free_port, relay};
-use harness::raw::Raw;
-use harness::{Peer, Relay};
+use crate::harness::http::ask;
+use crate::harness::process::{Process, free_port, relay};
+use crate::harness::raw::Raw;
+use crate::harness::{Peer, Relay};
 use selvedge_protocol::{CloseCode, ServerMessage};
 use sqlx::Connection;
 
@@ -169,7 +166,7 @@ async fn ten_thousand_times_opened_and_closed_nothing_is_left() {
         let begin = channel + 1;
         for n in 0..50 {
             channel += 1;
-            raw.send(selvedge_protocol::Channel(channel), harness::raw::open(&format!("leak{n}"))).await;
+            raw.send(selvedge_protocol::Channel(channel), crate::harness::raw::open(&format!("leak{n}"))).await;
         }
         for _ in 0..50 {
             raw.expect(|message| matches!(message, ServerMessage::OpenOk(_))).await;

@@ -1,18 +1,15 @@
 //! The relay's process is killed at random moments while two clients type: no acknowledged edit is lost, none is doubled.
 //!
 //! 20 kills; `SELVEDGE_KILLS=100` makes it as many as asked, `SELVEDGE_SEED` repeats a run's moments.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
-mod harness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use harness::Peer;
-use harness::http::ask;
-use harness::process::{Process, free_port};
+use crate::harness::Peer;
+use crate::harness::http::ask;
+use crate::harness::process::{Process, free_port};
 use selvedge_protocol::{AckLevel, Channel};
 
 const DOCUMENT: &str = "killed";

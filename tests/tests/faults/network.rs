@@ -1,7 +1,5 @@
 //! The network in namespaces, checked by packets: they take their time, are lost in silence, and come again.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, mpsc};

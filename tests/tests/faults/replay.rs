@@ -1,7 +1,5 @@
 //! Replay, checked on the project's own recording, on one with another merge order, and on the public ones where they are.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::Path;
 
 use selvedge_tests::process::RelayProcess;

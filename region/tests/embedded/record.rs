@@ -1,7 +1,5 @@
 //! The log record's bytes: canonical, checked, and never trusted.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use proptest::prelude::*;
 use selvedge_region::record::RECORD_DELTA_BYTES_MAX;
 use selvedge_region::{DocumentId, LogId, LogRecord, Position, RecordError};

@@ -1,12 +1,9 @@
 //! The native client against a real relay: edits, offline, reconnects, refusals, close codes, TLS.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
-mod harness;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{Relay, TlsDoor, open, within};
+use crate::harness::{Relay, TlsDoor, open, within};
 use selvedge_client::{AckLevel, ClientOptions, CloseCode, Doc, Error, FileStore, Handle, OpenOptions, Status, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -1,8 +1,6 @@
 //! The client machine against a server in memory: sync, acks, loss, reconnects.
 
-mod harness;
-
-use harness::{Disk, World};
+use crate::harness::{Disk, World};
 use selvedge_protocol::client::*;
 use selvedge_protocol::message::{Ack, Drain};
 use selvedge_protocol::{AckLevel, Channel, CloseCode, Instant, Rights};

@@ -1,14 +1,11 @@
 //! WebTransport and native QUIC on one socket: the same conversation, on streams of its own for each document.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-
-mod harness;
 
 use std::time::{Duration, Instant};
 
-use harness::http::ask;
-use harness::quic::{BOTH, Quic, Speaks, client_config, hashes, one_way};
-use harness::raw::{hello, open, words};
-use harness::{Peer, Relay};
+use crate::harness::http::ask;
+use crate::harness::quic::{BOTH, Quic, Speaks, client_config, hashes, one_way};
+use crate::harness::raw::{hello, open, words};
+use crate::harness::{Peer, Relay};
 use selvedge_engine::SiteId;
 use selvedge_protocol::message::{Bye, Presence, Push};
 use selvedge_protocol::{Channel, ClientMessage, CloseCode, ServerMessage};

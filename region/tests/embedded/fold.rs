@@ -1,7 +1,5 @@
 //! The fold: whatever the order, the repetitions and the losses, snapshot and op store say what the log says.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use proptest::prelude::*;
 use selvedge_engine::{Delta, Document, SiteId, VersionVector};
 use selvedge_protocol::Instant;

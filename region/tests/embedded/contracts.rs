@@ -1,7 +1,5 @@
 //! The embedded region held to the contracts of its parts.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use selvedge_region::contract;
 use selvedge_region::embedded::{DatabaseFaults, EmbeddedOptions, EmbeddedRegion, FileFaults};
 use tempfile::TempDir;

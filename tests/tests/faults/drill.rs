@@ -1,7 +1,5 @@
 //! The smallest drill: one relay with a folder of its own is killed and comes back while clients type.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::Duration;
 
 use futures_util::FutureExt;

@@ -1,10 +1,6 @@
 //! The golden vectors are what this code writes, and what it reads.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
-
-mod golden;
-
-use golden::{channel_of, client_messages, deltas, files, server_messages};
+use crate::golden::{channel_of, client_messages, deltas, files, server_messages};
 use selvedge_engine::Delta;
 use selvedge_protocol::stream::{StreamDecoder, StreamEncoder};
 use selvedge_protocol::{ClientMessage, Frame, ServerMessage};

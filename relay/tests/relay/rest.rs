@@ -1,10 +1,7 @@
 //! Documents over HTTP, beside clients that have them open.
-#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
-mod harness;
-
-use harness::http::{Answer, ask};
-use harness::{Peer, Relay};
+use crate::harness::http::{Answer, ask};
+use crate::harness::{Peer, Relay};
 use serde_json::json;
 
 async fn get(relay: &Relay, path: &str) -> Answer {

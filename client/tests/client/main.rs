@@ -1,0 +1,7 @@
+//! The native client against a real relay.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod harness;
+mod quic;
+mod relay;
