@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use selvedge_engine::VersionVector;
 use selvedge_region::embedded::{EmbeddedOptions, EmbeddedRegion, backup};
-use selvedge_region::{DocumentId, DocumentKey, EntryContent, Error, LogRecord, NewDocument, RegionLog};
+use selvedge_region::{DocumentId, DocumentKey, EntryContent, Error, LogRecord, NewDocument, Reading, RegionLog};
 
 const CRASHES: usize = 20;
 const CHILD_FOLDER: &str = "SELVEDGE_TEST_CHILD_FOLDER";
@@ -326,4 +326,39 @@ fn fill(filler: &Path) {
     for block in [vec![7_u8; 65_536], vec![7_u8; 1]] {
         while file.write_all(&block).is_ok() {}
     }
+}
+
+/// A commit is on the disk a moment before the log tells its new end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_beside_appends_gets_every_record_once_and_in_order() {
+    const RECORDS: u64 = 1_000;
+    let folder = tempfile::tempdir().unwrap();
+    let region = open(folder.path()).await;
+    let log = region.region().log.clone();
+    let appends = {
+        let log = log.clone();
+        tokio::spawn(async move {
+            for number in 0..RECORDS {
+                log.append(vec![record("a", &number.to_string())]).await.unwrap();
+            }
+        })
+    };
+    let mut reader = log.join("beside").await.unwrap();
+    let mut read = 0;
+    while read < RECORDS {
+        match reader.next(Duration::from_secs(10)).await.unwrap() {
+            Reading::Page(page) => {
+                for entry in &page.entries {
+                    assert_eq!(entry.position.offset, read);
+                    read += 1;
+                }
+                assert_eq!(page.next.offset, read);
+            }
+            Reading::Assigned(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    appends.await.unwrap();
+    reader.leave().await.unwrap();
+    region.close().await;
 }

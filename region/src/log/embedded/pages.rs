@@ -31,6 +31,8 @@ impl Pages {
         Position { log: self.id, partition: PARTITION, offset }
     }
 
+    /// One past the last record that readers are shown. A commit is on the disk a moment before it is told here: a reader
+    /// that took rows from beyond would next ask beyond the end.
     pub(super) fn end(&self) -> Position {
         self.at(*self.head.borrow())
     }
@@ -66,8 +68,6 @@ impl Pages {
                 break;
             }
             bytes_in_page += bytes.len();
-            // A row that another process put there since `end` was read.
-            page.next.offset = page.next.offset.max(position.offset + 1);
             let content = match LogRecord::decode(&bytes) {
                 Ok(record) => EntryContent::Record(record),
                 Err(reason) => EntryContent::Undecodable { bytes, reason },
@@ -95,14 +95,16 @@ impl Pages {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         let start = self.start_of(from).await?;
         let end = self.end();
-        let rows =
-            sqlx::query("SELECT offset, record FROM log WHERE document = ? AND offset >= ? ORDER BY offset LIMIT ?")
-                .bind(document.as_str())
-                .bind(start)
-                .bind(row_limit(limit))
-                .fetch_all(self.database.readers())
-                .await
-                .map_err(|error| database_error(WHAT, error))?;
+        let rows = sqlx::query(
+            "SELECT offset, record FROM log WHERE document = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?",
+        )
+        .bind(document.as_str())
+        .bind(start)
+        .bind(integer(end.offset)?)
+        .bind(row_limit(limit))
+        .fetch_all(self.database.readers())
+        .await
+        .map_err(|error| database_error(WHAT, error))?;
         self.page(rows, limit, end)
     }
 
@@ -110,12 +112,14 @@ impl Pages {
         let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
         let start = self.start_of(Some(Position { log: self.id, partition, offset: from })).await?;
         let end = self.end();
-        let rows = sqlx::query("SELECT offset, record FROM log WHERE offset >= ? ORDER BY offset LIMIT ?")
-            .bind(start)
-            .bind(row_limit(limit))
-            .fetch_all(self.database.readers())
-            .await
-            .map_err(|error| database_error(WHAT, error))?;
+        let rows =
+            sqlx::query("SELECT offset, record FROM log WHERE offset >= ? AND offset < ? ORDER BY offset LIMIT ?")
+                .bind(start)
+                .bind(integer(end.offset)?)
+                .bind(row_limit(limit))
+                .fetch_all(self.database.readers())
+                .await
+                .map_err(|error| database_error(WHAT, error))?;
         self.page(rows, limit, end)
     }
 
