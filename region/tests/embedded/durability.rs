@@ -89,7 +89,7 @@ async fn a_killed_process_loses_nothing_acknowledged() {
 /// Runs the child, kills it at a random moment after its first acknowledgement, and notes what it acknowledged.
 fn run_and_kill(folder: &Path, acked: &mut [usize; 4]) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_killed_process_loses_nothing_acknowledged", "--nocapture"])
+        .args(["--exact", "durability::a_killed_process_loses_nothing_acknowledged", "--nocapture"])
         .env(CHILD_FOLDER, folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
