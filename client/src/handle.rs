@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use selvedge_protocol::client::{ClientConfig, Error as ClientError, LinkInfo, ReplicaConfig};
 use selvedge_protocol::{CertificateHash, DEFAULT_TENANT, DocumentId, Transport};
 
@@ -81,32 +82,34 @@ impl Handle {
     ///
     /// # Errors
     /// `DocumentId`, `Client` (open already, too many), or what the store says.
-    pub async fn open(&self, document: &str, options: OpenOptions) -> Result<Doc, Error> {
-        let id = DocumentId::parse(document, DEFAULT_TENANT)
-            .map_err(|source| Error::DocumentId { value: document.to_owned(), source })?;
-        let OpenOptions { store, token, initial_text } = options;
-        let restored = match store.clone() {
-            None => None,
-            Some(store) => {
-                let id = id.clone();
-                let loaded = tokio::task::spawn_blocking(move || store.load(&id)).await;
-                loaded.unwrap_or(Err(Error::NotOpen))?
-            }
-        };
-        let config = ReplicaConfig {
-            token,
-            store: store.is_some(),
-            restored,
-            initial_text,
-            ..ReplicaConfig::new(id.clone(), self.principal.clone(), rand::random())
-        };
-        let opened = self.shared().act(|state, now| {
-            let channel = state.client.open(config, now)?;
-            // Before the effects of opening are told.
-            state.documents.insert(channel, Told::new(store));
-            Ok::<_, ClientError>(channel)
-        });
-        Ok(Doc::new(Arc::clone(&self.owner), opened?, id))
+    pub fn open<'a>(&'a self, document: &'a str, options: OpenOptions) -> BoxFuture<'a, Result<Doc, Error>> {
+        Box::pin(async move {
+            let id = DocumentId::parse(document, DEFAULT_TENANT)
+                .map_err(|source| Error::DocumentId { value: document.to_owned(), source })?;
+            let OpenOptions { store, token, initial_text } = options;
+            let restored = match store.clone() {
+                None => None,
+                Some(store) => {
+                    let id = id.clone();
+                    let loaded = tokio::task::spawn_blocking(move || store.load(&id)).await;
+                    loaded.unwrap_or(Err(Error::NotOpen))?
+                }
+            };
+            let config = ReplicaConfig {
+                token,
+                store: store.is_some(),
+                restored,
+                initial_text,
+                ..ReplicaConfig::new(id.clone(), self.principal.clone(), rand::random())
+            };
+            let opened = self.shared().act(|state, now| {
+                let channel = state.client.open(config, now)?;
+                // Before the effects of opening are told.
+                state.documents.insert(channel, Told::new(store));
+                Ok::<_, ClientError>(channel)
+            });
+            Ok(Doc::new(Arc::clone(&self.owner), opened?, id))
+        })
     }
 
     /// Who writes through this handle.
@@ -133,14 +136,16 @@ impl Handle {
 
     /// Sends what is on its way out, closes the connection, and waits for that, at most two seconds. Documents that are
     /// still open stay readable and are not sent any more: close them first.
-    pub async fn close(self) {
-        self.shared().stopped.send_replace(true);
-        let driver = self.owner.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(driver) = driver
-            && let Err(error) = driver.await
-        {
-            tracing::error!(%error, "the driver ended by a fault");
-        }
+    pub fn close(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.shared().stopped.send_replace(true);
+            let driver = self.owner.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(driver) = driver
+                && let Err(error) = driver.await
+            {
+                tracing::error!(%error, "the driver ended by a fault");
+            }
+        })
     }
 
     fn shared(&self) -> &Shared {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::middleware::from_fn;
 use axum::routing::get;
 use axum::{Router, middleware};
+use futures_util::future::BoxFuture;
 use selvedge_protocol::message::Drain;
 use selvedge_protocol::{CertificateHash, Channel, CloseCode, Endpoint, Instant};
 use tokio::net::TcpListener;
@@ -193,53 +194,55 @@ impl Listening {
 ///
 /// # Errors
 /// [`StartError`] names the flag, the value and the fix.
-pub async fn run(config: Config) -> Result<Running, StartError> {
-    config.check()?;
-    let auth = Auth::new(&config.auth).await?;
-    let listening = Listening::open(&config).await?;
-    let address = local(&listening.documents, config.listen.listen);
-    let admin_address = local(&listening.admin, config.listen.admin);
-    let quic_address = listening.quic.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
-    let hosting = Hosting::open(&config).await?;
-    let region = hosting.region().clone();
-    let clock = Clock::start();
-    let metrics = Arc::new(Metrics::new());
-    let ground = Arc::new(Ground {
-        region,
-        config: config.room.clone(),
-        restored: config.restored,
-        highest: hosting.highest(&config),
-        number: hosting.number(),
-        // Where people prove who they are, opening makes only what they may make, and says so before.
-        open_creates: auth.is_open(),
-        clock,
-        metrics: Arc::clone(&metrics),
-        log_health: Arc::default(),
-    });
-    let advertised = Advertised {
-        region: config.region.clone(),
-        named: config.listen.advertise.clone(),
-        tcp: address,
-        tls: listening.tls.is_some(),
-        quic: quic_address.zip(listening.certificates.as_ref().map(Keeper::certificates)),
-    };
-    let app = Arc::new(App {
-        auth,
-        clock,
-        metrics,
-        registry: Registry::new(ground, rand::random()),
-        sessions: Arc::default(),
-        port: address.port(),
-        advertised,
-        waiting: Waiting::new(&config.listen),
-        draining: AtomicBool::new(false),
-        config,
-    });
-    let (stop, stopped) = watch::channel(false);
-    let tls = listening.tls.is_some();
-    let servers = start(&app, listening, &stopped);
-    tracing::info!(%address, admin = %admin_address, quic = ?quic_address, "ready");
-    Ok(Running { address, admin: admin_address, quic: quic_address, tls, app, hosting, stop, servers })
+pub fn run(config: Config) -> BoxFuture<'static, Result<Running, StartError>> {
+    Box::pin(async move {
+        config.check()?;
+        let auth = Auth::new(&config.auth).await?;
+        let listening = Listening::open(&config).await?;
+        let address = local(&listening.documents, config.listen.listen);
+        let admin_address = local(&listening.admin, config.listen.admin);
+        let quic_address = listening.quic.as_ref().and_then(|endpoint| endpoint.local_addr().ok());
+        let hosting = Hosting::open(&config).await?;
+        let region = hosting.region().clone();
+        let clock = Clock::start();
+        let metrics = Arc::new(Metrics::new());
+        let ground = Arc::new(Ground {
+            region,
+            config: config.room.clone(),
+            restored: config.restored,
+            highest: hosting.highest(&config),
+            number: hosting.number(),
+            // Where people prove who they are, opening makes only what they may make, and says so before.
+            open_creates: auth.is_open(),
+            clock,
+            metrics: Arc::clone(&metrics),
+            log_health: Arc::default(),
+        });
+        let advertised = Advertised {
+            region: config.region.clone(),
+            named: config.listen.advertise.clone(),
+            tcp: address,
+            tls: listening.tls.is_some(),
+            quic: quic_address.zip(listening.certificates.as_ref().map(Keeper::certificates)),
+        };
+        let app = Arc::new(App {
+            auth,
+            clock,
+            metrics,
+            registry: Registry::new(ground, rand::random()),
+            sessions: Arc::default(),
+            port: address.port(),
+            advertised,
+            waiting: Waiting::new(&config.listen),
+            draining: AtomicBool::new(false),
+            config,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let tls = listening.tls.is_some();
+        let servers = start(&app, listening, &stopped);
+        tracing::info!(%address, admin = %admin_address, quic = ?quic_address, "ready");
+        Ok(Running { address, admin: admin_address, quic: quic_address, tls, app, hosting, stop, servers })
+    })
 }
 
 /// Serves at everything that listens.
@@ -286,30 +289,32 @@ impl Running {
     }
 
     /// Sends clients away, finishes what is under way, and closes everything. Answers whether all of it was done in time.
-    pub async fn drain(self) -> bool {
-        let Running { app, hosting, stop, servers, .. } = self;
-        let patience = Duration::from_millis(app.config.drain_ms);
-        let deadline = tokio::time::Instant::now() + patience;
-        app.draining.store(true, Ordering::Release);
-        tracing::info!(sessions = app.sessions.len(), "draining");
-        let leave_ms = app.config.drain_ms / LEAVE_SHARE;
-        send_away(&app, leave_ms);
-        let _ = tokio::time::timeout(Duration::from_millis(leave_ms), app.sessions.none_left()).await;
-        for outbound in app.sessions.all() {
-            outbound.close(Fault::new(CloseCode::DRAINING, CloseCode::DRAINING.sentence()));
-        }
-        let left = tokio::time::timeout_at(deadline, app.sessions.none_left()).await;
-        stop.send_replace(true);
-        let rest = deadline.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));
-        let stopped = app.registry.stop(rest).await;
-        for mut server in servers {
-            if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
-                server.abort();
+    pub fn drain(self) -> BoxFuture<'static, bool> {
+        Box::pin(async move {
+            let Running { app, hosting, stop, servers, .. } = self;
+            let patience = Duration::from_millis(app.config.drain_ms);
+            let deadline = tokio::time::Instant::now() + patience;
+            app.draining.store(true, Ordering::Release);
+            tracing::info!(sessions = app.sessions.len(), "draining");
+            let leave_ms = app.config.drain_ms / LEAVE_SHARE;
+            send_away(&app, leave_ms);
+            let _ = tokio::time::timeout(Duration::from_millis(leave_ms), app.sessions.none_left()).await;
+            for outbound in app.sessions.all() {
+                outbound.close(Fault::new(CloseCode::DRAINING, CloseCode::DRAINING.sentence()));
             }
-        }
-        hosting.close().await;
-        tracing::info!("closed");
-        left.is_ok() && stopped
+            let left = tokio::time::timeout_at(deadline, app.sessions.none_left()).await;
+            stop.send_replace(true);
+            let rest = deadline.saturating_duration_since(tokio::time::Instant::now()).max(Duration::from_millis(100));
+            let stopped = app.registry.stop(rest).await;
+            for mut server in servers {
+                if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
+                    server.abort();
+                }
+            }
+            hosting.close().await;
+            tracing::info!("closed");
+            left.is_ok() && stopped
+        })
     }
 }
 
@@ -353,6 +358,6 @@ fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 ///
 /// # Errors
 /// As the region's backup.
-pub async fn backup(data: &Path, file: &Path) -> Result<(), selvedge_region::Error> {
-    selvedge_region::embedded::backup(data, file).await
+pub fn backup<'a>(data: &'a Path, file: &'a Path) -> BoxFuture<'a, Result<(), selvedge_region::Error>> {
+    Box::pin(async move { selvedge_region::embedded::backup(data, file).await })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures_util::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use selvedge_region::regional::RegionalRegion;
 use tokio::sync::watch;
@@ -24,97 +25,101 @@ use crate::persist::{PersistTask, Surroundings};
 ///
 /// # Errors
 /// A setting that cannot be, a service that does not answer, an address that cannot be had.
-pub async fn run(config: Config, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
-    // Everything that can be wrong without asking anybody is said first.
-    let (own, peer, failover) = (config.own()?, config.other()?, config.failover()?);
-    config.route53()?;
-    config.witness.options()?;
-    tracing::info!(settings = crate::command::describe(&config), "starting");
-    let own = Arc::new(RegionalRegion::open(own).await?);
-    let mut registry = Registry::with_prefix("selvedge_replicator");
-    let (persist, ship) = (Arc::new(PersistMetrics::default()), Arc::new(ShipMetrics::default()));
-    let cleanup = Arc::new(CleanupMetrics::default());
-    persist.register(&mut registry);
-    ship.register(&mut registry);
-    cleanup.register(&mut registry);
+pub fn run(config: Config, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(async move {
+        // Everything that can be wrong without asking anybody is said first.
+        let (own, peer, failover) = (config.own()?, config.other()?, config.failover()?);
+        config.route53()?;
+        config.witness.options()?;
+        tracing::info!(settings = crate::command::describe(&config), "starting");
+        let own = Arc::new(RegionalRegion::open(own).await?);
+        let mut registry = Registry::with_prefix("selvedge_replicator");
+        let (persist, ship) = (Arc::new(PersistMetrics::default()), Arc::new(ShipMetrics::default()));
+        let cleanup = Arc::new(CleanupMetrics::default());
+        persist.register(&mut registry);
+        ship.register(&mut registry);
+        cleanup.register(&mut registry);
 
-    let link = peer.map(|peer| Link::spawn(Arc::clone(&own), peer, Arc::clone(&ship)));
-    let state = link.as_ref().map(Link::state);
-    let watching = watch_over(&config, failover.clone(), &own, state.clone(), &mut registry).await?;
-    let heard = state.as_ref().map_or_else(|| watch::channel(1).1, |state| state.heard.clone());
-    let surroundings = Surroundings { deciding: watching.deciding.clone(), regions_heard: heard };
-    let persist = PersistTask::spawn(own.region().clone(), config.persist(), surroundings, persist);
-    let reached = state.clone().map(|state| state.reached);
-    let lag_ms = move || {
-        let reached = reached.as_ref().is_some_and(|reached| reached.borrow().is_some());
-        reached.then(|| u64::try_from(ship.lag_ms.get()).unwrap_or(0))
-    };
-    let peers = move || match &state {
-        None => Some(Vec::new()),
-        Some(state) => state.reached.borrow().clone().map(|peer| vec![peer]),
-    };
-    let cleanup = CleanupTask::spawn(own.region().clone(), Arc::new(peers), config.cleanup(), cleanup);
-    let served = Served {
-        region: config.region.clone(),
-        registry,
-        standing: watching.standing.clone(),
-        ttl_ms: failover.ttl_ms,
-        lag_ms: Box::new(lag_ms),
-        ready: watch::channel(true).1,
-    };
-    let server = Server::start(config.admin, served).await?;
-    println!(
-        "selvedge-replicator of region {}: http://{} (health, metrics, /v1/control)",
-        config.region, server.address
-    );
+        let link = peer.map(|peer| Link::spawn(Arc::clone(&own), peer, Arc::clone(&ship)));
+        let state = link.as_ref().map(Link::state);
+        let watching = watch_over(&config, failover.clone(), &own, state.clone(), &mut registry).await?;
+        let heard = state.as_ref().map_or_else(|| watch::channel(1).1, |state| state.heard.clone());
+        let surroundings = Surroundings { deciding: watching.deciding.clone(), regions_heard: heard };
+        let persist = PersistTask::spawn(own.region().clone(), config.persist(), surroundings, persist);
+        let reached = state.clone().map(|state| state.reached);
+        let lag_ms = move || {
+            let reached = reached.as_ref().is_some_and(|reached| reached.borrow().is_some());
+            reached.then(|| u64::try_from(ship.lag_ms.get()).unwrap_or(0))
+        };
+        let peers = move || match &state {
+            None => Some(Vec::new()),
+            Some(state) => state.reached.borrow().clone().map(|peer| vec![peer]),
+        };
+        let cleanup = CleanupTask::spawn(own.region().clone(), Arc::new(peers), config.cleanup(), cleanup);
+        let served = Served {
+            region: config.region.clone(),
+            registry,
+            standing: watching.standing.clone(),
+            ttl_ms: failover.ttl_ms,
+            lag_ms: Box::new(lag_ms),
+            ready: watch::channel(true).1,
+        };
+        let server = Server::start(config.admin, served).await?;
+        println!(
+            "selvedge-replicator of region {}: http://{} (health, metrics, /v1/control)",
+            config.region, server.address
+        );
 
-    stopped.await;
-    tracing::info!("stopping");
-    server.stop().await;
-    watching.stop().await;
-    cleanup.stop().await;
-    persist.stop().await;
-    if let Some(link) = link {
-        link.stop().await;
-    }
-    if let Ok(own) = Arc::try_unwrap(own).map_err(drop) {
-        own.close().await;
-    }
-    Ok(())
+        stopped.await;
+        tracing::info!("stopping");
+        server.stop().await;
+        watching.stop().await;
+        cleanup.stop().await;
+        persist.stop().await;
+        if let Some(link) = link {
+            link.stop().await;
+        }
+        if let Ok(own) = Arc::try_unwrap(own).map_err(drop) {
+            own.close().await;
+        }
+        Ok(())
+    })
 }
 
 /// Watches from a third place until told to stop.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn observe(config: ObserveConfig, stopped: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let options = config.witness.required()?;
-    let failover = FailoverConfig { candidate: false, ..config.witness.failover(&config.observer)? };
-    let ttl_ms = failover.ttl_ms;
-    let witness = DynamoWitness::open(options.client().await, config.witness.witness_table.clone()).await;
-    let witness =
-        witness.context("the witness does not answer\n  fix: start it, or give another address with --witness")?;
-    let mut registry = Registry::with_prefix("selvedge_replicator");
-    let metrics = Arc::new(FailoverMetrics::default());
-    metrics.register(&mut registry);
-    let task = FailoverTask::spawn(failover, Arc::new(witness), Vec::new(), Arc::new(NothingToDrain), metrics);
-    let served = Served {
-        region: config.observer.clone(),
-        registry,
-        standing: task.standing(),
-        ttl_ms,
-        lag_ms: Box::new(|| None),
-        ready: watch::channel(true).1,
-    };
-    let server = Server::start(config.admin, served).await?;
-    println!(
-        "selvedge-replicator observer {}: http://{} (health, metrics, /v1/control)",
-        config.observer, server.address
-    );
-    stopped.await;
-    server.stop().await;
-    task.stop().await;
-    Ok(())
+pub fn observe(config: ObserveConfig, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(async move {
+        let options = config.witness.required()?;
+        let failover = FailoverConfig { candidate: false, ..config.witness.failover(&config.observer)? };
+        let ttl_ms = failover.ttl_ms;
+        let witness = DynamoWitness::open(options.client().await, config.witness.witness_table.clone()).await;
+        let witness =
+            witness.context("the witness does not answer\n  fix: start it, or give another address with --witness")?;
+        let mut registry = Registry::with_prefix("selvedge_replicator");
+        let metrics = Arc::new(FailoverMetrics::default());
+        metrics.register(&mut registry);
+        let task = FailoverTask::spawn(failover, Arc::new(witness), Vec::new(), Arc::new(NothingToDrain), metrics);
+        let served = Served {
+            region: config.observer.clone(),
+            registry,
+            standing: task.standing(),
+            ttl_ms,
+            lag_ms: Box::new(|| None),
+            ready: watch::channel(true).1,
+        };
+        let server = Server::start(config.admin, served).await?;
+        println!(
+            "selvedge-replicator observer {}: http://{} (health, metrics, /v1/control)",
+            config.observer, server.address
+        );
+        stopped.await;
+        server.stop().await;
+        task.stop().await;
+        Ok(())
+    })
 }
 
 /// What watches over the control plane, or the word of a region that has nobody to watch with.
@@ -243,7 +248,7 @@ async fn endpoints(
 struct NothingToDrain;
 
 impl Drain for NothingToDrain {
-    fn drain<'a>(&'a self, _: &'a str) -> futures_util::future::BoxFuture<'a, ()> {
+    fn drain<'a>(&'a self, _: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures_util::future::BoxFuture;
 use selvedge_region::fold::PERSIST_READER;
 use selvedge_region::regional::{DynamoDbOptions, RegionalRegion};
 use selvedge_region::{REPLICATED_READER, Region};
@@ -21,104 +22,110 @@ const LOOK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The holder is lost, or it took too long.
-pub async fn switchover(config: OrderConfig) -> anyhow::Result<()> {
-    let witness = open(&config.witness).await?;
-    let Some(lease) = look(&*witness).await?.lease else {
-        bail!("nobody has ever held the control plane: start `selvedge-replicator run` in the home region first");
-    };
-    if lease.region == config.to && lease.process != 0 {
-        println!("{} holds the control plane in epoch {}", lease.region, lease.epoch);
-        return Ok(());
-    }
-    if !moves(&*witness, &lease, config.witness.lease_ms).await? {
-        bail!(
-            "--to {}: region {} does not renew its lease, so nothing can be handed over\n  \
+pub fn switchover(config: OrderConfig) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(async move {
+        let witness = open(&config.witness).await?;
+        let Some(lease) = look(&*witness).await?.lease else {
+            bail!("nobody has ever held the control plane: start `selvedge-replicator run` in the home region first");
+        };
+        if lease.region == config.to && lease.process != 0 {
+            println!("{} holds the control plane in epoch {}", lease.region, lease.epoch);
+            return Ok(());
+        }
+        if !moves(&*witness, &lease, config.witness.lease_ms).await? {
+            bail!(
+                "--to {}: region {} does not renew its lease, so nothing can be handed over\n  \
              fix: `selvedge-replicator promote --to {}` has it take over what is lost",
-            config.to,
-            lease.region,
-            config.to
-        );
-    }
-    order(&*witness, &config.to, config.wait_seconds).await
+                config.to,
+                lease.region,
+                config.to
+            );
+        }
+        order(&*witness, &config.to, config.wait_seconds).await
+    })
 }
 
 /// Has a region take the control plane, or shows what that would do.
 ///
 /// # Errors
 /// A service does not answer, or it took too long.
-pub async fn promote(config: PromoteConfig) -> anyhow::Result<()> {
-    let to = config.to.clone().unwrap_or_else(|| config.run.region.clone());
-    let witness = open(&config.run.witness).await?;
-    let view = look(&*witness).await?;
-    if !config.dry_run {
-        if let Some(lease) = &view.lease
-            && lease.region != to
-            && moves(&*witness, lease, config.run.witness.lease_ms).await?
-        {
-            println!("region {} lives and renews its lease: it hands over, as with `switchover`", lease.region);
+pub fn promote(config: PromoteConfig) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(async move {
+        let to = config.to.clone().unwrap_or_else(|| config.run.region.clone());
+        let witness = open(&config.run.witness).await?;
+        let view = look(&*witness).await?;
+        if !config.dry_run {
+            if let Some(lease) = &view.lease
+                && lease.region != to
+                && moves(&*witness, lease, config.run.witness.lease_ms).await?
+            {
+                println!("region {} lives and renews its lease: it hands over, as with `switchover`", lease.region);
+            }
+            return order(&*witness, &to, config.wait_seconds).await;
         }
-        return order(&*witness, &to, config.wait_seconds).await;
-    }
-    if to != config.run.region {
-        bail!(
-            "--to {to}: what a promotion would do is seen from that region\n  fix: run it there, or leave --dry-run out"
-        );
-    }
-    let epoch = view.lease.as_ref().map_or(1, |lease| lease.epoch + 1);
-    match &view.lease {
-        Some(lease) => println!("lease: epoch {}, region {}, renewal {}", lease.epoch, lease.region, lease.renewal),
-        None => println!("lease: nobody has ever held it"),
-    }
-    println!("would take it as epoch {epoch} for region {to}, and then:");
-    let own = Arc::new(RegionalRegion::open(config.run.own()?).await?);
-    for step in steps(&config.run, &own).await? {
-        println!("{}:", step.name());
-        match step.plan(epoch).await {
-            Ok(lines) if lines.is_empty() => println!("  nothing: it is so already"),
-            Ok(lines) => lines.iter().for_each(|line| println!("  {line}")),
-            Err(error) => println!("  would fail: {error}"),
+        if to != config.run.region {
+            bail!(
+                "--to {to}: what a promotion would do is seen from that region\n  fix: run it there, or leave --dry-run out"
+            );
         }
-    }
-    Ok(())
+        let epoch = view.lease.as_ref().map_or(1, |lease| lease.epoch + 1);
+        match &view.lease {
+            Some(lease) => println!("lease: epoch {}, region {}, renewal {}", lease.epoch, lease.region, lease.renewal),
+            None => println!("lease: nobody has ever held it"),
+        }
+        println!("would take it as epoch {epoch} for region {to}, and then:");
+        let own = Arc::new(RegionalRegion::open(config.run.own()?).await?);
+        for step in steps(&config.run, &own).await? {
+            println!("{}:", step.name());
+            match step.plan(epoch).await {
+                Ok(lines) if lines.is_empty() => println!("  nothing: it is so already"),
+                Ok(lines) => lines.iter().for_each(|line| println!("  {line}")),
+                Err(error) => println!("  would fail: {error}"),
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Shows how everything stands.
 ///
 /// # Errors
 /// This region's services do not answer.
-pub async fn status(config: StatusConfig) -> anyhow::Result<()> {
-    let run = &config.run;
-    let own = Arc::new(RegionalRegion::open(run.own()?).await?);
-    let mut state = json!({ "region": run.region, "log": format!("{:032x}", own.log_id().0) });
-    state["persist_behind"] = json!(behind(own.region(), PERSIST_READER).await?);
-    if run.other()?.is_some() {
-        state["ship_behind"] = json!(behind(own.region(), REPLICATED_READER).await?);
-    }
-    let control = own.region().control.standing();
-    state["control"] = json!({ "epoch": control.epoch, "home": control.home });
-    if let Some(options) = run.witness.options()? {
-        state["lease"] = match lease(&run.witness, options).await {
-            Ok(Some(lease)) => json!({ "epoch": lease.epoch, "region": lease.region, "renewal": lease.renewal }),
-            Ok(None) => json!(null),
-            Err(error) => json!({ "error": format!("{error:#}") }),
-        };
-    }
-    if let Some(dns) = route53(run).await? {
-        let name = run.dns.dns_name.clone().unwrap_or_default();
-        state["dns"] = match dns.record_sets().await {
-            Ok(sets) => {
-                let (told, _) = dns.told(|_| true).await.unwrap_or_default();
-                json!({ "name": name, "epoch": epoch_of(&sets, &name), "home": home_of(&sets, &name), "resolvers": told })
-            }
-            Err(error) => json!({ "error": error.to_string() }),
-        };
-    }
-    if config.json {
-        println!("{state}");
-    } else if let Some(entries) = state.as_object() {
-        entries.iter().for_each(|(name, value)| println!("{name:15} {value}"));
-    }
-    Ok(())
+pub fn status(config: StatusConfig) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(async move {
+        let run = &config.run;
+        let own = Arc::new(RegionalRegion::open(run.own()?).await?);
+        let mut state = json!({ "region": run.region, "log": format!("{:032x}", own.log_id().0) });
+        state["persist_behind"] = json!(behind(own.region(), PERSIST_READER).await?);
+        if run.other()?.is_some() {
+            state["ship_behind"] = json!(behind(own.region(), REPLICATED_READER).await?);
+        }
+        let control = own.region().control.standing();
+        state["control"] = json!({ "epoch": control.epoch, "home": control.home });
+        if let Some(options) = run.witness.options()? {
+            state["lease"] = match lease(&run.witness, options).await {
+                Ok(Some(lease)) => json!({ "epoch": lease.epoch, "region": lease.region, "renewal": lease.renewal }),
+                Ok(None) => json!(null),
+                Err(error) => json!({ "error": format!("{error:#}") }),
+            };
+        }
+        if let Some(dns) = route53(run).await? {
+            let name = run.dns.dns_name.clone().unwrap_or_default();
+            state["dns"] = match dns.record_sets().await {
+                Ok(sets) => {
+                    let (told, _) = dns.told(|_| true).await.unwrap_or_default();
+                    json!({ "name": name, "epoch": epoch_of(&sets, &name), "home": home_of(&sets, &name), "resolvers": told })
+                }
+                Err(error) => json!({ "error": error.to_string() }),
+            };
+        }
+        if config.json {
+            println!("{state}");
+        } else if let Some(entries) = state.as_object() {
+            entries.iter().for_each(|(name, value)| println!("{name:15} {value}"));
+        }
+        Ok(())
+    })
 }
 
 async fn lease(config: &WitnessArgs, options: DynamoDbOptions) -> anyhow::Result<Option<Lease>> {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use futures_util::future::BoxFuture;
 use selvedge_replicator::app;
 use selvedge_replicator::command;
 use selvedge_replicator::config::{Cli, Command};
@@ -49,12 +50,12 @@ fn log(level: &str) -> anyhow::Result<()> {
 }
 
 /// Answers when the process is told to stop.
-fn stopped() -> anyhow::Result<impl Future<Output = ()>> {
+fn stopped() -> anyhow::Result<BoxFuture<'static, ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
+    Ok(Box::pin(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+    }))
 }

@@ -132,24 +132,26 @@ impl RedisBus {
     ///
     /// # Errors
     /// `Unavailable` when Redis does not answer; `Invalid` when the address is none.
-    pub async fn open(options: RedisOptions) -> Result<Self> {
-        let client = Client::open(options.url.as_str())
-            .map_err(|error| Error::Invalid(format!("the Redis address {:?}: {error}", options.url)))?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(ANSWER_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT))
-            .set_number_of_retries(2);
-        let connection = client.get_connection_manager_with_config(config).await.map_err(redis_error)?;
-        Ok(Self {
-            client,
-            prefix: options.prefix,
-            connection,
-            hub: Arc::default(),
-            topics: Arc::default(),
-            publish_record: Script::new(PUBLISH_RECORD),
-            recent: Script::new(RECENT),
-            lock: Script::new(LOCK),
-            unlock: Script::new(UNLOCK),
+    pub fn open(options: RedisOptions) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let client = Client::open(options.url.as_str())
+                .map_err(|error| Error::Invalid(format!("the Redis address {:?}: {error}", options.url)))?;
+            let config = ConnectionManagerConfig::new()
+                .set_connection_timeout(Some(ANSWER_TIMEOUT))
+                .set_response_timeout(Some(ANSWER_TIMEOUT))
+                .set_number_of_retries(2);
+            let connection = client.get_connection_manager_with_config(config).await.map_err(redis_error)?;
+            Ok(Self {
+                client,
+                prefix: options.prefix,
+                connection,
+                hub: Arc::default(),
+                topics: Arc::default(),
+                publish_record: Script::new(PUBLISH_RECORD),
+                recent: Script::new(RECENT),
+                lock: Script::new(LOCK),
+                unlock: Script::new(UNLOCK),
+            })
         })
     }
 

@@ -59,7 +59,7 @@ impl Database {
             .disable_statement_logging();
         let mut connection = options.connect().await.map_err(|error| database_error("data folder", error))?;
         migrator()
-            .run(&mut connection)
+            .run_direct(None, &mut connection, false)
             .await
             .map_err(|error| Error::Failed { what: "migration of the data folder", source: error.into() })?;
         let readers = SqlitePoolOptions::new()

@@ -19,6 +19,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 pub use backup::backup;
 pub(crate) use database::{
     Database, DocumentColumns, SiteColumn, counter, database_error, integer, log_id_bytes, log_id_from, unsigned,
@@ -69,23 +71,25 @@ impl EmbeddedRegion {
     ///
     /// # Errors
     /// `Locked` when another process owns the folder; `Unavailable`, `Full` or `Corrupt` as the disk says.
-    pub async fn open(options: EmbeddedOptions) -> Result<Self> {
-        let EmbeddedOptions { folder, restored } = options;
-        std::fs::create_dir_all(&folder).map_err(|source| folder_error(&folder, source))?;
-        let lock = FolderLock::take(&folder)?;
-        let database = Arc::new(Database::open(&folder.join(DATABASE_FILE), Some(lock)).await?);
-        sync_folder(&folder).map_err(|source| folder_error(&folder, source))?;
-        let log_id = database.log_id(restored).await?;
-        let log = Arc::new(SqliteLog::start(Arc::clone(&database), log_id).await?);
-        let region = Region {
-            log: Arc::clone(&log) as _,
-            ops: Arc::new(SqliteOps::new(Arc::clone(&database))),
-            snapshots: Arc::new(SqliteSnapshots::new(Arc::clone(&database))),
-            bus: Arc::new(LocalBus::default()),
-            blobs: Arc::new(FileBlobs::open(folder.join(BLOBS_FOLDER))?),
-            control: Arc::new(SqliteControl::new(Arc::clone(&database))),
-        };
-        Ok(Self { region, log, database, folder })
+    pub fn open(options: EmbeddedOptions) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let EmbeddedOptions { folder, restored } = options;
+            std::fs::create_dir_all(&folder).map_err(|source| folder_error(&folder, source))?;
+            let lock = FolderLock::take(&folder)?;
+            let database = Arc::new(Database::open(&folder.join(DATABASE_FILE), Some(lock)).await?);
+            sync_folder(&folder).map_err(|source| folder_error(&folder, source))?;
+            let log_id = database.log_id(restored).await?;
+            let log = Arc::new(SqliteLog::start(Arc::clone(&database), log_id).await?);
+            let region = Region {
+                log: Arc::clone(&log) as _,
+                ops: Arc::new(SqliteOps::new(Arc::clone(&database))),
+                snapshots: Arc::new(SqliteSnapshots::new(Arc::clone(&database))),
+                bus: Arc::new(LocalBus::default()),
+                blobs: Arc::new(FileBlobs::open(folder.join(BLOBS_FOLDER))?),
+                control: Arc::new(SqliteControl::new(Arc::clone(&database))),
+            };
+            Ok(Self { region, log, database, folder })
+        })
     }
 
     /// The parts, to be cloned and handed on.
@@ -110,15 +114,17 @@ impl EmbeddedRegion {
     ///
     /// # Errors
     /// As [`backup`].
-    pub async fn backup(&self, file: &Path) -> Result<()> {
-        backup(&self.folder, file).await
+    pub fn backup<'a>(&'a self, file: &'a Path) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { backup(&self.folder, file).await })
     }
 
     /// Finishes the appends that wait, closes the database and unlocks the folder. Clones of the parts answer `Closed`
     /// from then on.
-    pub async fn close(self) {
-        self.log.close().await;
-        self.database.close().await;
+    pub fn close(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.log.close().await;
+            self.database.close().await;
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use selvedge_engine::{ApplyError, Delta};
 
 use super::{Fold, PERSIST_READER};
@@ -27,37 +28,39 @@ const LOG_ANSWERS_WITHIN: Duration = Duration::from_secs(4);
 /// # Errors
 /// As the parts, when too many are away for a whole document. A damaged snapshot is passed over, one that is older and
 /// intact or none at all takes its place.
-pub async fn materialise(region: &Region, key: &DocumentKey) -> Result<Fold> {
-    // Before the op store is read: what persist writes meanwhile must not be taken for read.
-    let committed = committed(region, key).await;
-    let (mut fold, no_snapshot) = match newest_snapshot(region, key).await {
-        Ok(fold) => (fold, None),
-        Err(error) => (Fold::new(), Some(away(key, "snapshot", error)?)),
-    };
-    let at = Position { log: region.log.log_id(), partition: region.log.partition(&key.document), offset: 0 };
-    let hint = fold.position().filter(|hint| (hint.log, hint.partition) == (at.log, at.partition));
-    let no_ops = match read_ops(region, key, &mut fold).await {
-        Ok(()) => None,
-        Err(error) => Some(away(key, "op store", error)?),
-    };
-    let committed = match committed {
-        Ok(committed) => committed.map(|offset| Position { offset, ..at }),
-        Err(error) => {
-            let error = away(key, "log", error)?;
-            if fold.vector().is_empty() || (no_ops.is_some() && no_snapshot.is_some()) {
-                return Err(error);
+pub fn materialise<'a>(region: &'a Region, key: &'a DocumentKey) -> BoxFuture<'a, Result<Fold>> {
+    Box::pin(async move {
+        // Before the op store is read: what persist writes meanwhile must not be taken for read.
+        let committed = committed(region, key).await;
+        let (mut fold, no_snapshot) = match newest_snapshot(region, key).await {
+            Ok(fold) => (fold, None),
+            Err(error) => (Fold::new(), Some(away(key, "snapshot", error)?)),
+        };
+        let at = Position { log: region.log.log_id(), partition: region.log.partition(&key.document), offset: 0 };
+        let hint = fold.position().filter(|hint| (hint.log, hint.partition) == (at.log, at.partition));
+        let no_ops = match read_ops(region, key, &mut fold).await {
+            Ok(()) => None,
+            Err(error) => Some(away(key, "op store", error)?),
+        };
+        let committed = match committed {
+            Ok(committed) => committed.map(|offset| Position { offset, ..at }),
+            Err(error) => {
+                let error = away(key, "log", error)?;
+                if fold.vector().is_empty() || (no_ops.is_some() && no_snapshot.is_some()) {
+                    return Err(error);
+                }
+                return without_log(region, key, fold, hint).await;
             }
-            return without_log(region, key, fold, hint).await;
+        };
+        // Without the op store nothing but a snapshot stands for what lies below persist's offset.
+        let committed = if no_ops.is_some() { None } else { committed };
+        let from = [committed, hint].into_iter().flatten().max_by_key(|position| position.offset);
+        let whole = read_tail(region, key, &mut fold, from).await?;
+        match no_ops {
+            Some(error) if !whole => Err(error),
+            _ => Ok(fold),
         }
-    };
-    // Without the op store nothing but a snapshot stands for what lies below persist's offset.
-    let committed = if no_ops.is_some() { None } else { committed };
-    let from = [committed, hint].into_iter().flatten().max_by_key(|position| position.offset);
-    let whole = read_tail(region, key, &mut fold, from).await?;
-    match no_ops {
-        Some(error) if !whole => Err(error),
-        _ => Ok(fold),
-    }
+    })
 }
 
 /// Passes an error on, unless it says that a part is away.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use selvedge_engine::Delta;
 use selvedge_protocol::Instant;
 use tokio::sync::oneshot;
@@ -171,20 +172,26 @@ pub fn readable(entry: LogEntry) -> std::result::Result<Readable, DeadLetter> {
 ///
 /// # Errors
 /// The first part that fails; call again to go on.
-pub async fn catch_up(region: &Region, persist: &mut Persist, now: Instant) -> std::result::Result<u64, PersistError> {
-    let mut entries = 0;
-    for partition in 0..region.log.partitions() {
-        let mut offset = 0;
-        let read = read_partition(region, persist, partition, &mut offset, now).await;
-        entries += read.map_err(|source| PersistError { partition, offset, source })?;
-    }
-    for key in persist.due(now) {
-        if let Err(error) = snapshot_document(region, &key, persist.config.snapshots_kept).await {
-            tracing::warn!(document = %key.document, %error, "snapshot postponed");
-            persist.postpone(key, now);
+pub fn catch_up<'a>(
+    region: &'a Region,
+    persist: &'a mut Persist,
+    now: Instant,
+) -> BoxFuture<'a, std::result::Result<u64, PersistError>> {
+    Box::pin(async move {
+        let mut entries = 0;
+        for partition in 0..region.log.partitions() {
+            let mut offset = 0;
+            let read = read_partition(region, persist, partition, &mut offset, now).await;
+            entries += read.map_err(|source| PersistError { partition, offset, source })?;
         }
-    }
-    Ok(entries)
+        for key in persist.due(now) {
+            if let Err(error) = snapshot_document(region, &key, persist.config.snapshots_kept).await {
+                tracing::warn!(document = %key.document, %error, "snapshot postponed");
+                persist.postpone(key, now);
+            }
+        }
+        Ok(entries)
+    })
 }
 
 async fn read_partition(
@@ -246,15 +253,21 @@ async fn write(region: &Region, batch: PersistBatch) -> Result<()> {
 ///
 /// # Errors
 /// As the parts; a snapshot that was published stays.
-pub async fn snapshot_document(region: &Region, key: &DocumentKey, kept: usize) -> Result<Vec<Hole>> {
-    let mut fold = materialise(region, key).await?;
-    let holes = fold.holes();
-    for hole in &holes {
-        tracing::warn!(document = %key.document, site = %hole.site, first = hole.first, last = hole.last, "hole in the log");
-    }
-    publish_snapshot(&*region.snapshots, key, &mut fold).await?;
-    region.snapshots.prune(key, kept).await?;
-    Ok(holes)
+pub fn snapshot_document<'a>(
+    region: &'a Region,
+    key: &'a DocumentKey,
+    kept: usize,
+) -> BoxFuture<'a, Result<Vec<Hole>>> {
+    Box::pin(async move {
+        let mut fold = materialise(region, key).await?;
+        let holes = fold.holes();
+        for hole in &holes {
+            tracing::warn!(document = %key.document, site = %hole.site, first = hole.first, last = hole.last, "hole in the log");
+        }
+        publish_snapshot(&*region.snapshots, key, &mut fold).await?;
+        region.snapshots.prune(key, kept).await?;
+        Ok(holes)
+    })
 }
 
 /// Erases op store, snapshots and bindings of documents deleted before `before_ms` (wall time); answers how many. The log
@@ -262,14 +275,16 @@ pub async fn snapshot_document(region: &Region, key: &DocumentKey, kept: usize) 
 ///
 /// # Errors
 /// As the parts; what was erased stays erased.
-pub async fn erase_deleted(region: &Region, before_ms: u64, limit: usize) -> Result<usize> {
-    let keys = region.control.deleted(before_ms, limit).await?;
-    for key in &keys {
-        region.ops.erase(key).await?;
-        region.snapshots.erase(key).await?;
-        region.control.forget(key).await?;
-    }
-    Ok(keys.len())
+pub fn erase_deleted<'a>(region: &'a Region, before_ms: u64, limit: usize) -> BoxFuture<'a, Result<usize>> {
+    Box::pin(async move {
+        let keys = region.control.deleted(before_ms, limit).await?;
+        for key in &keys {
+            region.ops.erase(key).await?;
+            region.snapshots.erase(key).await?;
+            region.control.forget(key).await?;
+        }
+        Ok(keys.len())
+    })
 }
 
 /// Persist running in this process.

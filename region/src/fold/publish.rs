@@ -1,5 +1,6 @@
 //! Publishing a snapshot: compare and set on the row, and never over something it does not cover.
 
+use futures_util::future::BoxFuture;
 use selvedge_engine::Document;
 
 use super::Fold;
@@ -16,18 +17,24 @@ pub const PUBLISH_ATTEMPTS_MAX: usize = 8;
 ///
 /// # Errors
 /// `Conflict` after [`PUBLISH_ATTEMPTS_MAX`] others; else as the store.
-pub async fn publish_snapshot(store: &dyn SnapshotStore, key: &DocumentKey, fold: &mut Fold) -> Result<u64> {
-    for _ in 0..PUBLISH_ATTEMPTS_MAX {
-        let expected = match newest_merged(store, key, fold).await? {
-            Newest::Covers(version) => return Ok(version),
-            Newest::Merged(expected) => expected,
-        };
-        match store.put(key, expected, &fold.snapshot()).await {
-            Err(Error::Conflict { .. }) => {}
-            published => return published,
+pub fn publish_snapshot<'a>(
+    store: &'a dyn SnapshotStore,
+    key: &'a DocumentKey,
+    fold: &'a mut Fold,
+) -> BoxFuture<'a, Result<u64>> {
+    Box::pin(async move {
+        for _ in 0..PUBLISH_ATTEMPTS_MAX {
+            let expected = match newest_merged(store, key, fold).await? {
+                Newest::Covers(version) => return Ok(version),
+                Newest::Merged(expected) => expected,
+            };
+            match store.put(key, expected, &fold.snapshot()).await {
+                Err(Error::Conflict { .. }) => {}
+                published => return published,
+            }
         }
-    }
-    Err(Error::Conflict { what: format!("the snapshot of {}", key.document) })
+        Err(Error::Conflict { what: format!("the snapshot of {}", key.document) })
+    })
 }
 
 enum Newest {

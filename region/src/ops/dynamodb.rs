@@ -65,9 +65,11 @@ impl DynamoOps {
     ///
     /// # Errors
     /// `Unavailable` when DynamoDB does not answer; `Failed` when it refuses to create the table.
-    pub async fn open(client: Client, table: String, layout: OpLayout) -> Result<Self> {
-        ensure_table(&client, &table, layout).await?;
-        Ok(Self { client, table, layout, parts: Arc::default() })
+    pub fn open(client: Client, table: String, layout: OpLayout) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            ensure_table(&client, &table, layout).await?;
+            Ok(Self { client, table, layout, parts: Arc::default() })
+        })
     }
 
     /// Spreads a document over so many partition keys from now on; never over fewer than it has.

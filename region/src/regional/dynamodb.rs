@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
 use crate::ops::dynamodb::{INDEX, OpLayout};
@@ -46,13 +47,13 @@ impl DynamoDbOptions {
     }
 
     /// A client. Nothing is asked of DynamoDB yet.
-    pub async fn client(&self) -> Client {
-        Client::new(&self.sdk_config().await)
+    pub fn client(&self) -> BoxFuture<'_, Client> {
+        Box::pin(async move { Client::new(&self.sdk_config().await) })
     }
 
     /// What every client of that place is configured with.
-    pub async fn sdk_config(&self) -> SdkConfig {
-        sdk_config(self.endpoint.as_deref(), &self.region, self.keys.as_ref()).await
+    pub fn sdk_config(&self) -> BoxFuture<'_, SdkConfig> {
+        Box::pin(async move { sdk_config(self.endpoint.as_deref(), &self.region, self.keys.as_ref()).await })
     }
 }
 

@@ -11,6 +11,7 @@ use crate::log::kafka::KafkaLog;
 use crate::ops::dynamodb::DynamoOps;
 use crate::snapshots::postgres::{INLINE_BYTES_MAX, PostgresSnapshots};
 use crate::{ControlLog, Error, LogId, Region, RegionLog};
+use futures_util::future::BoxFuture;
 
 const FIX: &str = "start it, or give another address; `cargo xtask stack up` starts all services of two regions on one machine, \
     and `cargo xtask stack status` shows which of them answer";
@@ -45,43 +46,50 @@ impl RegionalRegion {
     ///
     /// # Errors
     /// [`OpenError`] names the first service that does not answer, the address tried, and how to start it.
-    pub async fn open(options: RegionalOptions) -> Result<Self, OpenError> {
-        let failed = |service, flag: &str, address: String| {
-            let flag = format!("{}{flag}", options.flags);
-            move |source| OpenError { service, flag, address, source }
-        };
-        let servers: Vec<String> = options.postgres.servers.iter().map(|server| without_secret(server)).collect();
-        let kafka_failed = failed("Kafka", "kafka", options.kafka.bootstrap.clone());
-        let control_failed = failed("the control plane", "kafka", options.kafka.bootstrap.clone());
-        let postgres_failed = failed("PostgreSQL", "postgres", servers.join(","));
-        let redis_failed = failed("Redis", "redis", without_secret(&options.redis.url));
-        let place =
-            |endpoint: &Option<String>, region: &str| endpoint.clone().unwrap_or_else(|| format!("AWS {region}"));
-        let dynamodb_failed =
-            failed("DynamoDB", "dynamodb", place(&options.dynamodb.endpoint, &options.dynamodb.region));
-        let s3_failed = failed("S3", "s3", place(&options.s3.endpoint, &options.s3.region));
+    pub fn open(options: RegionalOptions) -> BoxFuture<'static, Result<Self, OpenError>> {
+        Box::pin(async move {
+            let failed = |service, flag: &str, address: String| {
+                let flag = format!("{}{flag}", options.flags);
+                move |source| OpenError { service, flag, address, source }
+            };
+            let servers: Vec<String> = options.postgres.servers.iter().map(|server| without_secret(server)).collect();
+            let kafka_failed = failed("Kafka", "kafka", options.kafka.bootstrap.clone());
+            let control_failed = failed("the control plane", "kafka", options.kafka.bootstrap.clone());
+            let postgres_failed = failed("PostgreSQL", "postgres", servers.join(","));
+            let redis_failed = failed("Redis", "redis", without_secret(&options.redis.url));
+            let place =
+                |endpoint: &Option<String>, region: &str| endpoint.clone().unwrap_or_else(|| format!("AWS {region}"));
+            let dynamodb_failed =
+                failed("DynamoDB", "dynamodb", place(&options.dynamodb.endpoint, &options.dynamodb.region));
+            let s3_failed = failed("S3", "s3", place(&options.s3.endpoint, &options.s3.region));
 
-        let log = async { KafkaLog::open(options.kafka.clone()).await.map_err(kafka_failed) };
-        let postgres = async { Postgres::open(&options.postgres, options.number).await.map_err(postgres_failed) };
-        let bus = async { RedisBus::open(options.redis.clone()).await.map_err(redis_failed) };
-        let ops = async {
-            let client = options.dynamodb.client().await;
-            DynamoOps::open(client, options.table.clone(), options.layout).await.map_err(dynamodb_failed)
-        };
-        let (log, postgres, bus, ops) = tokio::try_join!(log, postgres, bus, ops)?;
-        let blobs = Arc::new(S3Blobs::new(options.s3.clone()).map_err(s3_failed)?);
-        let who = ControlOptions { region: options.region.clone(), number: options.number, home: options.home.clone() };
-        let control = KafkaControl::open(&options.kafka, postgres.clone(), who).await.map_err(control_failed)?;
-        let (log, control, ops) = (Arc::new(log), Arc::new(control), Arc::new(ops));
-        let region = Region {
-            log: Arc::clone(&log) as _,
-            ops: Arc::clone(&ops) as _,
-            snapshots: Arc::new(PostgresSnapshots::new(postgres.clone(), Arc::clone(&blobs) as _, INLINE_BYTES_MAX)),
-            bus: Arc::new(bus),
-            blobs,
-            control: Arc::clone(&control) as _,
-        };
-        Ok(Self { region, options, log, control, postgres, ops })
+            let log = async { KafkaLog::open(options.kafka.clone()).await.map_err(kafka_failed) };
+            let postgres = async { Postgres::open(&options.postgres, options.number).await.map_err(postgres_failed) };
+            let bus = async { RedisBus::open(options.redis.clone()).await.map_err(redis_failed) };
+            let ops = async {
+                let client = options.dynamodb.client().await;
+                DynamoOps::open(client, options.table.clone(), options.layout).await.map_err(dynamodb_failed)
+            };
+            let (log, postgres, bus, ops) = tokio::try_join!(log, postgres, bus, ops)?;
+            let blobs = Arc::new(S3Blobs::new(options.s3.clone()).map_err(s3_failed)?);
+            let who =
+                ControlOptions { region: options.region.clone(), number: options.number, home: options.home.clone() };
+            let control = KafkaControl::open(&options.kafka, postgres.clone(), who).await.map_err(control_failed)?;
+            let (log, control, ops) = (Arc::new(log), Arc::new(control), Arc::new(ops));
+            let region = Region {
+                log: Arc::clone(&log) as _,
+                ops: Arc::clone(&ops) as _,
+                snapshots: Arc::new(PostgresSnapshots::new(
+                    postgres.clone(),
+                    Arc::clone(&blobs) as _,
+                    INLINE_BYTES_MAX,
+                )),
+                bus: Arc::new(bus),
+                blobs,
+                control: Arc::clone(&control) as _,
+            };
+            Ok(Self { region, options, log, control, postgres, ops })
+        })
     }
 
     /// The parts, to be cloned and handed on.
@@ -121,9 +129,11 @@ impl RegionalRegion {
     }
 
     /// Waits for what is on its way and closes the connections.
-    pub async fn close(self) {
-        self.control.close().await;
-        self.log.close().await;
-        self.postgres.close().await;
+    pub fn close(self) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            self.control.close().await;
+            self.log.close().await;
+            self.postgres.close().await;
+        })
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
@@ -63,29 +64,33 @@ impl Postgres {
     ///
     /// # Errors
     /// `Unavailable` when a server does not answer; `Invalid` when an address is none.
-    pub async fn open(options: &PostgresOptions, region: u8) -> Result<Self> {
-        if options.servers.is_empty() || !is_name(&options.schema) {
-            return Err(Error::Invalid("PostgreSQL needs a server, and a schema of a-z, 0-9 and _".to_owned()));
-        }
-        let mut servers = Vec::with_capacity(options.servers.len());
-        for server in &options.servers {
-            servers.push(connect(server, options).await?);
-        }
-        let postgres = Self { servers, schema: options.schema.clone(), region };
-        postgres.migrate().await?;
-        Ok(postgres)
+    pub fn open<'a>(options: &'a PostgresOptions, region: u8) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            if options.servers.is_empty() || !is_name(&options.schema) {
+                return Err(Error::Invalid("PostgreSQL needs a server, and a schema of a-z, 0-9 and _".to_owned()));
+            }
+            let mut servers = Vec::with_capacity(options.servers.len());
+            for server in &options.servers {
+                servers.push(connect(server, options).await?);
+            }
+            let postgres = Self { servers, schema: options.schema.clone(), region };
+            postgres.migrate().await?;
+            Ok(postgres)
+        })
     }
 
     /// The copies of another region's tables on these servers, as replication keeps them. Nothing is made.
     ///
     /// # Errors
     /// As [`Postgres::open`].
-    pub async fn copies(options: &PostgresOptions, other: u8) -> Result<Self> {
-        let mut servers = Vec::with_capacity(options.servers.len());
-        for server in &options.servers {
-            servers.push(connect(server, options).await?);
-        }
-        Ok(Self { servers, schema: options.schema.clone(), region: other })
+    pub fn copies<'a>(options: &'a PostgresOptions, other: u8) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let mut servers = Vec::with_capacity(options.servers.len());
+            for server in &options.servers {
+                servers.push(connect(server, options).await?);
+            }
+            Ok(Self { servers, schema: options.schema.clone(), region: other })
+        })
     }
 
     /// Brings the tables of every server up to date; those that are gone are made again, empty.

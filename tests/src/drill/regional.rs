@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
+use futures_util::future::BoxFuture;
 use selvedge_region::DocumentKey;
 use selvedge_region::regional::{RegionalArgs, RegionalRegion};
 
@@ -14,30 +15,36 @@ use crate::history::{Final, Logged, Place};
 ///
 /// # Errors
 /// When a service does not answer, or holds what cannot be read.
-pub async fn read_stores(fleet: &RegionFleet, documents: &[String], persisted: bool) -> anyhow::Result<Reading> {
-    let opened = open_region(fleet).await?;
-    let region = opened.region();
-    let (mut finals, mut logs) = (Vec::new(), Vec::new());
-    let name = || fleet.name.clone();
-    for document in documents {
-        let key = DocumentKey { document: document.parse()?, generation: 1 };
-        let mut found = vec![(Place::Log { region: name() }, from_log(region, &key).await?)];
-        if persisted {
-            found.push((Place::Ops { region: name() }, from_ops(region, &key).await?));
-            if let Some(snapshot) = from_snapshot(region, &key).await? {
-                found.push((Place::Snapshot { region: name() }, snapshot));
+pub fn read_stores<'a>(
+    fleet: &'a RegionFleet,
+    documents: &'a [String],
+    persisted: bool,
+) -> BoxFuture<'a, anyhow::Result<Reading>> {
+    Box::pin(async move {
+        let opened = open_region(fleet).await?;
+        let region = opened.region();
+        let (mut finals, mut logs) = (Vec::new(), Vec::new());
+        let name = || fleet.name.clone();
+        for document in documents {
+            let key = DocumentKey { document: document.parse()?, generation: 1 };
+            let mut found = vec![(Place::Log { region: name() }, from_log(region, &key).await?)];
+            if persisted {
+                found.push((Place::Ops { region: name() }, from_ops(region, &key).await?));
+                if let Some(snapshot) = from_snapshot(region, &key).await? {
+                    found.push((Place::Snapshot { region: name() }, snapshot));
+                }
             }
+            finals.extend(found.into_iter().map(|(place, reading)| Final {
+                place,
+                document: document.clone(),
+                text: reading.text,
+                vector: Some(reading.vector),
+            }));
+            logs.push(Logged { region: name(), document: document.clone(), counters: logged(region, &key).await? });
         }
-        finals.extend(found.into_iter().map(|(place, reading)| Final {
-            place,
-            document: document.clone(),
-            text: reading.text,
-            vector: Some(reading.vector),
-        }));
-        logs.push(Logged { region: name(), document: document.clone(), counters: logged(region, &key).await? });
-    }
-    opened.close().await;
-    Ok((finals, logs))
+        opened.close().await;
+        Ok((finals, logs))
+    })
 }
 
 /// Opens the services of a fleet's region.

@@ -79,48 +79,50 @@ pub type ReadStores = dyn for<'a> Fn(&'a RegionFleet, &'a [String]) -> BoxFuture
 ///
 /// # Errors
 /// When the deployment itself cannot be started or brought back; what the system did wrong is in the outcome.
-pub async fn run(
+pub fn run<'a>(
     case: Case,
-    options: &DrillOptions,
+    options: &'a DrillOptions,
     stack: Option<Stack>,
-    folder: &Path,
-    read: &ReadStores,
-) -> anyhow::Result<Outcome> {
-    let recorder = Recorder::default();
-    let mut fleet = Fleet::start(&fleet_options(case, options, stack.as_ref())?, stack, folder).await?;
-    let observers: Vec<_> = fleet
-        .regions
-        .iter()
-        .filter(|region| region.replicator.is_some() && case.needs_two_regions())
-        .map(|region| observe(region.name.clone(), region.admin.clone(), recorder.clone()))
-        .collect();
-    let load = Load::start(&load_options(options, &fleet), &recorder).await?;
-    let writers = load.writers().to_vec();
-    sleep(options.before).await;
-    let scale = Scale { away: options.away, region_away: options.region_away };
-    let befallen = case.befall(&mut fleet, &recorder, scale).await;
-    recorder.note(|at| Event::Healed { at });
-    sleep(options.after).await;
-    let (mut finals, settled) = load.rest(options.rest_within, &recorder).await;
-    observers.iter().for_each(tokio::task::JoinHandle::abort);
-    befallen?;
-    if let Err(error) = &settled {
-        tracing::warn!("{error:#}");
-    }
-    let mut documents: Vec<String> = writers.iter().map(|writer| writer.document.clone()).collect();
-    documents.sort();
-    documents.dedup();
-    let mut logs = Vec::new();
-    for region in &fleet.regions {
-        finals.extend(relay_finals(region, &documents).await?);
-        let (stored, logged) = caught_up(region, &documents, &finals, options.rest_within, read).await?;
-        finals.extend(stored);
-        logs.extend(logged);
-    }
-    let events = recorder.events();
-    let history = History { writers, events, finals, logs, quarantined: Vec::new(), region_lost: false };
-    let breaches = check(&history);
-    Ok(Outcome { history, breaches })
+    folder: &'a Path,
+    read: &'a ReadStores,
+) -> BoxFuture<'a, anyhow::Result<Outcome>> {
+    Box::pin(async move {
+        let recorder = Recorder::default();
+        let mut fleet = Fleet::start(&fleet_options(case, options, stack.as_ref())?, stack, folder).await?;
+        let observers: Vec<_> = fleet
+            .regions
+            .iter()
+            .filter(|region| region.replicator.is_some() && case.needs_two_regions())
+            .map(|region| observe(region.name.clone(), region.admin.clone(), recorder.clone()))
+            .collect();
+        let load = Load::start(&load_options(options, &fleet), &recorder).await?;
+        let writers = load.writers().to_vec();
+        sleep(options.before).await;
+        let scale = Scale { away: options.away, region_away: options.region_away };
+        let befallen = case.befall(&mut fleet, &recorder, scale).await;
+        recorder.note(|at| Event::Healed { at });
+        sleep(options.after).await;
+        let (mut finals, settled) = load.rest(options.rest_within, &recorder).await;
+        observers.iter().for_each(tokio::task::JoinHandle::abort);
+        befallen?;
+        if let Err(error) = &settled {
+            tracing::warn!("{error:#}");
+        }
+        let mut documents: Vec<String> = writers.iter().map(|writer| writer.document.clone()).collect();
+        documents.sort();
+        documents.dedup();
+        let mut logs = Vec::new();
+        for region in &fleet.regions {
+            finals.extend(relay_finals(region, &documents).await?);
+            let (stored, logged) = caught_up(region, &documents, &finals, options.rest_within, read).await?;
+            finals.extend(stored);
+            logs.extend(logged);
+        }
+        let events = recorder.events();
+        let history = History { writers, events, finals, logs, quarantined: Vec::new(), region_lost: false };
+        let breaches = check(&history);
+        Ok(Outcome { history, breaches })
+    })
 }
 
 fn fleet_options(case: Case, options: &DrillOptions, stack: Option<&Stack>) -> anyhow::Result<FleetOptions> {

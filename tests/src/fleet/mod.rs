@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::BoxFuture;
 
 use crate::link::{Link, Passage};
 
@@ -58,26 +59,32 @@ impl Fleet {
     ///
     /// # Errors
     /// When a program is missing, a port is taken, or one is not ready in time.
-    pub async fn start(options: &FleetOptions, stack: Option<Stack>, folder: &Path) -> anyhow::Result<Self> {
-        let link = Link::new(options.delay);
-        let mut passages = Vec::new();
-        let mut regions = Vec::new();
-        for (number, name) in options.regions.iter().enumerate() {
-            let environment = match &stack {
-                Some(stack) => settings(options, stack, number, &link, &mut passages).await?,
-                None => Vec::new(),
-            };
-            regions.push(RegionFleet::describe(options, name, number, environment, folder));
-        }
-        // The link's addresses of both regions are there before anyone asks for them.
-        for region in &mut regions {
-            region.start().await.with_context(|| format!("region {}", region.name))?;
-        }
-        let mut observer = region::observer(options, &regions, folder);
-        if let Some(observer) = &mut observer {
-            observer.start().await?;
-        }
-        Ok(Self { stack, regions, observer, link, _passages: passages })
+    pub fn start<'a>(
+        options: &'a FleetOptions,
+        stack: Option<Stack>,
+        folder: &'a Path,
+    ) -> BoxFuture<'a, anyhow::Result<Self>> {
+        Box::pin(async move {
+            let link = Link::new(options.delay);
+            let mut passages = Vec::new();
+            let mut regions = Vec::new();
+            for (number, name) in options.regions.iter().enumerate() {
+                let environment = match &stack {
+                    Some(stack) => settings(options, stack, number, &link, &mut passages).await?,
+                    None => Vec::new(),
+                };
+                regions.push(RegionFleet::describe(options, name, number, environment, folder));
+            }
+            // The link's addresses of both regions are there before anyone asks for them.
+            for region in &mut regions {
+                region.start().await.with_context(|| format!("region {}", region.name))?;
+            }
+            let mut observer = region::observer(options, &regions, folder);
+            if let Some(observer) = &mut observer {
+                observer.start().await?;
+            }
+            Ok(Self { stack, regions, observer, link, _passages: passages })
+        })
     }
 
     /// The services.
@@ -116,9 +123,11 @@ impl Fleet {
     ///
     /// # Errors
     /// When the system refuses.
-    pub async fn kill_region(&mut self, name: &str) -> anyhow::Result<()> {
-        self.stack()?.signal_region(name, "KILL")?;
-        self.region(name)?.kill().await
+    pub fn kill_region<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, anyhow::Result<()>> {
+        Box::pin(async move {
+            self.stack()?.signal_region(name, "KILL")?;
+            self.region(name)?.kill().await
+        })
     }
 
     /// Halts every process of a region, or lets them go on: connections stay open and say nothing.
@@ -135,22 +144,26 @@ impl Fleet {
     ///
     /// # Errors
     /// What the command says.
-    pub async fn switch_over(&self, to: &str) -> anyhow::Result<()> {
-        let region = self.regions.iter().find(|region| region.name != to).context("there is no other region")?;
-        let mut command = tokio::process::Command::new(program::find("selvedge-replicator")?);
-        command.args(["switchover", "--to", to]).envs(region.environment.iter().map(|(name, value)| (name, value)));
-        let output = command.output().await.context("selvedge-replicator does not start")?;
-        anyhow::ensure!(output.status.success(), "switchover: {}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(())
+    pub fn switch_over<'a>(&'a self, to: &'a str) -> BoxFuture<'a, anyhow::Result<()>> {
+        Box::pin(async move {
+            let region = self.regions.iter().find(|region| region.name != to).context("there is no other region")?;
+            let mut command = tokio::process::Command::new(program::find("selvedge-replicator")?);
+            command.args(["switchover", "--to", to]).envs(region.environment.iter().map(|(name, value)| (name, value)));
+            let output = command.output().await.context("selvedge-replicator does not start")?;
+            anyhow::ensure!(output.status.success(), "switchover: {}", String::from_utf8_lossy(&output.stderr).trim());
+            Ok(())
+        })
     }
 
     /// Starts what was killed of a region, services first.
     ///
     /// # Errors
     /// When one is not ready in time.
-    pub async fn bring_back(&mut self, name: &str) -> anyhow::Result<()> {
-        self.stack()?.up(&["--region", name]).await?;
-        self.region(name)?.start().await
+    pub fn bring_back<'a>(&'a mut self, name: &'a str) -> BoxFuture<'a, anyhow::Result<()>> {
+        Box::pin(async move {
+            self.stack()?.up(&["--region", name]).await?;
+            self.region(name)?.start().await
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use futures_util::future::BoxFuture;
 use selvedge_client::{AckLevel, ClientOptions, Doc, Handle, OpenOptions, VersionVector};
 use selvedge_engine::{Bias, Document, SiteId};
 use selvedge_protocol::DEFAULT_TENANT;
@@ -69,30 +70,37 @@ impl Venue {
 ///
 /// # Errors
 /// When a step does not happen in time, and when replicas or relay do not agree in the end.
-pub async fn play(trace: &Trace, venue: &Venue, name: &str, step: &(dyn Fn() + Sync)) -> anyhow::Result<Outcome> {
-    // A recording of one person has a second client all the same, which watches.
-    let mut people = Vec::new();
-    for number in 0..trace.agents.max(2) {
-        let address = &venue.addresses[number % venue.addresses.len()];
-        people.push(Person::join(address, name).await.with_context(|| format!("client {number}"))?);
-    }
-    let board = Board::new(trace, &people).await?;
-    let began = Instant::now();
-    let acts = (0..trace.agents).map(|agent| act(trace, agent, &people[agent].doc, &board, step));
-    futures_util::future::try_join_all(acts).await?;
-    let text = agree(&people, venue, name).await?;
-    let outcome = Outcome {
-        elapsed: began.elapsed(),
-        length: text.chars().count(),
-        difference: people[0]
-            .doc
-            .transact(|transaction| Ok(difference(&text, transaction.document()?, trace, &board)))?,
-    };
-    for person in people {
-        person.doc.close().await?;
-        person.handle.close().await;
-    }
-    Ok(outcome)
+pub fn play<'a>(
+    trace: &'a Trace,
+    venue: &'a Venue,
+    name: &'a str,
+    step: &'a (dyn Fn() + Sync),
+) -> BoxFuture<'a, anyhow::Result<Outcome>> {
+    Box::pin(async move {
+        // A recording of one person has a second client all the same, which watches.
+        let mut people = Vec::new();
+        for number in 0..trace.agents.max(2) {
+            let address = &venue.addresses[number % venue.addresses.len()];
+            people.push(Person::join(address, name).await.with_context(|| format!("client {number}"))?);
+        }
+        let board = Board::new(trace, &people).await?;
+        let began = Instant::now();
+        let acts = (0..trace.agents).map(|agent| act(trace, agent, &people[agent].doc, &board, step));
+        futures_util::future::try_join_all(acts).await?;
+        let text = agree(&people, venue, name).await?;
+        let outcome = Outcome {
+            elapsed: began.elapsed(),
+            length: text.chars().count(),
+            difference: people[0]
+                .doc
+                .transact(|transaction| Ok(difference(&text, transaction.document()?, trace, &board)))?,
+        };
+        for person in people {
+            person.doc.close().await?;
+            person.handle.close().await;
+        }
+        Ok(outcome)
+    })
 }
 
 struct Person {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use futures_util::future::BoxFuture;
 use selvedge_region::DocumentId;
 use tokio::time::{Instant, sleep};
 
@@ -21,39 +22,41 @@ const PERSISTED_WITHIN: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// As [`play`], and when a store of either region makes another text by itself.
-pub async fn play_on_stack(
-    trace: &Trace,
-    folder: &Path,
-    step: &(dyn Fn() + Sync),
-) -> anyhow::Result<(Outcome, Vec<String>)> {
-    let stack = Stack::from_environment()?;
-    let options = FleetOptions {
-        regions: vec!["a".to_owned(), "b".to_owned()],
-        relays: 2,
-        replicators: true,
-        prefix: format!("replay-{:08x}-", rand::random::<u32>()),
-        delay: DELAY,
-        ports: stack.base()? + 30,
-        relay_flags: RAISED_LIMITS.map(str::to_owned).into(),
-    };
-    let fleet = Fleet::start(&options, Some(stack), folder).await.context("the regions do not start")?;
-    let urls = |number: usize| fleet.regions.iter().map(move |region| region.urls[number].clone());
-    // The first person at the first relay of a, the second at the first of b, then at the second ones.
-    let addresses: Vec<String> = urls(0).chain(urls(1)).collect();
-    let venue = Venue { relays: addresses.clone(), addresses };
-    let outcome = play(trace, &venue, "replay", step).await?;
-    let document = DocumentId::parse("replay", selvedge_protocol::DEFAULT_TENANT)?.to_string();
-    let text = crate::fleet::get(&venue.relays[0], &format!("/v1/docs/{document}/text")).await?;
-    let mut places: Vec<String> = venue.relays.iter().map(|relay| format!("relay {relay}")).collect();
-    for region in &fleet.regions {
-        let finals = persisted(region, &document, &text).await?;
-        places.extend(finals.iter().map(|end| match &end.place {
-            Place::Snapshot { region } => format!("snapshot of region {region}"),
-            Place::Ops { region } => format!("op store of region {region} alone"),
-            _ => format!("log of region {} alone", region.name),
-        }));
-    }
-    Ok((outcome, places))
+pub fn play_on_stack<'a>(
+    trace: &'a Trace,
+    folder: &'a Path,
+    step: &'a (dyn Fn() + Sync),
+) -> BoxFuture<'a, anyhow::Result<(Outcome, Vec<String>)>> {
+    Box::pin(async move {
+        let stack = Stack::from_environment()?;
+        let options = FleetOptions {
+            regions: vec!["a".to_owned(), "b".to_owned()],
+            relays: 2,
+            replicators: true,
+            prefix: format!("replay-{:08x}-", rand::random::<u32>()),
+            delay: DELAY,
+            ports: stack.base()? + 30,
+            relay_flags: RAISED_LIMITS.map(str::to_owned).into(),
+        };
+        let fleet = Fleet::start(&options, Some(stack), folder).await.context("the regions do not start")?;
+        let urls = |number: usize| fleet.regions.iter().map(move |region| region.urls[number].clone());
+        // The first person at the first relay of a, the second at the first of b, then at the second ones.
+        let addresses: Vec<String> = urls(0).chain(urls(1)).collect();
+        let venue = Venue { relays: addresses.clone(), addresses };
+        let outcome = play(trace, &venue, "replay", step).await?;
+        let document = DocumentId::parse("replay", selvedge_protocol::DEFAULT_TENANT)?.to_string();
+        let text = crate::fleet::get(&venue.relays[0], &format!("/v1/docs/{document}/text")).await?;
+        let mut places: Vec<String> = venue.relays.iter().map(|relay| format!("relay {relay}")).collect();
+        for region in &fleet.regions {
+            let finals = persisted(region, &document, &text).await?;
+            places.extend(finals.iter().map(|end| match &end.place {
+                Place::Snapshot { region } => format!("snapshot of region {region}"),
+                Place::Ops { region } => format!("op store of region {region} alone"),
+                _ => format!("log of region {} alone", region.name),
+            }));
+        }
+        Ok((outcome, places))
+    })
 }
 
 /// What log, op store and snapshot of a region have, once all three have `text`.

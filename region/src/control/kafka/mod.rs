@@ -106,22 +106,28 @@ impl KafkaControl {
     ///
     /// # Errors
     /// `Unavailable` when Kafka or PostgreSQL does not answer; `Corrupt` when the index holds what no record says.
-    pub async fn open(kafka: &KafkaOptions, postgres: Postgres, options: ControlOptions) -> Result<Self> {
-        let topic = Arc::new(ControlTopic::open(kafka).await?);
-        let (own, home) = (options.region.clone(), options.home.clone());
-        let standing = RwLock::new(Standing { epoch: 0, home: home.clone() });
-        let shared = Arc::new(Shared {
-            postgres: PostgresIndex::new(Arc::clone(&topic), postgres.clone(), own.clone(), home.clone()),
-            memory: MemoryIndex::new(Arc::clone(&topic), own, home),
-            options,
-            topic,
-            away: AtomicBool::new(false),
-            standing,
-            leases: std::sync::Mutex::default(),
-        });
-        shared.tick().await?;
-        let ticking = tokio::spawn(keep_up(Arc::clone(&shared), postgres));
-        Ok(Self { shared, ticking })
+    pub fn open<'a>(
+        kafka: &'a KafkaOptions,
+        postgres: Postgres,
+        options: ControlOptions,
+    ) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let topic = Arc::new(ControlTopic::open(kafka).await?);
+            let (own, home) = (options.region.clone(), options.home.clone());
+            let standing = RwLock::new(Standing { epoch: 0, home: home.clone() });
+            let shared = Arc::new(Shared {
+                postgres: PostgresIndex::new(Arc::clone(&topic), postgres.clone(), own.clone(), home.clone()),
+                memory: MemoryIndex::new(Arc::clone(&topic), own, home),
+                options,
+                topic,
+                away: AtomicBool::new(false),
+                standing,
+                leases: std::sync::Mutex::default(),
+            });
+            shared.tick().await?;
+            let ticking = tokio::spawn(keep_up(Arc::clone(&shared), postgres));
+            Ok(Self { shared, ticking })
+        })
     }
 
     /// From now on there is no room for anything, or there is again: a full queue, for the contract suite.

@@ -115,17 +115,31 @@ impl KafkaLog {
     ///
     /// # Errors
     /// `Unavailable` when no broker answers; `Invalid` when the topic has another number of partitions than configured.
-    pub async fn open(options: KafkaOptions) -> Result<Self> {
-        let admin = Arc::new(options.client().create().map_err(|error| kafka_error(WHAT, error))?);
-        let ops = Topic::ensure(&options, &admin, TopicKind::Ops).await?;
-        let dead = Topic::ensure(&options, &admin, TopicKind::DeadLetters).await?;
-        let producer = Producer::new(&options, WHAT)?;
-        let dead_producer = Producer::new(&options, "dead letters")?;
-        let scanner = Scanner::new(&options, &ops)?;
-        let dead_scanner = Scanner::new(&options, &dead)?;
-        let groups = Mutex::default();
-        let (recent, asked) = ((0..ops.partitions).map(|_| Default::default()).collect(), AtomicU64::new(0));
-        Ok(Self { recent, asked, options, ops, dead, producer, dead_producer, scanner, dead_scanner, admin, groups })
+    pub fn open(options: KafkaOptions) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let admin = Arc::new(options.client().create().map_err(|error| kafka_error(WHAT, error))?);
+            let ops = Topic::ensure(&options, &admin, TopicKind::Ops).await?;
+            let dead = Topic::ensure(&options, &admin, TopicKind::DeadLetters).await?;
+            let producer = Producer::new(&options, WHAT)?;
+            let dead_producer = Producer::new(&options, "dead letters")?;
+            let scanner = Scanner::new(&options, &ops)?;
+            let dead_scanner = Scanner::new(&options, &dead)?;
+            let groups = Mutex::default();
+            let (recent, asked) = ((0..ops.partitions).map(|_| Default::default()).collect(), AtomicU64::new(0));
+            Ok(Self {
+                recent,
+                asked,
+                options,
+                ops,
+                dead,
+                producer,
+                dead_producer,
+                scanner,
+                dead_scanner,
+                admin,
+                groups,
+            })
+        })
     }
 
     /// Waits for what is on its way.

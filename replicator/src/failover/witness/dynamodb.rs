@@ -43,27 +43,31 @@ impl DynamoWitness {
     ///
     /// # Errors
     /// `Unavailable` when DynamoDB does not answer; `Failed` when it refuses to create the table.
-    pub async fn open(client: Client, table: String) -> Result<Self> {
-        let deadline = tokio::time::Instant::now() + ACTIVE_WITHIN;
-        loop {
-            match client.describe_table().table_name(&table).send().await {
-                Ok(found) if found.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) => {
-                    return Ok(Self { client, table });
+    pub fn open(client: Client, table: String) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let deadline = tokio::time::Instant::now() + ACTIVE_WITHIN;
+            loop {
+                match client.describe_table().table_name(&table).send().await {
+                    Ok(found) if found.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) => {
+                        return Ok(Self { client, table });
+                    }
+                    Ok(_) => {}
+                    Err(error)
+                        if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) =>
+                    {
+                        create(&client, &table).await?;
+                    }
+                    Err(error) => return Err(failed(error)),
                 }
-                Ok(_) => {}
-                Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
-                    create(&client, &table).await?;
+                if tokio::time::Instant::now() > deadline {
+                    return Err(Error::Unavailable {
+                        what: WHAT,
+                        source: Some(format!("table {table} is not active").into()),
+                    });
                 }
-                Err(error) => return Err(failed(error)),
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
-            if tokio::time::Instant::now() > deadline {
-                return Err(Error::Unavailable {
-                    what: WHAT,
-                    source: Some(format!("table {table} is not active").into()),
-                });
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
+        })
     }
 
     fn put(&self, key: &str) -> PutItemFluentBuilder {
