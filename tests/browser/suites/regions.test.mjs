@@ -24,7 +24,7 @@ async function board(name, state) {
 }
 
 const standing = (origin) => ({
-  epoch: 3, home: "a", link: "up", lag_ms: { a: 0, b: null }, busy: null,
+  epoch: 3, home: "a", link: "up", lag_ms: { a: 0, b: null }, busy: null, failed: null,
   regions: [
     { name: "a", role: "home", state: "up", relays: [origin] },
     { name: "b", role: "standby", state: "up", relays: [origin] },
@@ -39,7 +39,7 @@ test("two writers on one page are two devices, and every edit says where it is s
   // One edit: keys that a busy machine takes slowly are several, each with its own line.
   await page.keyboard.insertText("Ada was here.");
   await bela.locator(".cm-line", { hasText: "Ada was here." }).waitFor();
-  await ada.locator(".edit", { hasText: "Ada was here." }).locator(".edit-level.done", { hasText: /^region \d/ }).waitFor();
+  await ada.locator(".edit", { hasText: "Ada was here." }).locator('.edit-level.done[data-level="region"]', { hasText: /^after \d/ }).waitFor();
   assert.equal(await bela.locator(".edit.none").count(), 1, "Bela has written nothing");
   const sites = await page.evaluate(() => [...window.selvedgeRegions.values()].map(({ room }) => room.doc.site));
   assert.ok(sites[0] !== null && sites[1] === null);
@@ -49,7 +49,7 @@ test("the board shows what the control says, offers what makes sense, and says w
   const state = standing(stage.relay.origin);
   const { page, asked } = await board(freshName("board"), state);
   const facts = () => page.locator(".facts").innerText();
-  assert.match((await facts()).replace(/\s+/g, " "), /Home a Epoch 3 Link joined Waiting in a nothing Waiting in b unknown/);
+  assert.match((await facts()).replace(/\s+/g, " "), /Home A Epoch 3 Link joined A → B all copied B → A unknown/);
   await page.getByRole("button", { name: "Cut the link" }).click();
   await page.getByRole("button", { name: "Kill region a" }).click();
   await page.locator(".said.trouble", { hasText: "Region a is busy." }).waitFor();
@@ -59,9 +59,11 @@ test("the board shows what the control says, offers what makes sense, and says w
   await page.getByRole("button", { name: "Bring region a back" }).waitFor();
   assert.equal(await page.locator('.pane[data-region="a"] .badge').innerText(), "dead");
   assert.equal(await page.locator('.pane[data-region="b"] .badge').innerText(), "home");
-  assert.match(await facts(), /8\.4 s of edits/);
+  assert.match(await facts(), /8\.4 s behind/);
   assert.equal(await page.getByRole("button", { name: /^Kill/ }).count(), 0, "the last region is not offered to be killed");
-  state.busy = "Region a is starting…";
-  await page.locator(".said", { hasText: "Region a is starting…" }).waitFor();
+  state.busy = "bringing region A back";
+  await page.locator(".said", { hasText: /^Bringing region A back…$/ }).waitFor();
   assert.equal(await page.locator(".actions button:enabled").count(), 0);
+  Object.assign(state, { busy: null, failed: "Failed at bringing region A back: no port is free" });
+  await page.locator(".said.trouble", { hasText: "no port is free" }).waitFor();
 });

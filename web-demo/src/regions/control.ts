@@ -20,6 +20,8 @@ export interface RegionsState {
   readonly lagMs: ReadonlyMap<string, number | null>;
   /** What is being done right now, in words. */
   readonly busy: string | null;
+  /** Why the last thing that was tried did not succeed, in words. */
+  readonly failed: string | null;
   readonly regions: readonly Region[];
 }
 
@@ -27,6 +29,11 @@ export interface RegionsState {
 export type Action =
   | { readonly action: "cut-link" | "heal-link" }
   | { readonly action: "kill" | "revive" | "switchover"; readonly region: string };
+
+/** What people call a region. */
+export function titleOf(name: string): string {
+  return `region ${name.toUpperCase()}`;
+}
 
 /** The control does not answer, or refuses; the message is for people. */
 export class ControlError extends Error {
@@ -63,13 +70,14 @@ function stateIn(body: unknown): RegionsState {
   if (regions.length < 2) throw new ControlError("The control of this demo names fewer than two regions.");
   const lag = fieldOf(body, "lag_ms");
   const lagMs = new Map(regions.map(({ name }) => [name, numberOr(fieldOf(lag, name), null)]));
-  const [home, busy] = [fieldOf(body, "home"), fieldOf(body, "busy")];
+  const [home, busy, failed] = ["home", "busy", "failed"].map((name) => wordsOr(fieldOf(body, name), null));
   return {
     epoch: numberOr(fieldOf(body, "epoch"), null),
-    home: typeof home === "string" ? home : null,
+    home: home ?? null,
     link: fieldOf(body, "link") === "cut" ? "cut" : "up",
     lagMs,
-    busy: typeof busy === "string" ? busy : null,
+    busy: busy ?? null,
+    failed: failed ?? null,
     regions,
   };
 }
@@ -90,6 +98,10 @@ function fieldOf(value: unknown, name: string): unknown {
 
 function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
+}
+
+function wordsOr<T>(value: unknown, other: T): string | T {
+  return typeof value === "string" ? value : other;
 }
 
 function numberOr<T>(value: unknown, other: T): number | T {

@@ -7,15 +7,16 @@ import type { Level } from "../safety.ts";
 export interface Edit {
   /** What was done, for the eye. */
   readonly words: string;
-  /** When it reached each level, in milliseconds after it was made. */
+  /** When its newest character reached each level, in milliseconds after it was typed. */
   readonly reached: ReadonlyMap<Level, number>;
 }
 
 const LEVELS: readonly Level[] = ["device", "region", "replicated"];
-const EDITS_MAX = 5;
+/** How many are followed. */
+export const EDITS_MAX = 5;
 /** Edits closer together than this, in one place, are one line. */
-const TOGETHER_MS = 600;
-const WORDS_UNITS_MAX = 28;
+const TOGETHER_MS = 1_200;
+const WORDS_UNITS_MAX = 60;
 
 interface Row {
   words: string;
@@ -60,10 +61,11 @@ export function followEdits(room: Room, told: (edits: readonly Edit[]) => void):
   }
 }
 
-/** The last row, if an edit there goes on with it. */
+/** The last row, if an edit there goes on with it: then the row has reached only what its newest edit has. */
 function rowFor(last: Row | undefined, at: number, removed: number): Row | null {
-  const joins = last && removed === 0 && at === last.end && performance.now() - last.at < TOGETHER_MS && !last.reached.has("region");
-  return joins ? last : null;
+  if (!last || removed !== 0 || at !== last.end || performance.now() - last.at >= TOGETHER_MS) return null;
+  last.reached.clear();
+  return last;
 }
 
 /** The end of a text, on one line. */

@@ -3,7 +3,7 @@
 import { EditorView } from "@codemirror/view";
 import type { Room } from "selvedge";
 import { h, setText } from "../dom.ts";
-import { act, ControlError, readState, type Action, type RegionsState } from "./control.ts";
+import { act, ControlError, readState, titleOf, type Action, type RegionsState } from "./control.ts";
 import { pane, type Pane } from "./pane.ts";
 import "../style/base.css";
 import "../style/chrome.css";
@@ -29,7 +29,10 @@ const root = document.getElementById("regions") as HTMLElement;
 async function start(): Promise<void> {
   const first = await firstState();
   const name = location.hash.slice(1) || DOCUMENT;
-  const panes = await Promise.all(first.regions.slice(0, 2).map((region, i) => pane(name, region, WRITERS[i % 2] ?? WRITERS[0])));
+  const panes = await Promise.all(first.regions.slice(0, 2).map((region, i) => {
+    const elsewhere = first.regions.filter((other) => other !== region).flatMap(({ relays }) => relays);
+    return pane(name, region, elsewhere, WRITERS[i % 2] ?? WRITERS[0]);
+  }));
   window.selvedgeRegions = new Map(first.regions.slice(0, 2).map(({ name: of }, i) => [of, panes[i] as Pane]));
   const board = controls();
   root.replaceChildren(board.element, h("main", { className: "panes" }, ...panes.map(({ element }) => element)));
@@ -78,11 +81,14 @@ function controls(): Board {
   let refused: string | null = null;
   let unreachable: string | null = null;
   let busy: string | null = null;
+  let failed: string | null = null;
+  let standing = "";
   let shown = "";
 
   function say(): void {
-    const words = unreachable ?? refused ?? busy ?? "";
-    said.classList.toggle("trouble", unreachable !== null || refused !== null);
+    const trouble = unreachable ?? refused ?? (busy === null ? failed : null);
+    const words = trouble ?? (busy === null ? standing : `${sentence(busy)}…`);
+    said.classList.toggle("trouble", trouble !== null);
     setText(said, words);
   }
 
@@ -109,9 +115,11 @@ function controls(): Board {
   }
 
   return {
-    element: h("header", { className: "board" }, h("div", { className: "board-head" }, h("h1", { textContent: "One text, two regions" }), facts), buttons, said),
+    element: h("header", { className: "board" }, h("div", { className: "board-head" }, h("h1", { textContent: "One text, two regions" }), facts), said, buttons),
     show(state) {
       busy = state.busy;
+      failed = state.failed;
+      standing = standingOf(state);
       if (busy !== null) refused = null;
       facts.replaceChildren(...factsOf(state).map(([term, value, tone]) => h("div", {}, h("dt", { textContent: term }), h("dd", { textContent: value, className: tone }))));
       offer(state);
@@ -135,23 +143,40 @@ function offers({ link, home, regions }: RegionsState): readonly Offer[] {
       : { label: "Join the regions again", action: { action: "heal-link" } },
   ];
   for (const { name, state } of regions) {
-    if (state === "down") list.push({ label: `Bring region ${name} back`, action: { action: "revive", region: name } });
-    else if (state === "up" && up.length > 1) list.push({ label: `Kill region ${name}`, action: { action: "kill", region: name }, grave: true });
+    if (state === "down") list.push({ label: `Bring ${titleOf(name)} back`, action: { action: "revive", region: name } });
+    else if (state === "up" && up.length > 1) list.push({ label: `Kill ${titleOf(name)}`, action: { action: "kill", region: name }, grave: true });
   }
   const next = up.find(({ name }) => name !== home);
-  if (up.length > 1 && next && link === "up") list.push({ label: `Make region ${next.name} the home`, action: { action: "switchover", region: next.name } });
+  if (up.length > 1 && next && link === "up") list.push({ label: `Make ${titleOf(next.name)} the home`, action: { action: "switchover", region: next.name } });
   return list;
+}
+
+/** What is the matter, in a sentence. */
+function standingOf({ link, regions }: RegionsState): string {
+  const lost = regions.find(({ state }) => state !== "up");
+  if (lost) return `${sentence(titleOf(lost.name))} is ${lost.state === "down" ? "dead" : "starting"}: its writer goes on in the other one. What only one region has is copied once both are there.`;
+  if (link === "cut") return "The link is cut: each region goes on by itself, and the texts meet when it is joined.";
+  return "What is written in one region is in the other a moment later.";
+}
+
+function sentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
 type Fact = readonly [term: string, value: string, tone: string];
 
 function factsOf({ epoch, home, link, lagMs }: RegionsState): readonly Fact[] {
-  const lag = [...lagMs].map(([name, ms]): Fact => [`Waiting in ${name}`, ms === null ? "unknown" : ms === 0 ? "nothing" : `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s of edits`, ms !== null && ms > 2_000 ? "late" : ""]);
+  const names = [...lagMs.keys()];
+  const behind = [...lagMs].map(([name, ms]): Fact => {
+    const way = `${name.toUpperCase()} → ${(names.find((other) => other !== name) ?? "?").toUpperCase()}`;
+    if (ms === null) return [way, "unknown", "late"];
+    return ms === 0 ? [way, "all copied", ""] : [way, `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s behind`, ms > 2_000 ? "late" : ""];
+  });
   return [
-    ["Home", home ?? "nobody", home === null ? "late" : ""],
+    ["Home", home === null ? "nobody" : home.toUpperCase(), home === null ? "late" : ""],
     ["Epoch", epoch === null ? "unknown" : String(epoch), ""],
     ["Link", link === "up" ? "joined" : "cut", link === "up" ? "" : "late"],
-    ...lag,
+    ...behind,
   ];
 }
 

@@ -6,8 +6,8 @@ import { IndexedDbStore } from "selvedge/indexeddb";
 import { h, setText } from "../dom.ts";
 import { editor } from "../editor.ts";
 import { wording, type Level } from "../safety.ts";
-import { followEdits, type Edit } from "./edits.ts";
-import type { Region, RegionsState } from "./control.ts";
+import { EDITS_MAX, followEdits, type Edit } from "./edits.ts";
+import { titleOf, type Region, type RegionsState } from "./control.ts";
 
 export interface Pane {
   readonly element: HTMLElement;
@@ -24,16 +24,19 @@ export interface Writer {
 }
 
 const LEVEL_NAMES: readonly (readonly [Level, string])[] = [
-  ["device", "device"],
-  ["region", "region"],
-  ["replicated", "both regions"],
+  ["device", "on the device"],
+  ["region", "in a region"],
+  ["replicated", "in both regions"],
 ];
 const AGE_EVERY_MS = 500;
 
-/** Opens `name` as `writer` through the relays of `region`; a device of its own, as if it were another machine. */
-export async function pane(name: string, region: Region, writer: Writer): Promise<Pane> {
+/**
+ * Opens `name` as `writer` through the relays of `region`; a device of its own, as if it were another machine. Where that
+ * region is down, `elsewhere` are the relays to begin with, as names of the service would lead there.
+ */
+export async function pane(name: string, region: Region, elsewhere: readonly string[], writer: Writer): Promise<Pane> {
   const room = await open(name, {
-    relays: region.relays,
+    relays: region.state === "up" ? region.relays : [...region.relays, ...elsewhere],
     persist: new IndexedDbStore({ database: `selvedge-region-${region.name}` }),
     crossTab: false,
   });
@@ -45,21 +48,20 @@ export async function pane(name: string, region: Region, writer: Writer): Promis
   const words = h("span", { className: "save-words", attrs: { role: "status", "aria-live": "polite" } });
   const save = h("p", { className: "save pane-save" }, stitches, words);
   const sheet = h("div", { className: "writing" });
-  const list = h("ol", { className: "edits", attrs: { "aria-label": `What became of ${writer.name}'s last edits` } });
+  const edits = h("table", { className: "edits", attrs: { "aria-label": `What became of ${writer.name}'s last edits` } });
   const element = h(
     "section",
-    { className: "pane", attrs: { "aria-label": `${writer.name} in region ${region.name}`, "data-region": region.name } },
+    { className: "pane", attrs: { "aria-label": `${writer.name} in ${titleOf(region.name)}`, "data-region": region.name } },
     h("header", { className: "pane-top" },
-      h("div", { className: "pane-who" }, h("i", { className: "dot", attrs: { style: `background:${writer.color}` } }), h("b", { textContent: writer.name }), h("span", { textContent: `in region ${region.name}` }), state),
+      h("div", { className: "pane-who" }, h("i", { className: "dot", attrs: { style: `background:${writer.color}` } }), h("b", { textContent: writer.name }), h("span", { textContent: `in ${titleOf(region.name)}` }), state),
       save),
     connection,
     sheet,
-    h("h3", { className: "edits-title", textContent: "Last edits, and where they are safe" }),
-    list,
+    edits,
   );
   const view = editor({ room, parent: sheet, onText: () => undefined });
-  list.replaceChildren(nothingYet());
-  followEdits(room, (edits) => list.replaceChildren(...(edits.length === 0 ? [nothingYet()] : edits.map((edit) => editLine(edit, room)))));
+  edits.replaceChildren(...editLines([], room));
+  followEdits(room, (last) => edits.replaceChildren(...editLines(last, room)));
 
   let everConnected = false;
   function tell(): void {
@@ -81,9 +83,7 @@ export async function pane(name: string, region: Region, writer: Writer): Promis
     stitches.replaceChildren(...told.steps.map(({ done }) => h("i", { className: done ? "stitch done" : "stitch" })));
     const away = link !== null && link.region !== "" && link.region !== region.name;
     connection.classList.toggle("away", away);
-    setText(connection, link === null
-      ? "Not connected: looking for a relay. Writing goes on."
-      : `Connected to ${link.region === "" ? "a relay" : `region ${link.region}`}${away ? `, away from ${region.name},` : ""} by ${link.transport === "webtransport" ? "WebTransport" : "WebSocket"} (${hostOf(link.relay)})`);
+    setText(connection, connectionWords(link, away ? region.name : null));
   }
   for (const event of ["saved", "status", "synced"] as const) room.relay.on(event, tell);
   setInterval(tell, AGE_EVERY_MS);
@@ -99,18 +99,34 @@ export async function pane(name: string, region: Region, writer: Writer): Promis
   };
 }
 
-function nothingYet(): HTMLLIElement {
-  return h("li", { className: "edit none", textContent: "Nothing written yet." });
+/** Where a writer is connected; `away` is the region that is not. */
+function connectionWords(link: Room["relay"]["link"], away: string | null): string {
+  if (link === null) return "Not connected: looking for a relay. Writing goes on.";
+  const where = link.region === "" ? "a relay" : titleOf(link.region);
+  const transport = link.transport === "webtransport" ? "WebTransport" : "WebSocket";
+  return `Connected to ${where}${away === null ? "" : `, away from ${titleOf(away)},`} by ${transport} (${hostOf(link.relay)})`;
 }
 
-function editLine(edit: Edit, room: Room): HTMLLIElement {
+function editLines(edits: readonly Edit[], room: Room): readonly HTMLElement[] {
   const highest = room.relay.saved.highest;
   const levels = LEVEL_NAMES.filter(([level]) => level !== "replicated" || highest === "replicated");
-  return h("li", { className: "edit" },
-    h("span", { className: "edit-words", textContent: edit.words }),
-    ...levels.map(([level, name]) => {
+  const heads = levels.map(([, name]) => h("th", { textContent: name, attrs: { scope: "col" } }));
+  const rows = edits.map((edit) => editLine(edit, levels));
+  if (rows.length === 0) rows.push(h("tr", { className: "edit none" }, h("td", { textContent: "Nothing written yet.", attrs: { colspan: `${levels.length + 1}` } })));
+  // Always as many rows: the text above does not move when the first are written.
+  while (rows.length < EDITS_MAX) rows.push(h("tr", { className: "edit-room", attrs: { "aria-hidden": "true" } }, h("td")));
+  return [
+    h("thead", {}, h("tr", {}, h("th", { textContent: "Last edits, safe", attrs: { scope: "col" } }), ...heads)),
+    h("tbody", {}, ...rows),
+  ];
+}
+
+function editLine(edit: Edit, levels: typeof LEVEL_NAMES): HTMLElement {
+  return h("tr", { className: "edit" },
+    h("td", { className: "edit-words", textContent: edit.words }),
+    ...levels.map(([level]) => {
       const ms = edit.reached.get(level);
-      return h("span", { className: ms === undefined ? "edit-level" : "edit-level done", textContent: ms === undefined ? `${name} …` : `${name} ${spell(ms)}` });
+      return h("td", { className: ms === undefined ? "edit-level" : "edit-level done", textContent: ms === undefined ? "not yet" : `after ${spell(ms)}`, attrs: { "data-level": level } });
     }));
 }
 
