@@ -1,6 +1,6 @@
 //! This project's engine.
 
-use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
+use selvedge_engine::{Document, SiteId, StateDiff, VersionVector};
 
 use super::Subject;
 use crate::trace::Edit;
@@ -39,7 +39,7 @@ impl Subject for Selvedge {
 
     fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
         self.write(edit);
-        self.document.seal().iter().map(Delta::encode).collect()
+        self.document.seal_encoded().map(|sealed| sealed.bytes).collect()
     }
 
     fn integrate(&mut self, message: &[u8]) {
