@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use serde::Serialize;
 
+use crate::concurrent;
 use crate::measure::{heap, median, time};
 use crate::subjects::{Automerge, Cola, Diamond, Loro, Selvedge, Subject, Yrs};
-use crate::trace::{Edit, Sequential, Span};
+use crate::trace::{Concurrent, Edit, Sequential, Span};
 
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
@@ -26,22 +28,45 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs every row on one recording.
 pub fn sequential(trace: &Sequential, runs: usize, only: Option<&str>, out: &mut Vec<Row>) {
-    each::<Selvedge>(trace, runs, only, out);
-    each::<Diamond>(trace, runs, only, out);
-    each::<Cola>(trace, runs, only, out);
-    each::<Yrs>(trace, runs, only, out);
-    each::<Loro>(trace, runs, only, out);
-    each::<Automerge>(trace, runs, only, out);
+    macro_rules! each {
+        ($($subject:ty)*) => { $(if wanted::<$subject>(only) { each::<$subject>(trace, &mut Table::new(&trace.name, runs, out)) })* };
+    }
+    each!(Selvedge Diamond Cola Yrs Loro Automerge);
 }
 
-struct Table<'a> {
+/// Runs every row on one recording of several people.
+///
+/// # Errors
+/// The recording cannot be given to every engine.
+pub fn concurrent(trace: &Concurrent, runs: usize, only: Option<&str>, out: &mut Vec<Row>) -> Result<()> {
+    let edits = concurrent::edits(trace)?;
+    macro_rules! each {
+        ($($subject:ty)*) => {
+            $(if wanted::<$subject>(only) { concurrent::rows::<$subject>(trace, &edits, &mut Table::new(&trace.name, runs, out)) })*
+        };
+    }
+    each!(Selvedge Diamond Cola Yrs Loro Automerge);
+    Ok(())
+}
+
+fn wanted<S: Subject>(only: Option<&str>) -> bool {
+    only.is_none_or(|only| S::NAME.contains(only))
+}
+
+/// Where the figures of one recording go.
+pub struct Table<'a> {
     case: String,
     runs: usize,
     out: &'a mut Vec<Row>,
 }
 
-impl Table<'_> {
-    fn put<S: Subject>(&mut self, figure: &'static str, value: f64, unit: &'static str, verified: bool) {
+impl<'a> Table<'a> {
+    fn new(case: &str, runs: usize, out: &'a mut Vec<Row>) -> Self {
+        Self { case: case.to_owned(), runs, out }
+    }
+
+    /// One figure, printed and kept.
+    pub fn put<S: Subject>(&mut self, figure: &'static str, value: f64, unit: &'static str, verified: bool) {
         let row = Row {
             suite: "engine",
             case: self.case.clone(),
@@ -64,7 +89,8 @@ impl Table<'_> {
         self.out.push(row);
     }
 
-    fn time<S: Subject>(&mut self, figure: &'static str, mut run: impl FnMut() -> (Duration, bool)) -> Duration {
+    /// The median of the times of `run`, which also tells whether its result is right.
+    pub fn time<S: Subject>(&mut self, figure: &'static str, mut run: impl FnMut() -> (Duration, bool)) -> Duration {
         let began = Instant::now();
         let mut times = Vec::new();
         let mut verified = true;
@@ -82,11 +108,7 @@ impl Table<'_> {
     }
 }
 
-fn each<S: Subject>(trace: &Sequential, runs: usize, only: Option<&str>, out: &mut Vec<Row>) {
-    if only.is_some_and(|only| !S::NAME.contains(only)) {
-        return;
-    }
-    let mut table = Table { case: trace.name.clone(), runs, out };
+fn each<S: Subject>(trace: &Sequential, table: &mut Table<'_>) {
     let cola = S::NAME == Cola::NAME;
     let edits = &trace.edits;
 
@@ -110,7 +132,7 @@ fn each<S: Subject>(trace: &Sequential, runs: usize, only: Option<&str>, out: &m
         messages = emitted;
         (took, replica.text() == trace.end)
     });
-    table.put::<S>("messages_bytes", messages.iter().map(Vec::len).sum::<usize>() as f64, "B", true);
+    table.put::<S>("messages_bytes", S::messages_bytes(&messages) as f64, "B", true);
 
     table.time::<S>("remote_time", || {
         let (took, replica) = time(|| {

@@ -26,6 +26,10 @@ pub trait Subject: Sized {
     fn edit(&mut self, edit: &Edit);
     /// Applies a local edit and hands out what goes to the others, each message standing alone.
     fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>>;
+    /// Bytes of these messages on one connection, in the shortest form the engine has for that.
+    fn messages_bytes(messages: &[Vec<u8>]) -> usize {
+        messages.iter().map(Vec::len).sum()
+    }
     /// Applies another replica's message.
     fn integrate(&mut self, message: &[u8]);
     fn text(&self) -> String;

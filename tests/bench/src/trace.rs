@@ -37,7 +37,8 @@ pub struct Concurrent {
     pub name: String,
     pub authors: usize,
     pub transactions: Vec<Transaction>,
-    pub end: String,
+    /// The text it ends in, where that does not depend on who orders it.
+    pub end: Option<String>,
 }
 
 pub struct Transaction {
@@ -96,7 +97,7 @@ pub fn read(path: &Path) -> Result<Trace> {
             name,
             authors: file.num_agents,
             transactions,
-            end: file.end_content,
+            end: Some(file.end_content),
         }));
     }
     let mut patches = file.txns.into_iter().flat_map(|t| t.patches).collect::<Vec<_>>();
@@ -121,7 +122,9 @@ pub fn measure(name: String, patches: Vec<(usize, usize, String)>, end: String) 
             (offset(at), offset(at + delete))
         };
         // Counted by hand: the rope's own UTF-16 measure is wrong on some long texts.
-        let utf16 = if ascii { (from, to) } else {
+        let utf16 = if ascii {
+            (from, to)
+        } else {
             let text = rope.to_string();
             let units = |bytes: usize| text[..bytes].encode_utf16().count();
             (units(from), units(to))

@@ -1,6 +1,7 @@
 //! This project's engine.
 
-use selvedge_engine::{Document, SiteId, StateDiff, VersionVector};
+use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
+use selvedge_protocol::stream::StreamEncoder;
 
 use super::Subject;
 use crate::trace::Edit;
@@ -40,6 +41,18 @@ impl Subject for Selvedge {
     fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
         self.write(edit);
         self.document.seal_encoded().map(|sealed| sealed.bytes).collect()
+    }
+
+    fn messages_bytes(messages: &[Vec<u8>]) -> usize {
+        let mut encoder = StreamEncoder::new();
+        let mut frame = Vec::new();
+        let mut bytes = 0;
+        for message in messages {
+            encoder.push(&Delta::decode(message).expect("a delta of ours"), &mut frame);
+            bytes += frame.len();
+            frame.clear();
+        }
+        bytes
     }
 
     fn integrate(&mut self, message: &[u8]) {

@@ -45,6 +45,8 @@ impl Subject for Yrs {
                 .expect("a document can be observed");
             self.observed = true;
         }
+        // What was heard meanwhile is not this replica's to tell.
+        self.emitted.lock().expect("one thread").clear();
         self.edit(edit);
         std::mem::take(&mut *self.emitted.lock().expect("one thread"))
     }
