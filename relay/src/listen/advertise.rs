@@ -11,7 +11,7 @@ use crate::certificates::Certificates;
 #[derive(Debug)]
 pub(crate) struct Advertised {
     pub(crate) region: String,
-    /// As given by `--advertise`, `URL` or `REGION=URL`: this relay's first.
+    /// As given by `--advertise`, `URL` or `REGION=URL`: this relay's first, whose addresses go with what it shows.
     pub(crate) named: Vec<String>,
     /// Where TCP listens.
     pub(crate) tcp: SocketAddr,
@@ -33,8 +33,10 @@ impl Advertised {
         for named in &self.named {
             let (region, url) = region_and_url(named);
             let Some(transport) = transport_of(url) else { continue };
-            let address = Address { transport, url: url.to_owned(), certificates: Vec::new() };
             let relay = authority(url);
+            let is_own = endpoints.first().is_none_or(|first| first.relay == relay);
+            let certificates = if is_own { self.shown(transport) } else { Vec::new() };
+            let address = Address { transport, url: url.to_owned(), certificates };
             match endpoints.iter_mut().find(|known| known.relay == relay) {
                 Some(known) => known.addresses.push(address),
                 None => endpoints.push(Endpoint {
@@ -45,6 +47,14 @@ impl Advertised {
             }
         }
         endpoints
+    }
+
+    /// The only certificates that this relay shows by a transport; none: one that clients trust.
+    fn shown(&self, transport: Transport) -> Vec<CertificateHash> {
+        match (transport, &self.quic) {
+            (Transport::WebTransport | Transport::Quic, Some((_, certificates))) => certificates.hashes(),
+            _ => Vec::new(),
+        }
     }
 
     fn own(&self, host: Option<&str>) -> Vec<Address> {
@@ -98,6 +108,7 @@ fn authority(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificates::{Keeper, TlsConfig};
 
     fn advertised(named: &[&str], tcp: &str) -> Advertised {
         let named = named.iter().map(|&url| url.to_owned()).collect();
@@ -111,6 +122,19 @@ mod tests {
         let told: Vec<_> = endpoints.iter().map(|one| (&*one.relay, &*one.region, one.addresses.len())).collect();
         assert_eq!(told, [("b.example", "a", 2), ("a.example", "far", 1)]);
         assert_eq!(endpoints[0].addresses[1].transport, Transport::Quic);
+    }
+
+    #[test]
+    fn a_relays_own_addresses_go_with_the_certificates_it_shows_and_those_of_others_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let keeper = Keeper::open(&TlsConfig::default(), folder.path().to_owned()).unwrap();
+        let shown = keeper.certificates().hashes();
+        assert!(!shown.is_empty());
+        let urls = ["ws://127.0.0.1:5/v1/connect", "https://127.0.0.1:5/v1/connect", "https://127.0.0.1:7/v1/connect"];
+        let quic = Some(("127.0.0.1:5".parse().unwrap(), keeper.certificates()));
+        let endpoints = Advertised { quic, ..advertised(&urls, "127.0.0.1:5") }.endpoints(None);
+        let told = endpoints.iter().flat_map(|one| &one.addresses).map(|address| &*address.certificates);
+        assert_eq!(told.collect::<Vec<_>>(), [&[], &shown[..], &[]]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `regions`: two regions on this machine with a page to look at them, and to wrong them.
 //!
 //! ```text
-//! GET  /regions/state   {epoch, home, link, lag_ms, busy, regions: [{name, role, state, relays}]}
+//! GET  /regions/state   {epoch, home, link, lag_ms, busy, failed, regions: [{name, role, state, relays}]}
 //! POST /regions/act     {action: cut-link | heal-link | kill | revive | switchover, region} -> 202, 409 while another is under way
 //! ```
 
@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 
 /// Names of the regions; the first is the home.
 const REGIONS: [&str; 2] = ["a", "b"];
+/// Relays of each region.
+const RELAYS: u16 = 2;
 /// How long a replicator may take to say how things stand: one that is halted or killed says nothing.
 const ASK_WITHIN: Duration = Duration::from_millis(300);
 
@@ -48,14 +50,15 @@ async fn main() -> anyhow::Result<()> {
     let stack = Stack::from_environment()?;
     let logs = std::env::temp_dir().join(format!("selvedge-regions-{}", stack.base()?));
     std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
+    let ports = stack.base()? + 30;
     let options = FleetOptions {
         regions: REGIONS.map(str::to_owned).into(),
-        relays: 2,
+        relays: RELAYS,
         replicators: true,
         prefix: "demo-".to_owned(),
         delay: Duration::from_millis(arguments.delay_ms),
-        ports: stack.base()? + 30,
-        relay_flags: vec!["--allow-origin".to_owned(), format!("http://127.0.0.1:{}", arguments.port)],
+        ports,
+        relay_flags: relay_flags(&arguments, ports)?,
     };
     let fleet = Fleet::start(&options, Some(stack), &logs).await.context("the regions do not start")?;
     let demo = Arc::new(Demo::new(fleet));
@@ -69,6 +72,17 @@ async fn main() -> anyhow::Result<()> {
     println!("http://127.0.0.1:{}/regions.html   (logs in {})", arguments.port, logs.display());
     axum::serve(listener, router).with_graceful_shutdown(ended()).await?;
     Ok(())
+}
+
+/// Every relay serves the page of one writer, and takes the pages of all: a writer whose region is lost goes on elsewhere.
+fn relay_flags(arguments: &Arguments, ports: u16) -> anyhow::Result<Vec<String>> {
+    let web = arguments.web.to_str().context("--web: the folder's name is no text")?.to_owned();
+    let mut flags = vec!["--web".to_owned(), web];
+    let relays = fleet::relay_ports(ports, REGIONS.len(), RELAYS);
+    for port in relays.into_iter().chain([arguments.port]) {
+        flags.extend(["--allow-origin".to_owned(), format!("http://127.0.0.1:{port}")]);
+    }
+    Ok(flags)
 }
 
 /// Until Ctrl-C. The regions' programs end with this one; the services stay.
@@ -90,6 +104,8 @@ struct Demo {
 struct Shown {
     link: &'static str,
     busy: Option<String>,
+    /// What the last thing done came to, if it did not succeed.
+    failed: Option<String>,
     states: BTreeMap<String, &'static str>,
 }
 
@@ -98,7 +114,7 @@ impl Demo {
         let region = |region: &fleet::RegionFleet| (region.name.clone(), region.urls.clone(), region.admin.clone());
         let regions: Vec<_> = fleet.regions.iter().map(region).collect();
         let states = regions.iter().map(|(name, ..)| (name.clone(), "up")).collect();
-        let shown = Mutex::new(Shown { link: "up", busy: None, states });
+        let shown = Mutex::new(Shown { link: "up", busy: None, failed: None, states });
         Self { fleet: tokio::sync::Mutex::new(fleet), shown, regions }
     }
 
@@ -149,6 +165,7 @@ async fn state(State(demo): State<Arc<Demo>>) -> Json<Value> {
         "link": shown.link,
         "lag_ms": lags,
         "busy": shown.busy,
+        "failed": shown.failed,
         "regions": regions,
     }))
 }
@@ -183,11 +200,13 @@ async fn act(State(demo): State<Arc<Demo>>, Json(act): Json<Act>) -> Response {
     // Its end is seen in the state; the page asks for that anyway.
     tokio::spawn(async move {
         let done = carry_out(&demo, act.action, &region).await;
-        if let Err(error) = &done {
-            tracing::error!("{error:#}");
-            eprintln!("regions: {error:#}");
+        let failed = done.err().map(|error| format!("{error:#}"));
+        if let Some(error) = &failed {
+            eprintln!("regions: {error}");
         }
-        demo.shown().busy = None;
+        let mut shown = demo.shown();
+        let attempt = shown.busy.take().unwrap_or_default();
+        shown.failed = failed.map(|error| format!("Failed at {attempt}: {error}"));
     });
     (StatusCode::ACCEPTED, Json(json!({}))).into_response()
 }
@@ -202,6 +221,8 @@ fn claim(demo: &Demo, action: Action, region: &str) -> Option<String> {
     if shown.busy.is_some() {
         return shown.busy.clone();
     }
+    let region = region.to_uppercase();
+    shown.failed = None;
     shown.busy = Some(match action {
         Action::CutLink => "cutting the link".to_owned(),
         Action::HealLink => "joining the link".to_owned(),

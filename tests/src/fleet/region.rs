@@ -38,7 +38,7 @@ impl RegionFleet {
         environment: Vec<(String, String)>,
         folder: &Path,
     ) -> Self {
-        let first = first_port(options, number);
+        let first = first_port(options.ports, number);
         let spec = |program: &'static str, what: String, arguments: Vec<String>| Spec {
             log: folder.join(format!("{what}.log")),
             name: what,
@@ -48,7 +48,8 @@ impl RegionFleet {
         };
         let (mut relays, mut urls) = (Vec::new(), Vec::new());
         for relay in 0..options.relays {
-            let (listen, admin) = (first + 2 * relay, first + 2 * relay + 1);
+            let listen = relay_port(options.ports, number, relay);
+            let admin = listen + 1;
             let words = ["serve", "--listen", &format!("127.0.0.1:{listen}"), "--admin", &format!("127.0.0.1:{admin}")];
             let mut arguments: Vec<String> = words.iter().map(ToString::to_string).collect();
             arguments
@@ -95,17 +96,31 @@ impl RegionFleet {
     }
 }
 
-/// The first of a region's ports.
-fn first_port(options: &FleetOptions, number: usize) -> u16 {
-    // There are two regions at most.
-    options.ports + PORTS_A_REGION * u16::from(number > 0)
+/// Where relays listen whose fleet's ports begin at `ports`: region by region.
+#[must_use]
+pub fn relay_ports(ports: u16, regions: usize, relays: u16) -> Vec<u16> {
+    let of = |number| (0..relays).map(move |relay| relay_port(ports, number, relay));
+    (0..regions).flat_map(of).collect()
 }
 
-/// What a relay tells its clients of all relays: itself first, then its siblings, then those of the other region.
+fn relay_port(ports: u16, number: usize, relay: u16) -> u16 {
+    first_port(ports, number) + 2 * relay
+}
+
+/// The first of a region's ports.
+fn first_port(ports: u16, number: usize) -> u16 {
+    // There are two regions at most.
+    ports + PORTS_A_REGION * u16::from(number > 0)
+}
+
+/// What a relay tells its clients of all relays: itself first, then its siblings, then those of the other region. Others are
+/// told by WebSocket alone: a relay knows only its own certificates, and these are trusted by nobody who was not told them.
 fn advertised(options: &FleetOptions, number: usize, relay: u16) -> String {
-    let url =
-        |number: usize, relay: u16| format!("ws://127.0.0.1:{}/v1/connect", first_port(options, number) + 2 * relay);
-    let own = (0..options.relays).map(|next| url(number, (relay + next) % options.relays));
+    let place =
+        |number: usize, relay: u16| format!("127.0.0.1:{}/v1/connect", relay_port(options.ports, number, relay));
+    let url = |number: usize, relay: u16| format!("ws://{}", place(number, relay));
+    let siblings = (1..options.relays).map(|next| url(number, (relay + next) % options.relays));
+    let own = [url(number, relay), format!("https://{}", place(number, relay))].into_iter().chain(siblings);
     let others = options.regions.iter().enumerate().filter(|(other, _)| *other != number);
     let far = others.flat_map(|(other, name)| {
         (0..options.relays)
