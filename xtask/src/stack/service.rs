@@ -111,11 +111,11 @@ impl Service {
         base + region + own
     }
 
-    /// Every port it takes, its own first.
+    /// Every port it listens on, its own first. A broker's link has one more, which somebody has while the regions are linked.
     pub(crate) fn ports(self, base: u16) -> Vec<u16> {
         let port = self.port(base);
         match self.kind {
-            Kind::Kafka => vec![port, port + CONTROLLER, port + LINKED, port + LINK],
+            Kind::Kafka => vec![port, port + CONTROLLER, port + LINKED],
             _ => vec![port],
         }
     }
@@ -172,9 +172,21 @@ mod tests {
     fn no_two_services_share_a_port() {
         let all = Service::all();
         assert_eq!(all.len(), 10);
-        let ports: Vec<u16> = all.iter().flat_map(|service| service.ports(4600)).collect();
+        let link = |service: &Service| (service.kind == Kind::Kafka).then(|| service.port(4600) + super::LINK);
+        let ports: Vec<u16> =
+            all.iter().flat_map(|service| service.ports(4600).into_iter().chain(link(service))).collect();
         assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len(), "{ports:?}");
         assert!(ports.iter().all(|port| (4600..4630).contains(port)));
+    }
+
+    /// While the regions are linked, a broker that was killed starts again.
+    #[test]
+    fn a_broker_does_not_ask_for_the_port_of_its_link() {
+        let kafka = Service { kind: Kind::Kafka, region: Some(Region::A) };
+        let told = kafka.link_variables(4600);
+        let link =
+            told.iter().find(|(name, _)| name.ends_with("_KAFKA_LINK")).expect("it tells where the link has to be");
+        assert!(kafka.ports(4600).iter().all(|port| !link.1.ends_with(&format!(":{port}"))), "{link:?}");
     }
 
     #[test]
