@@ -1,6 +1,7 @@
 /**
  * Runs the browser suites one after the other and ends with one line of counts for other programs:
- * `{"suite":"browser","passed":n,"failed":n,"skipped":n,"ms":n}`. Arguments pick suites by a part of their name.
+ * `{"suite":"browser","passed":n,"failed":n,"skipped":n,"ms":n}`. Arguments pick suites by a part of their name; with `--regions`
+ * they are those on two regions, `"suite":"regions"`.
  */
 
 import { readdirSync } from "node:fs";
@@ -9,9 +10,12 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 
 const TEST_WITHIN_MS = 120_000;
+/** The regions start once for a file, and one of them starts again. */
+const REGIONS_WITHIN_MS = 600_000;
 
-const folder = join(import.meta.dirname, "suites");
-const wanted = process.argv.slice(2);
+const inRegions = process.argv.includes("--regions");
+const folder = join(import.meta.dirname, inRegions ? "regions" : "suites");
+const wanted = process.argv.slice(2).filter((argument) => argument !== "--regions");
 const files = readdirSync(folder)
   .filter((name) => name.endsWith(".test.mjs") && (wanted.length === 0 || wanted.some((part) => name.includes(part))))
   .sort()
@@ -20,7 +24,7 @@ const files = readdirSync(folder)
 const begun = performance.now();
 const counts = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
-const stream = run({ files, concurrency: 1, timeout: TEST_WITHIN_MS * files.length });
+const stream = run({ files, concurrency: 1, timeout: (inRegions ? REGIONS_WITHIN_MS : TEST_WITHIN_MS) * files.length });
 // Files are reported as tests around the real ones: only the real ones count, and a file that failed by itself.
 stream.on("test:pass", (event) => {
   if (isFile(event)) return;
@@ -38,7 +42,7 @@ report.pipe(process.stdout);
 report.on("end", () => {
   const ms = Math.round(performance.now() - begun);
   for (const name of failures) process.stdout.write(`FAILED ${name}\n`);
-  process.stdout.write(`${JSON.stringify({ suite: "browser", ...counts, ms })}\n`);
+  process.stdout.write(`${JSON.stringify({ suite: inRegions ? "regions" : "browser", ...counts, ms })}\n`);
   process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
 });
 

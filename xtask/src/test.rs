@@ -6,6 +6,7 @@ mod drill;
 mod infra;
 mod node;
 mod region;
+mod regions;
 mod rust;
 mod suite;
 mod tally;

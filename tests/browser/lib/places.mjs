@@ -13,6 +13,12 @@ export function relayBinary() {
   return mustExist(process.env.SELVEDGE_RELAY_BIN ?? join(target, "debug/selvedge-relay"), "the relay (cargo build -p selvedge-relay, or SELVEDGE_RELAY_BIN)");
 }
 
+/** The program that starts two regions. */
+export function regionsBinary() {
+  const target = process.env.CARGO_TARGET_DIR ?? join(ROOT, "target");
+  return mustExist(process.env.SELVEDGE_REGIONS_BIN ?? join(target, "debug/regions"), "the program of two regions (cargo build -p selvedge-tests --bin regions, or SELVEDGE_REGIONS_BIN)");
+}
+
 /** The built demo. */
 export function webFolder() {
   return mustExist(process.env.SELVEDGE_WEB ?? join(ROOT, "web-demo/dist"), "the built demo (npm run build in web-demo, or SELVEDGE_WEB)");

@@ -103,7 +103,8 @@ export class Relay {
   }
 }
 
-async function freePorts(count) {
+/** Ports of this machine that nobody has. */
+export async function freePorts(count) {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer().listen(0, "127.0.0.1");

@@ -11,7 +11,7 @@ use crate::setup::{self, Tool};
 
 use super::rust::Built;
 use super::tally::Tally;
-use super::{drill, infra, node, region, rust, tidy};
+use super::{drill, infra, node, region, regions, rust, tidy};
 
 /// A part of the test command.
 pub(crate) struct Suite {
@@ -172,6 +172,28 @@ pub(crate) const SUITES: &[Suite] = &[
         budget: seconds(240),
         limit: seconds(900),
         run: node::browser,
+    },
+    Suite {
+        name: "regions",
+        what: "the demo in two browsers, one in each of two regions on real services; one region is killed and comes back",
+        by_name: true,
+        needs: &[
+            Tool::Rust,
+            Tool::C,
+            Tool::Make,
+            Tool::Wasm,
+            Tool::Node,
+            Tool::Npm,
+            Tool::Chromium,
+            Tool::Java,
+            Tool::Maven,
+            Tool::Python,
+            Tool::Postgres,
+            Tool::Redis,
+        ],
+        budget: seconds(240),
+        limit: seconds(2_400),
+        run: regions::run,
     },
 ];
 
