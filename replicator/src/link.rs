@@ -1,12 +1,12 @@
 //! The link to the other region: opened, used, and opened again when that region was away or has been wiped.
 //!
-//! While it stands, this region's log, its control plane's topic, its op store and its snapshots go over. The other region's
-//! replicator does the same the other way.
+//! While it stands, this region's log, its control plane's topic, its op store, its snapshots and what its sessions show go over. The
+//! other region's replicator does the same the other way.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use selvedge_region::regional::{RegionalOptions, RegionalRegion, snapshot_blobs};
+use selvedge_region::regional::{RegionalOptions, RegionalRegion, carry_presence, snapshot_blobs};
 use selvedge_region::{ControlLog, Region, Result};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -116,6 +116,7 @@ impl Shell {
         work.spawn(databases(side(self.own.options()), side(peer.options())));
         work.spawn(op_stores(Arc::clone(&self.own), peer.options().clone(), Arc::clone(&self.metrics)));
         work.spawn(blobs(Arc::clone(&self.own), peer.region().clone(), Arc::clone(&self.metrics)));
+        work.spawn(presence(Arc::clone(&self.own), peer.options().clone()));
         let (from, to) = (self.own.region().clone(), peer.region().clone());
         let mut ship = ShipTask::spawn(from, to, ShipConfig::default(), Arc::clone(&self.metrics));
         let ended = tokio::select! {
@@ -218,6 +219,16 @@ async fn op_stores(own: Arc<RegionalRegion>, peer: RegionalOptions, metrics: Arc
                 metrics.items.inc_by(items);
             })
             .await;
+    }
+}
+
+/// Shows the peer's sessions who is here.
+async fn presence(own: Arc<RegionalRegion>, peer: RegionalOptions) {
+    loop {
+        if let Err(error) = carry_presence(&own.options().redis, &peer.redis).await {
+            tracing::debug!(%error, "presence is carried again in a moment");
+        }
+        tokio::time::sleep(REOPEN).await;
     }
 }
 

@@ -1,5 +1,8 @@
 //! The bus on Redis: a channel a document, and its hot tail in a sorted set beside it.
 //!
+//! What sessions show is told on a channel beside it, too: who carries presence to another region listens to those alone, and tells the
+//! relays there by the document's channel, so that nothing is carried back.
+//!
 //! One connection of a process listens for all its subscriptions and shares each message out to them through bounded
 //! channels. When it is lost, every subscription is told, and the next one opens another.
 
@@ -26,6 +29,8 @@ const TAIL_RECORDS_MAX: usize = 256;
 const TAIL_BYTES_MAX: usize = 256 * 1024;
 /// A tail that nothing was added to for so long, in seconds, goes.
 const TAIL_SECONDS: u64 = 3600;
+/// Begins the channels of what sessions of this region's relays show.
+const PRESENCE: &str = "presence:";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Adds a record to the tail and tells it. `KEYS` tail, facts; `ARGV` channel, log, offset, message, records, bytes, seconds.
@@ -174,6 +179,10 @@ impl RedisBus {
         format!("{}doc:{document}", self.prefix)
     }
 
+    fn presence_channel(&self, document: &DocumentId) -> String {
+        format!("{}{PRESENCE}{document}", self.prefix)
+    }
+
     /// The keys of a document's tail and of what is known of it; the braces keep them on one shard of a cluster.
     fn tail(&self, document: &DocumentId) -> [String; 2] {
         [format!("{}tail:{{{document}}}", self.prefix), format!("{}tail:{{{document}}}:facts", self.prefix)]
@@ -236,6 +245,41 @@ impl RedisBus {
     }
 }
 
+/// Carries what sessions of one region show to the relays of another, from now on, until a connection is lost. What is lost with it
+/// is told again by the relays, or goes by itself.
+///
+/// # Errors
+/// `Unavailable` when either Redis does not answer any more.
+pub async fn carry_presence(from: &RedisOptions, to: &RedisOptions) -> Result<()> {
+    let target = RedisBus::open(to.clone()).await?;
+    let source = Client::open(from.url.as_str())
+        .map_err(|error| Error::Invalid(format!("the Redis address {:?}: {error}", from.url)))?;
+    let lost = |source: &str| Error::Unavailable { what: WHAT, source: Some(source.into()) };
+    let listening = tokio::time::timeout(ANSWER_TIMEOUT, source.get_async_pubsub()).await;
+    let (mut sink, mut told) = listening.map_err(|_| lost("Redis does not answer"))?.map_err(redis_error)?.split();
+    let channels = format!("{}{PRESENCE}", from.prefix);
+    sink.psubscribe(format!("{}*", globbed(&channels))).await.map_err(redis_error)?;
+    while let Some(message) = told.next().await {
+        let Some(document) = message.get_channel_name().strip_prefix(&channels) else { continue };
+        let Ok(document) = document.parse::<DocumentId>() else { continue };
+        let mut connection = target.connection.clone();
+        let bytes = message.get_payload_bytes();
+        let _: i64 = redis::cmd("PUBLISH")
+            .arg(target.channel(&document))
+            .arg(bytes)
+            .query_async(&mut connection)
+            .await
+            .map_err(redis_error)?;
+    }
+    Err(lost("the connection to Redis was lost"))
+}
+
+/// A text as a pattern that it alone fits.
+fn globbed(text: &str) -> String {
+    let special = |letter| matches!(letter, '*' | '?' | '[' | ']' | '\\');
+    text.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
+}
+
 fn locked(topics: &Mutex<Topics>) -> MutexGuard<'_, Topics> {
     // The map is whole after every step, so a panic elsewhere under the lock leaves nothing half done.
     topics.lock().unwrap_or_else(PoisonError::into_inner)
@@ -253,6 +297,12 @@ impl Bus for RedisBus {
                     call.key(facts).arg(channel).arg(log_of(*position)).arg(position.offset).arg(bytes);
                     call.arg(TAIL_RECORDS_MAX).arg(TAIL_BYTES_MAX).arg(TAIL_SECONDS);
                     call.invoke_async(&mut connection).await
+                }
+                BusMessage::Presence { .. } => {
+                    let mut both = redis::pipe();
+                    both.cmd("PUBLISH").arg(channel).arg(&bytes[..]);
+                    both.cmd("PUBLISH").arg(self.presence_channel(document)).arg(&bytes[..]);
+                    both.query_async(&mut connection).await.map(|(heard, _): (i64, i64)| heard)
                 }
                 _ => redis::cmd("PUBLISH").arg(channel).arg(bytes).query_async(&mut connection).await,
             };

@@ -16,7 +16,7 @@ pub use postgres::{Postgres, PostgresOptions, SHARDS, shard};
 pub use proxy::{Proxy, Way};
 
 pub use crate::blobs::s3::{S3Blobs, S3Options};
-pub use crate::bus::redis::{RedisBus, RedisOptions};
+pub use crate::bus::redis::{RedisBus, RedisOptions, carry_presence};
 pub use crate::control::kafka::{ControlOptions, KafkaControl};
 pub use crate::log::kafka::{KafkaLog, KafkaOptions};
 pub use crate::ops::dynamodb::{DynamoOps, OpLayout, document_of};

@@ -48,19 +48,23 @@ async function listen(tab) {
   });
 }
 
-test("WebTransport carries two writers in two regions, and both hear when both regions have it", async () => {
+test("WebTransport carries two writers in two regions, cursors too, and both hear when both regions have it", async () => {
   const name = freshName("two-regions");
   const [ada, bela] = await writers(name, STREAMS);
   assert.deepEqual(await together(linkOf(ada), linkOf(bela)), [{ region: "a", transport: "webtransport" }, { region: "b", transport: "webtransport" }]);
   await ada.caret();
   await ada.type("Ada in her region. ");
   await bela.hasPieces("Ada in her region. ");
+  const cursors = bela.page.locator(".cm-collab-caret");
+  await cursors.first().waitFor();
   await bela.caret();
   await together(ada.type("Ada goes on. "), bela.type("Bela answers."));
   const text = await converged(ada, bela);
   await together(ada.saved("replicated"), bela.saved("replicated"));
   await together(ada.says(/^Saved in two regions$/), bela.says(/^Saved in two regions$/));
   assert.deepEqual(await together(regions.text("a", name), regions.text("b", name)), [text, text]);
+  await ada.close();
+  await cursors.first().waitFor({ state: "detached" });
 });
 
 test("where UDP leads nowhere both writers are connected by WebSocket within a second", async () => {
