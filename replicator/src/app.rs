@@ -40,7 +40,8 @@ pub fn run(config: Config, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static
         ship.register(&mut registry);
         cleanup.register(&mut registry);
 
-        let link = peer.map(|peer| Link::spawn(Arc::clone(&own), peer, Arc::clone(&ship)));
+        let link =
+            peer.map(|peer| Link::spawn(Arc::clone(&own), peer, config.s3_replication_role.clone(), Arc::clone(&ship)));
         let state = link.as_ref().map(Link::state);
         let watching = watch_over(&config, failover.clone(), &own, state.clone(), &mut registry).await?;
         let heard = state.as_ref().map_or_else(|| watch::channel(1).1, |state| state.heard.clone());

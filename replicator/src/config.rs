@@ -65,6 +65,10 @@ pub struct Config {
     /// The other region's services.
     #[command(flatten)]
     pub peer: PeerArgs,
+    /// ARN of the role by which S3 replicates this region's bucket to the other region's. Without it that is left to the replicator,
+    /// which copies what is missing.
+    #[arg(long, env = "SELVEDGE_S3_REPLICATION_ROLE", value_name = "ARN")]
+    pub s3_replication_role: Option<String>,
     /// The witness.
     #[command(flatten)]
     pub witness: WitnessArgs,

@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::failover::Drain;
 use crate::metrics::ShipMetrics;
 use crate::ship::postgres::{Side, follow};
-use crate::ship::{ShipConfig, ShipEnd, ShipTask, control, mirror_blobs, reader_of, tables};
+use crate::ship::{ShipConfig, ShipEnd, ShipTask, buckets, control, mirror_blobs, reader_of, tables};
 
 /// Pause before the other region is tried again.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -43,14 +43,19 @@ pub struct Link {
 }
 
 impl Link {
-    /// Begins to reach for the other region.
+    /// Begins to reach for the other region. `role`: by which S3 replicates the bucket itself.
     #[must_use]
-    pub fn spawn(own: Arc<RegionalRegion>, peer: RegionalOptions, metrics: Arc<ShipMetrics>) -> Self {
+    pub fn spawn(
+        own: Arc<RegionalRegion>,
+        peer: RegionalOptions,
+        role: Option<String>,
+        metrics: Arc<ShipMetrics>,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (reached_tell, reached) = watch::channel(None);
         let (heard_tell, heard) = watch::channel(0);
         let (carried_tell, carried) = watch::channel(0);
-        let shell = Shell { own, peer, metrics, reached: reached_tell, heard: heard_tell, carried: carried_tell };
+        let shell = Shell { own, peer, role, metrics, reached: reached_tell, heard: heard_tell, carried: carried_tell };
         Self { stop, task: tokio::spawn(shell.run(stopped)), state: LinkState { reached, heard, carried } }
     }
 
@@ -73,6 +78,7 @@ impl Link {
 struct Shell {
     own: Arc<RegionalRegion>,
     peer: RegionalOptions,
+    role: Option<String>,
     metrics: Arc<ShipMetrics>,
     reached: watch::Sender<Option<Region>>,
     heard: watch::Sender<u64>,
@@ -117,6 +123,9 @@ impl Shell {
         work.spawn(op_stores(Arc::clone(&self.own), peer.options().clone(), Arc::clone(&self.metrics)));
         work.spawn(blobs(Arc::clone(&self.own), peer.region().clone(), Arc::clone(&self.metrics)));
         work.spawn(presence(Arc::clone(&self.own), peer.options().clone()));
+        if let Some(role) = &self.role {
+            work.spawn(bucket(Arc::clone(&self.own), peer.options().clone(), role.clone()));
+        }
         let (from, to) = (self.own.region().clone(), peer.region().clone());
         let mut ship = ShipTask::spawn(from, to, ShipConfig::default(), Arc::clone(&self.metrics));
         let ended = tokio::select! {
@@ -229,6 +238,28 @@ async fn presence(own: Arc<RegionalRegion>, peer: RegionalOptions) {
             tracing::debug!(%error, "presence is carried again in a moment");
         }
         tokio::time::sleep(REOPEN).await;
+    }
+}
+
+/// Sees to it that S3 replicates this region's bucket to the peer's.
+async fn bucket(own: Arc<RegionalRegion>, peer: RegionalOptions, role: String) {
+    let options = &own.options().s3;
+    let client = buckets::client(options).await;
+    let rule = buckets::Rule {
+        id: format!("selvedge-{}", peer.region),
+        prefix: options.prefix.clone(),
+        target: peer.s3.bucket,
+        role,
+    };
+    loop {
+        match buckets::ensure(&client, &options.bucket, &rule).await {
+            Ok(new) => {
+                tracing::info!(bucket = options.bucket, target = rule.target, new, "S3 replicates the bucket");
+                return;
+            }
+            Err(error) => tracing::warn!(%error, bucket = options.bucket, "S3 does not replicate the bucket yet"),
+        }
+        tokio::time::sleep(REOPEN * 5).await;
     }
 }
 

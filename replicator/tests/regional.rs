@@ -21,7 +21,7 @@ use selvedge_replicator::failover::witness::{DynamoWitness, contract};
 use selvedge_replicator::link::side;
 use selvedge_replicator::metrics::{PersistMetrics, ShipMetrics};
 use selvedge_replicator::persist::{PersistConfig, PersistTask, Surroundings};
-use selvedge_replicator::ship::{ShipConfig, ShipTask, control, mirror_blobs, postgres, reader_of, tables};
+use selvedge_replicator::ship::{ShipConfig, ShipTask, buckets, control, mirror_blobs, postgres, reader_of, tables};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -332,6 +332,37 @@ async fn blobs_go_over_and_what_was_removed_goes_there_too() {
     assert!(b.region().blobs.get(&name("one")).await.is_err(), "what was removed goes there, too");
     a.close().await;
     b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_is_told_once_to_replicate_a_bucket_and_keeps_its_other_rules() {
+    let Some([a, _]) = options("bucket replication", &unique()) else { return };
+    let client = buckets::client(&a.s3).await;
+    let names = ["a", "b", "c"].map(|letter| format!("{}{letter}", unique()));
+    for name in &names {
+        client.create_bucket().bucket(name).send().await.unwrap();
+    }
+    assert_eq!(buckets::configured(&client, &names[0]).await.unwrap(), None);
+    let role = "arn:aws:iam::000000000000:role/replication".to_owned();
+    let rule = |id: &str, target: &String| buckets::Rule {
+        id: id.to_owned(),
+        prefix: "deployment/".to_owned(),
+        target: target.clone(),
+        role: role.clone(),
+    };
+    let (to_b, to_c) = (rule("selvedge-b", &names[1]), rule("selvedge-c", &names[2]));
+    assert!(buckets::ensure(&client, &names[0], &to_b).await.unwrap());
+    assert!(!buckets::ensure(&client, &names[0], &to_b).await.unwrap(), "it stands");
+    assert!(buckets::ensure(&client, &names[0], &to_c).await.unwrap());
+    assert!(!buckets::ensure(&client, &names[0], &to_b).await.unwrap(), "the other rule stays");
+    let moved = buckets::Rule { prefix: String::new(), ..to_b };
+    assert!(buckets::ensure(&client, &names[0], &moved).await.unwrap());
+    let standing = buckets::configured(&client, &names[0]).await.unwrap().unwrap();
+    let mut ids: Vec<_> = standing.rules().iter().filter_map(|rule| rule.id()).collect();
+    ids.sort_unstable();
+    assert_eq!((ids, standing.role()), (vec!["selvedge-b", "selvedge-c"], role.as_str()));
+    let nowhere = buckets::ensure(&client, &unique(), &moved).await;
+    assert_eq!(nowhere.unwrap_err().kind(), "unavailable", "a bucket that is not there");
 }
 
 async fn dns(region: &str, zone: &str) -> Option<Route53> {

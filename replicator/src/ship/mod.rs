@@ -9,6 +9,8 @@
 //! confirmed by the peer, a contiguous prefix and never a maximum, is the *replicated watermark*: it is told to the rooms
 //! ([`Effect::Announce`]), kept for late rooms ([`Effect::Mark`]), and committed.
 
+#[cfg(feature = "regional")]
+pub mod buckets;
 pub mod control;
 mod fill;
 mod ledger;
