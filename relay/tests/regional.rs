@@ -194,7 +194,8 @@ async fn a_document_goes_on_while_postgres_is_away() {
 async fn a_missing_service_is_named() {
     let Some(services) = services("a_missing_service_is_named") else { return };
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut config = selvedge_relay::Config { services, ..Default::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = selvedge_relay::Config { services, data: folder.path().to_owned(), ..Default::default() };
     config.services.redis = Some(format!("redis://{free}"));
     config.listen.listen = "127.0.0.1:0".parse().unwrap();
     config.listen.admin = "127.0.0.1:0".parse().unwrap();
