@@ -1,6 +1,8 @@
 //! Kafka's words in the region's.
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use crate::{Error, Result};
 
@@ -39,6 +41,13 @@ pub(crate) fn kafka_error(what: &'static str, error: KafkaError) -> Error {
             | Code::RebalanceInProgress
             | Code::WaitingForCoordinator
             | Code::UnknownTopicOrPartition
+            // The same two in the client's own words, while the brokers' answer lacks them: a broker that was fenced leads nothing.
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::ReplicaNotAvailable
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
             | Code::KafkaStorageError,
         ) => Error::Unavailable { what, source: Some(error.into()) },
         _ => Error::Failed { what, source: error.into() },
@@ -48,10 +57,87 @@ pub(crate) fn kafka_error(what: &'static str, error: KafkaError) -> Error {
 /// Runs a call of Kafka's client that blocks where it may.
 pub(crate) async fn blocking<T: Send + 'static>(
     what: &'static str,
-    call: impl FnOnce() -> rdkafka::error::KafkaResult<T> + Send + 'static,
+    call: impl FnOnce() -> KafkaResult<T> + Send + 'static,
 ) -> Result<T> {
     match tokio::task::spawn_blocking(call).await {
         Ok(answer) => answer.map_err(|error| kafka_error(what, error)),
         Err(error) => Err(Error::Failed { what, source: error.into() }),
+    }
+}
+
+/// Notes what Kafka's client says of its own accord. That a partition has been read to its end is no failure: whoever reads is
+/// told it anyway.
+pub(super) fn note(error: &KafkaError, reason: &str) {
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        tracing::trace!(reason, "a partition's end");
+    } else {
+        tracing::error!(%error, reason, "Kafka's client");
+    }
+}
+
+/// From one question to a coordinator that is not ready to the next.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// Asks a group's coordinator until it is ready, or `within` is over. A broker that has just started reads for seconds what its
+/// groups have committed, and the client hands its refusal on at once. Blocks.
+pub(super) fn when_coordinated<T>(within: Duration, mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        match ask() {
+            Err(error) if awaits_coordinator(&error) && Instant::now() < deadline => {
+                std::thread::sleep(COORDINATOR_PAUSE);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn awaits_coordinator(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::WaitingForCoordinator
+                | Code::BrokerTransportFailure
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(refusals: &[RDKafkaErrorCode], within: Duration, expected: Result<(), RDKafkaErrorCode>, asked: usize) {
+        let mut times = 0;
+        let answer = when_coordinated(within, || {
+            times += 1;
+            refusals.get(times - 1).map_or(Ok(()), |code| Err(KafkaError::OffsetFetch(*code)))
+        });
+        assert_eq!(answer.map_err(|error| error.rdkafka_error_code().unwrap()), expected);
+        assert_eq!(times, asked);
+    }
+
+    #[test]
+    fn a_broker_that_leads_nothing_at_the_moment_is_away() {
+        use RDKafkaErrorCode as Code;
+        for code in [Code::UnknownPartition, Code::UnknownTopic, Code::OffsetNotAvailable, Code::LeaderNotAvailable] {
+            let error = kafka_error("log", KafkaError::MetadataFetch(code));
+            assert!(matches!(error, Error::Unavailable { .. }) && error.retryable(), "{code:?}: {error:?}");
+        }
+        let refused = kafka_error("log", KafkaError::MetadataFetch(Code::TopicAuthorizationFailed));
+        assert!(matches!(refused, Error::Failed { .. }), "{refused:?}");
+    }
+
+    #[test]
+    fn a_coordinator_that_is_still_reading_is_asked_again() {
+        use RDKafkaErrorCode as Code;
+        let long = Duration::from_secs(60);
+        check(&[], long, Ok(()), 1);
+        check(&[Code::CoordinatorLoadInProgress, Code::NotCoordinator], long, Ok(()), 3);
+        check(&[Code::GroupAuthorizationFailed], long, Err(Code::GroupAuthorizationFailed), 1);
+        check(&[Code::NotCoordinator; 3], Duration::ZERO, Err(Code::NotCoordinator), 1);
     }
 }

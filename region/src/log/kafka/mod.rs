@@ -22,6 +22,7 @@ pub(crate) use producer::{Outgoing, Producer};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use recent::{Kept, Recent};
 pub(crate) use scan::{Limits, Scanner};
@@ -283,6 +284,14 @@ pub(crate) fn offset(value: u64) -> Offset {
     Offset::Offset(value.cast_signed())
 }
 
+/// What a group has committed of one partition. Blocks.
+fn committed(consumer: &BaseConsumer, list: TopicPartitionList) -> KafkaResult<Offset> {
+    let kept = consumer.committed_offsets(list, REQUEST_TIMEOUT)?;
+    let Some(own) = kept.elements().into_iter().next() else { return Ok(Offset::Invalid) };
+    // One partition's refusal comes in its place; taken for "nothing committed", everything would be read again.
+    own.error().map(|()| own.offset())
+}
+
 fn decode(bytes: Vec<u8>) -> EntryContent {
     match LogRecord::decode(&bytes) {
         Ok(record) => EntryContent::Record(record),
@@ -403,10 +412,11 @@ impl RegionLog for KafkaLog {
     fn progress<'a>(&'a self, reader: &'a str, partition: u32) -> BoxFuture<'a, Result<Option<u64>>> {
         Box::pin(async move {
             let (consumer, list) = (self.group(reader)?, self.list(partition, Offset::Invalid)?);
-            let kept = blocking("progress", move || consumer.committed_offsets(list, REQUEST_TIMEOUT)).await?;
-            let kept = kept.elements().first().map(|own| own.offset());
-            Ok(match kept {
-                Some(Offset::Offset(next)) => Some(next.cast_unsigned()),
+            let kept = blocking("progress", move || {
+                errors::when_coordinated(REQUEST_TIMEOUT, || committed(&consumer, list.clone()))
+            });
+            Ok(match kept.await? {
+                Offset::Offset(next) => Some(next.cast_unsigned()),
                 _ => None,
             })
         })

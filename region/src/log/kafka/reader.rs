@@ -14,7 +14,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 
-use super::{KafkaOptions, REQUEST_TIMEOUT, Topic, WHAT, blocking, decode, kafka_error, list, offset};
+use super::{KafkaOptions, REQUEST_TIMEOUT, Topic, WHAT, blocking, decode, errors, kafka_error, list, offset};
 use crate::log::{Assignment, LogEntry, LogPage, LogReader, Reading};
 use crate::{Error, Position, Result};
 
@@ -35,7 +35,11 @@ enum Decision {
     Revoke { partitions: TopicPartitionList, lost: bool },
 }
 
-impl ClientContext for GroupContext {}
+impl ClientContext for GroupContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        errors::note(&error, reason);
+    }
+}
 
 impl ConsumerContext for GroupContext {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {

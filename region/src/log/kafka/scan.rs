@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::{ClientContext, Message};
 use tokio::sync::Semaphore;
 
-use super::{KafkaOptions, REQUEST_TIMEOUT, Topic, WHAT, kafka_error, list, offset};
+use super::{KafkaOptions, REQUEST_TIMEOUT, Topic, WHAT, errors, kafka_error, list, offset};
 use crate::{Error, Position, Result};
 
 /// Pages read at one time.
@@ -34,14 +34,28 @@ pub(crate) struct Found {
     pub(crate) at_end: bool,
 }
 
+/// Hears what a reader's client says of its own accord.
+struct ReadContext;
+
+impl ClientContext for ReadContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        errors::note(&error, reason);
+    }
+}
+
+impl ConsumerContext for ReadContext {}
+
+/// The client of a reader.
+type PageConsumer = BaseConsumer<ReadContext>;
+
 /// The readers of one topic.
 pub(crate) struct Scanner {
     options: KafkaOptions,
     topic: Topic,
-    idle: Arc<Mutex<Vec<BaseConsumer>>>,
+    idle: Arc<Mutex<Vec<PageConsumer>>>,
     turns: Semaphore,
     /// Asks for bounds.
-    asking: Arc<BaseConsumer>,
+    asking: Arc<PageConsumer>,
 }
 
 impl Scanner {
@@ -87,13 +101,13 @@ impl Scanner {
     }
 }
 
-fn bounds(consumer: &BaseConsumer, topic: &str, partition: u32) -> KafkaResult<(u64, u64)> {
+fn bounds(consumer: &PageConsumer, topic: &str, partition: u32) -> KafkaResult<(u64, u64)> {
     let (low, high) = consumer.fetch_watermarks(topic, partition.cast_signed(), REQUEST_TIMEOUT)?;
     Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()))
 }
 
 fn read(
-    consumer: &BaseConsumer,
+    consumer: &PageConsumer,
     topic: &Topic,
     partition: u32,
     from: Option<u64>,
@@ -156,7 +170,7 @@ fn read(
     Ok(found)
 }
 
-fn create(options: &KafkaOptions) -> Result<BaseConsumer> {
+fn create(options: &KafkaOptions) -> Result<PageConsumer> {
     let mut config = options.client();
     config
         // Named because the client wants a name; it joins nothing and commits nothing.
@@ -170,5 +184,5 @@ fn create(options: &KafkaOptions) -> Result<BaseConsumer> {
         .set("fetch.error.backoff.ms", "50")
         .set("fetch.message.max.bytes", "1048576")
         .set("queued.max.messages.kbytes", "4096");
-    config.create().map_err(|error| kafka_error(WHAT, error))
+    config.create_with_context(ReadContext).map_err(|error| kafka_error(WHAT, error))
 }
