@@ -68,7 +68,12 @@ fn away(key: &DocumentKey, part: &'static str, error: Error) -> Result<Error> {
     if !matches!(error, Error::Unavailable { .. } | Error::Throttled { .. }) {
         return Err(error);
     }
-    tracing::warn!(document = %key.document, part, %error, "the document is made without a part that is away");
+    tracing::warn!(
+        document = %key.document,
+        part,
+        error = &error as &dyn std::error::Error,
+        "the document is made without a part that is away"
+    );
     Ok(error)
 }
 

@@ -86,7 +86,7 @@ impl From<Error> for ApiError {
                 Self::unavailable("The relay's storage is not available at the moment.")
             }
             _ => {
-                tracing::error!(%error, "a part of the region failed");
+                tracing::error!(error = &error as &dyn std::error::Error, "a part of the region failed");
                 Self::internal("The relay's storage failed.")
             }
         }

@@ -256,7 +256,7 @@ impl Actor {
                     }
                     let outcome = appended.map_err(|error| {
                         ground.log_health.refused(&error, ground.clock.now());
-                        tracing::warn!(%document, %error, "an append failed and is repeated");
+                        tracing::warn!(%document, error = &error as &dyn std::error::Error, "an append failed and is repeated");
                         Failure::Retry
                     });
                     RoomEvent::Appended { append, outcome }
@@ -423,7 +423,7 @@ async fn load(ground: &Ground, document: DocumentId, creator: String) -> Result<
 }
 
 fn failure(document: &DocumentId, error: &Error) -> Failure {
-    tracing::warn!(%document, %error, "a part of the region failed");
+    tracing::warn!(%document, error = error as &dyn std::error::Error, "a part of the region failed");
     match error {
         Error::Gone { .. } | Error::BeyondEnd { .. } => Failure::Gone,
         Error::NotFound { .. } => Failure::Missing,
@@ -469,7 +469,11 @@ async fn read_watermark(ground: &Ground, document: &DocumentId) -> Option<Positi
     match log.progress(REPLICATED_READER, partition).await {
         Ok(offset) => offset.map(|offset| Position { log: log.log_id(), partition, offset }),
         Err(error) => {
-            tracing::warn!(%document, %error, "how far the other region is cannot be read; it is asked for again");
+            tracing::warn!(
+                %document,
+                error = &error as &dyn std::error::Error,
+                "how far the other region is cannot be read; it is asked for again"
+            );
             None
         }
     }

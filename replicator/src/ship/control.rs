@@ -24,7 +24,10 @@ pub async fn carry(source: Arc<dyn ControlLog>, target: Arc<dyn ControlLog>, car
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the control plane's records are carried again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the control plane's records are carried again"
+                );
                 // The target may be another one now.
                 from = None;
             }

@@ -60,7 +60,10 @@ pub(super) async fn promote(
         progress.send_modify(|progress| progress.doing = Some(step.name()));
         let mut pause = RETRY;
         while let Err(error) = step.run(epoch).await {
-            tracing::warn!(step = step.name(), epoch, %error, "a step of the promotion is tried again");
+            {
+                let cause = &*error as &dyn std::error::Error;
+                tracing::warn!(step = step.name(), epoch, error = cause, "a step of the promotion is tried again");
+            }
             progress.send_modify(|progress| progress.trouble = Some(error.to_string()));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY * 32);
