@@ -60,7 +60,9 @@ impl Load {
         let (mut writers, mut opening) = (Vec::new(), Vec::new());
         for client in 0..options.clients {
             let (region, relays) = &options.regions[client as usize % options.regions.len()];
-            let document = format!("{}{}", options.prefix, client % options.documents);
+            // Counted by rounds of the regions, or as many documents as regions would leave each to one region's clients.
+            let round = client / options.regions.len() as u32;
+            let document = format!("{}{}", options.prefix, round % options.documents);
             writers.push(Writer { document: format!("default/{document}"), region: region.clone() });
             // A region's clients begin at all its relays.
             let first = client as usize / options.regions.len() % relays.len();
@@ -82,6 +84,17 @@ impl Load {
     #[must_use]
     pub fn writers(&self) -> &[Writer] {
         &self.writers
+    }
+
+    /// Waits until something of everybody's has come as high as it can: to the other region, where there is one.
+    ///
+    /// # Errors
+    /// When that takes longer than `time`.
+    pub async fn linked(&self, time: Duration) -> anyhow::Result<()> {
+        let all = self.clients.iter().map(|client| client.doc.when_saved(AckLevel::Replicated));
+        let saved = tokio::time::timeout(time, futures_util::future::try_join_all(all)).await;
+        saved.map_err(|_| anyhow!("{}", unsettled(&self.clients, time)))?.context("a client's text is not saved")?;
+        Ok(())
     }
 
     /// Stops the typing, waits until everybody has everything at the highest level, and answers what each client has: also

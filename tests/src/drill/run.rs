@@ -97,6 +97,8 @@ pub fn run<'a>(
             .collect();
         let load = Load::start(&load_options(options, &fleet), &recorder).await?;
         let writers = load.writers().to_vec();
+        // What befalls regions that have not found each other yet says nothing.
+        load.linked(options.rest_within).await?;
         sleep(options.before).await;
         let scale = Scale { away: options.away, region_away: options.region_away };
         let befallen = case.befall(&mut fleet, &recorder, scale).await;
@@ -113,7 +115,7 @@ pub fn run<'a>(
         documents.dedup();
         let mut logs = Vec::new();
         for region in &fleet.regions {
-            finals.extend(relay_finals(region, &documents).await?);
+            finals.extend(relay_finals(region, &documents, options.rest_within).await?);
             let (stored, logged) = caught_up(region, &documents, &finals, options.rest_within, read).await?;
             finals.extend(stored);
             logs.extend(logged);
@@ -167,12 +169,22 @@ fn load_options(options: &DrillOptions, fleet: &Fleet) -> LoadOptions {
     }
 }
 
-/// What each relay answers when asked for the texts.
-async fn relay_finals(region: &RegionFleet, documents: &[String]) -> anyhow::Result<Vec<Final>> {
+/// What each relay answers when asked for the texts. That there is a document may still be on its way from the other region's
+/// control plane when its text is here; the text itself is asked for once.
+async fn relay_finals(region: &RegionFleet, documents: &[String], within: Duration) -> anyhow::Result<Vec<Final>> {
+    let deadline = Instant::now() + within;
     let mut finals = Vec::new();
     for (relay, url) in region.relays.iter().zip(&region.urls).filter(|(relay, _)| relay.is_started()) {
         for document in documents {
-            let text = fleet::get(url, &format!("/v1/docs/{document}/text")).await?;
+            let text = loop {
+                let answer = fleet::get(url, &format!("/v1/docs/{document}/text")).await;
+                match answer {
+                    Err(error) if Instant::now() < deadline && format!("{error:#}").contains("doc_not_found") => {
+                        sleep(Duration::from_millis(200)).await;
+                    }
+                    answer => break answer?,
+                }
+            };
             let place = Place::Relay { region: region.name.clone(), relay: relay.name().to_owned() };
             finals.push(Final { place, document: document.clone(), text, vector: None });
         }
