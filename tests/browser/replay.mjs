@@ -2,9 +2,9 @@
  * Replays a recorded two-person session through two headless browsers: each page makes its own person's edits, with exactly
  * that much of the other's text before it as the recording had, and both end with the recording's text.
  *
- *     node replay.mjs TRACE --relay URL [--json FILE]
+ *     node replay.mjs TRACE --relay URL [--relay URL] [--json FILE]
  *
- * The relay at URL serves the page (`--web`). What has not been reached in the recording yet is held back in the receiving
+ * The relay at URL serves the page (`--web`); with two of them, as in two regions, each person has one. What has not been reached in the recording yet is held back in the receiving
  * page, so both pages write and send as freely as the two people did.
  */
 
@@ -14,10 +14,10 @@ import { Profile } from "./lib/browser.mjs";
 import { together } from "./lib/together.mjs";
 import { readTrace } from "./lib/trace.mjs";
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { relay: { type: "string" }, json: { type: "string" } } });
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { relay: { type: "string", multiple: true }, json: { type: "string" } } });
 const [path] = positionals;
 if (path === undefined || values.relay === undefined) {
-  console.error("usage: node replay.mjs TRACE --relay URL [--json FILE]");
+  console.error("usage: node replay.mjs TRACE --relay URL [--relay URL] [--json FILE]");
   process.exit(2);
 }
 
@@ -29,9 +29,9 @@ const BATCH_MAX = 200;
 
 const trace = readTrace(path);
 const [, second] = trace.writers;
-const origin = values.relay.replace(/\/$/, "");
+const origins = values.relay.map((relay) => relay.replace(/\/$/, ""));
 const name = `replay-${Date.now().toString(36)}-${process.pid}`;
-console.log(`${path}: ${trace.transactions} transactions of ${second.length === 0 ? "one writer" : "two writers"}, through two browsers and ${origin}`);
+console.log(`${path}: ${trace.transactions} transactions of ${second.length === 0 ? "one writer" : "two writers"}, through two browsers and ${origins.join(" and ")}`);
 
 /** One writer in one page. */
 class Writer {
@@ -107,7 +107,7 @@ const profiles = await together(Profile.create(), Profile.create());
 let outcome = { verified: false, why: "it did not finish" };
 try {
   await together(...profiles.map((profile) => profile.open()));
-  const tabs = await together(...profiles.map((profile) => profile.tab(origin, name)));
+  const tabs = await together(...profiles.map((profile, person) => profile.tab(origins[person % origins.length], name)));
   await together(...tabs.map((tab) => tab.synced()));
   if (trace.startContent !== "") {
     await tabs[0].page.evaluate((text) => window.selvedge.room.text.insert(0, text), trace.startContent);
@@ -160,13 +160,14 @@ async function compare(tabs) {
   for (;;) {
     const [left, right] = await together(...tabs.map((tab) => tab.page.evaluate(() => window.selvedge.text())));
     if (left === right || performance.now() > deadline) {
-      const stored = await (await fetch(`${origin}/v1/docs/default/${name}/text`)).text();
+      const stored = await together(...origins.map(async (origin) => (await fetch(`${origin}/v1/docs/default/${name}/text`)).text()));
       if (left !== right) return { verified: false, why: `the two pages differ, ${difference(left, right)}` };
-      if (stored !== left) return { verified: false, why: `the relay's text differs from the pages', ${difference(stored, left)}` };
+      const other = stored.find((text) => text !== left);
+      if (other !== undefined) return { verified: false, why: `a relay's text differs from the pages', ${difference(other, left)}` };
       const editors = await together(...tabs.map((tab) => tab.text()));
       if (editors.some((text) => text !== left)) return { verified: false, why: "an editor shows another text than its replica" };
       if (left !== trace.endContent) return { verified: false, why: `pages and relay agree, but not with the recording, ${difference(left, trace.endContent)}` };
-      return { verified: true, why: `both pages, both editors and the relay have the recording's ${[...left].length} characters` };
+      return { verified: true, why: `both pages, both editors and every relay have the recording's ${[...left].length} characters` };
     }
     await tabs[0].page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => resolve())));
   }
