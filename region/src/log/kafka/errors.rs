@@ -110,7 +110,12 @@ fn awaits_coordinator(error: &KafkaError) -> bool {
 mod tests {
     use super::*;
 
-    fn check(refusals: &[RDKafkaErrorCode], within: Duration, expected: Result<(), RDKafkaErrorCode>, asked: usize) {
+    fn check(
+        refusals: &[RDKafkaErrorCode],
+        within: Duration,
+        expected: std::result::Result<(), RDKafkaErrorCode>,
+        asked: usize,
+    ) {
         let mut times = 0;
         let answer = when_coordinated(within, || {
             times += 1;
