@@ -75,21 +75,45 @@ pub(super) fn note(error: &KafkaError, reason: &str) {
     }
 }
 
-/// From one question to a coordinator that is not ready to the next.
-const COORDINATOR_PAUSE: Duration = Duration::from_millis(100);
+/// From one question to a broker that is not ready to the next.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a partition may be without a leader before that is answered.
+const LEADERLESS: Duration = Duration::from_secs(5);
 
 /// Asks a group's coordinator until it is ready, or `within` is over. A broker that has just started reads for seconds what its
 /// groups have committed, and the client hands its refusal on at once. Blocks.
-pub(super) fn when_coordinated<T>(within: Duration, mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+pub(super) fn when_coordinated<T>(within: Duration, ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    while_passing(within, awaits_coordinator, ask)
+}
+
+/// Asks a partition's leader until there is one, or 5 s are over: for moments after a broker has started, or another one has
+/// taken over, the one that is asked says that it does not lead. Blocks.
+pub(super) fn when_led<T>(ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    while_passing(LEADERLESS, awaits_leader, ask)
+}
+
+fn while_passing<T>(
+    within: Duration,
+    passes: fn(&KafkaError) -> bool,
+    mut ask: impl FnMut() -> KafkaResult<T>,
+) -> KafkaResult<T> {
     let deadline = Instant::now() + within;
     loop {
         match ask() {
-            Err(error) if awaits_coordinator(&error) && Instant::now() < deadline => {
-                std::thread::sleep(COORDINATOR_PAUSE);
-            }
+            Err(error) if passes(&error) && Instant::now() < deadline => std::thread::sleep(PAUSE),
             answer => return answer,
         }
     }
+}
+
+fn awaits_leader(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch
+        )
+    )
 }
 
 fn awaits_coordinator(error: &KafkaError) -> bool {
@@ -134,6 +158,16 @@ mod tests {
         }
         let refused = kafka_error("log", KafkaError::MetadataFetch(Code::TopicAuthorizationFailed));
         assert!(matches!(refused, Error::Failed { .. }), "{refused:?}");
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_is_asked_again_and_a_broker_that_is_away_is_not() {
+        use RDKafkaErrorCode as Code;
+        let mut answers = [Code::NotLeaderForPartition, Code::LeaderNotAvailable].into_iter();
+        let answer = when_led(|| answers.next().map_or(Ok(7), |code| Err(KafkaError::MetadataFetch(code))));
+        assert_eq!(answer.unwrap(), 7);
+        let away = when_led(|| Err::<(), _>(KafkaError::MetadataFetch(Code::BrokerTransportFailure)));
+        assert_eq!(away.unwrap_err().rdkafka_error_code(), Some(Code::BrokerTransportFailure));
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Scanner {
 }
 
 fn bounds(consumer: &PageConsumer, topic: &str, partition: u32) -> KafkaResult<(u64, u64)> {
-    let (low, high) = consumer.fetch_watermarks(topic, partition.cast_signed(), REQUEST_TIMEOUT)?;
+    let (low, high) = errors::when_led(|| consumer.fetch_watermarks(topic, partition.cast_signed(), REQUEST_TIMEOUT))?;
     Ok((low.max(0).cast_unsigned(), high.max(0).cast_unsigned()))
 }
 
