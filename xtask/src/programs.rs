@@ -10,6 +10,10 @@ use anyhow::Context;
 use crate::process;
 use crate::setup::{self, Tool};
 
+/// What is compiled and tested together. The tool that writes the module's bindings is not among it: it is compiled by itself
+/// when it is needed, and with it some dependencies would have other features.
+pub(crate) const TOGETHER: [&str; 3] = ["--workspace", "--exclude", "xtask-bindings"];
+
 /// What is selected together with a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Selection {
@@ -25,8 +29,8 @@ pub(crate) enum Selection {
 impl Selection {
     fn arguments(self) -> Vec<&'static str> {
         match self {
-            Selection::Workspace => vec!["--workspace"],
-            Selection::Embedded => vec!["--workspace", "--no-default-features"],
+            Selection::Workspace => TOGETHER.to_vec(),
+            Selection::Embedded => [&TOGETHER[..], &["--no-default-features"]].concat(),
             Selection::Package(name) => vec!["--package", name],
         }
     }

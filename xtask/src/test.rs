@@ -48,7 +48,7 @@ pub(crate) fn arguments() -> Command {
 struct Report {
     suite: &'static Suite,
     tally: Tally,
-    /// Compiling and installing.
+    /// Compiling, installing, starting services.
     prepared: Duration,
     /// The tests.
     took: Duration,
@@ -122,7 +122,7 @@ fn tell(Report { suite, tally, prepared, took }: &Report) {
     let late =
         if *took > suite.budget { format!(", over its budget of {}", human(suite.budget)) } else { String::new() };
     let before =
-        if prepared.as_secs() > 0 { format!(" after {} of compiling", human(*prepared)) } else { String::new() };
+        if prepared.as_secs() > 0 { format!(" after {} of preparing", human(*prepared)) } else { String::new() };
     let Tally { passed, failed, skipped, .. } = tally;
     say(suite.name, &format!("{passed} passed, {failed} failed, {skipped} skipped in {}{late}{before}", human(*took)));
 }
@@ -133,7 +133,7 @@ fn conclude(reports: &[Report], times: bool, took: Duration) -> anyhow::Result<(
         sum.add(report.tally.clone());
     }
     if times {
-        println!("\n{:8}  {:>12}  {:>12}  {:>12}  {:>7}", "suite", "compiling", "tests took", "budget", "tests");
+        println!("\n{:8}  {:>12}  {:>12}  {:>12}  {:>7}", "suite", "preparing", "tests took", "budget", "tests");
         for Report { suite, tally, prepared, took } in reports {
             let (prepared, took, budget) = (human(*prepared), human(*took), human(suite.budget));
             println!("{:8}  {prepared:>12}  {took:>12}  {budget:>12}  {:>7}", suite.name, tally.total());

@@ -23,7 +23,7 @@ pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
         relay: program("selvedge-relay")?,
         replicator: program("selvedge-replicator")?,
     };
-    let running = Running::start(Service::all())?;
+    let running = workshop.prepare(|_| Running::start(Service::all()))?;
     let mut command = drill::on_stack(&running.stack, &running.services, &programs)?;
     workshop.count("drill", command.arg("--short"))
 }

@@ -19,7 +19,7 @@ const AS_JSON: &str = "import json, sys; from ruamel.yaml import YAML; \
 
 /// Checks the description.
 pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
-    let programs = stack::schema_checker()?;
+    let programs = workshop.prepare(|_| stack::schema_checker())?;
     let file = workshop.root.join(COMPOSE);
     let mut checker = Command::new(programs.join("check-jsonschema"));
     checker.args(["--builtin-schema", "vendor.compose-spec"]).arg(&file);

@@ -48,7 +48,7 @@ fn is_free(base: u16) -> bool {
 /// Starts both regions and runs the tests that are about their services.
 pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let built = workshop.built()?;
-    let running = Running::start(Service::all())?;
+    let running = workshop.prepare(|_| Running::start(Service::all()))?;
     let environment = stack::environment(&running.stack, &running.services);
     let mut sum = Tally::default();
     for test in built.tests().iter().filter(|test| test.is_regional()) {

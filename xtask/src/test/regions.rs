@@ -15,7 +15,7 @@ use super::tally::Tally;
 pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let built = workshop.built()?;
     workshop.prepare(|root| demo::site(root).and_then(|()| npm::install(root, demo::BROWSER)))?;
-    let running = Running::start(Service::all())?;
+    let running = workshop.prepare(|_| Running::start(Service::all()))?;
     let mut command = Command::new("node");
     command
         .args(["run.mjs", "--regions"])

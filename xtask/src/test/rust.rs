@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::process;
+use crate::programs::TOGETHER;
 use crate::setup::{self, Tool};
 
 use super::suite::Workshop;
@@ -40,11 +41,10 @@ pub(super) struct TestProgram {
 }
 
 impl Built {
-    /// Compiles libraries, programs and tests of the whole workspace, but for the tool that writes the module's bindings:
-    /// it is compiled by itself when it is needed, here as for the demo.
+    /// Compiles libraries, programs and tests of the whole workspace.
     pub(super) fn make(root: &Path) -> anyhow::Result<Self> {
-        let mut command = process::cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]);
-        command.args(["--exclude", "xtask-bindings"]).arg("--message-format=json-render-diagnostics").current_dir(root);
+        let mut command = process::cargo(&["build", "--lib", "--bins", "--tests"]);
+        command.args(TOGETHER).arg("--message-format=json-render-diagnostics").current_dir(root);
         let mut built = Built { programs: Vec::new(), tests: Vec::new() };
         for message in process::cargo_messages(&mut command)? {
             built.note(&message);
@@ -152,8 +152,8 @@ pub(super) fn tests(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     for test in built.tests.iter().filter(|test| !test.is_fault_test() && !test.is_regional()) {
         sum.add(workshop.count_quietly(&test.name(), &mut test.command())?);
     }
-    let mut command = process::cargo(&["test", "--doc", "--workspace", "--quiet"]);
-    command.current_dir(&workshop.root);
+    let mut command = process::cargo(&["test", "--doc", "--quiet"]);
+    command.args(TOGETHER).current_dir(&workshop.root);
     sum.add(workshop.count_quietly("documentation examples", &mut command)?);
     Ok(sum)
 }

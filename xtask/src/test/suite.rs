@@ -33,7 +33,7 @@ pub(crate) struct Workshop {
     /// The name of the suite that runs now.
     pub(super) suite: &'static str,
     built: Option<Rc<Built>>,
-    /// What compiling and installing took since it was asked last.
+    /// What compiling, installing and starting services took since it was asked last.
     prepared: Duration,
 }
 
@@ -205,7 +205,7 @@ impl Workshop {
         outcome
     }
 
-    /// What compiling and installing took since the last call.
+    /// The same since the last call.
     pub(super) fn take_prepared(&mut self) -> Duration {
         std::mem::take(&mut self.prepared)
     }
