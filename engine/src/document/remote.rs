@@ -177,19 +177,15 @@ impl Document {
         }
     }
 
-    /// Removes the living characters of a range.
+    /// Removes the living characters of a range; returns the dots that were removed.
     pub(super) fn remove_live(
         &mut self,
         range: DotRange,
         patches: &mut PatchList,
         capture: Option<&mut Vec<RemovedRun>>,
-    ) {
-        if capture.is_none()
-            && let Some((at, utf16)) = self.sequence.trim_dots(range)
-        {
-            return patches.delete(at, utf16);
-        }
+    ) -> Vec<DotRange> {
         let mut capture = capture;
+        let mut removed = Vec::new();
         let mut next = range.first;
         while let Some((place, measure)) = self.sequence.first_live(range.site, next..range.last + 1) {
             if let Some(runs) = capture.as_deref_mut() {
@@ -197,8 +193,11 @@ impl Document {
             }
             let at = self.sequence.focus(place).utf16 as usize;
             patches.delete(at, measure.utf16 as usize);
-            next = self.sequence.remove(place, measure).range.last + 1;
+            let dots = self.sequence.remove(place, measure).range;
+            removed.push(dots);
+            next = dots.last + 1;
         }
+        removed
     }
 }
 
