@@ -147,11 +147,6 @@ impl Path {
     /// # Errors
     /// Which of these it breaks.
     pub fn validate(&self) -> Result<(), DecodeError> {
-        self.valid_bytes().map(|_| ())
-    }
-
-    /// The bytes of a path that decoders accept.
-    pub(crate) fn valid_bytes(&self) -> Result<usize, DecodeError> {
         if self.depth() > PATH_LEVELS_MAX {
             return Err(DecodeError::PathTooLong);
         }
@@ -168,7 +163,7 @@ impl Path {
             }
             bytes += element.bytes();
         }
-        if bytes > PATH_BYTES_MAX { Err(DecodeError::PathTooLong) } else { Ok(bytes) }
+        if bytes > PATH_BYTES_MAX { Err(DecodeError::PathTooLong) } else { Ok(()) }
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -56,7 +56,8 @@ impl Subject for Selvedge {
     }
 
     fn integrate(&mut self, message: &[u8]) {
-        self.document.apply_encoded(message).expect("deltas of ours come in order");
+        let delta = Delta::decode(message).expect("a delta of ours");
+        self.document.apply(&delta).expect("deltas come in order");
     }
 
     fn text(&self) -> String {
