@@ -342,6 +342,17 @@ async fn s3_is_told_once_to_replicate_a_bucket_and_keeps_its_other_rules() {
     for name in &names {
         client.create_bucket().bucket(name).send().await.unwrap();
     }
+    let without_versions = buckets::Rule {
+        id: "selvedge-b".to_owned(),
+        prefix: String::new(),
+        target: names[1].clone(),
+        role: "arn:aws:iam::000000000000:role/replication".to_owned(),
+    };
+    let refused = buckets::ensure(&client, &names[0], &without_versions).await;
+    assert_eq!(refused.unwrap_err().kind(), "unavailable", "the other region has not turned its bucket's versions on");
+    for target in &names[1..] {
+        buckets::keep_versions(&client, target).await.unwrap();
+    }
     assert_eq!(buckets::configured(&client, &names[0]).await.unwrap(), None);
     let role = "arn:aws:iam::000000000000:role/replication".to_owned();
     let rule = |id: &str, target: &String| buckets::Rule {

@@ -33,7 +33,7 @@ pub(crate) fn arguments() -> Command {
                 .long("only")
                 .value_name("SUITE")
                 .action(ArgAction::Append)
-                .help("Run this suite only; may be given several times"),
+                .help("Run this suite only; may be given several times. Some suites run only so, see --list"),
         )
         .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List the suites and end"))
         .arg(
@@ -58,7 +58,8 @@ struct Report {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if matches.get_flag("list") {
         for suite in SUITES {
-            println!("{:8}  {}", suite.name, suite.what);
+            let when = if suite.by_name { " (runs when it is named: --only)" } else { "" };
+            println!("{:8}  {}{when}", suite.name, suite.what);
         }
         return Ok(());
     }
@@ -92,7 +93,7 @@ fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
             bail!("--only {name}: there is no such suite; the suites are {}", names.join(", "));
         }
     }
-    let is_chosen = |suite: &Suite| only.iter().any(|name| name == suite.name) || only.is_empty();
+    let is_chosen = |suite: &Suite| only.iter().any(|name| name == suite.name) || only.is_empty() && !suite.by_name;
     Ok(SUITES.iter().filter(|suite| is_chosen(suite)).collect())
 }
 

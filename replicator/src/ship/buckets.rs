@@ -77,7 +77,11 @@ pub async fn configured(client: &Client, bucket: &str) -> Result<Option<Replicat
     }
 }
 
-async fn keep_versions(client: &Client, bucket: &str) -> Result<()> {
+/// Turns the bucket's versions on, without which S3 replicates neither from it nor to it.
+///
+/// # Errors
+/// `Unavailable` when S3 does not answer or refuses.
+pub async fn keep_versions(client: &Client, bucket: &str) -> Result<()> {
     let found = client.get_bucket_versioning().bucket(bucket).send().await.map_err(|error| failed(&error))?;
     if found.status() == Some(&BucketVersioningStatus::Enabled) {
         return Ok(());
