@@ -176,7 +176,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "regions",
         what: "the demo in two browsers, one in each of two regions on real services; one region is killed and comes back",
-        by_name: false,
+        by_name: true,
         needs: &[
             Tool::Rust,
             Tool::C,
