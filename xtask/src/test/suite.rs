@@ -96,7 +96,7 @@ pub(crate) const SUITES: &[Suite] = &[
         by_name: false,
         needs: &[Tool::Rust, Tool::C, Tool::Make],
         budget: seconds(120),
-        limit: seconds(600),
+        limit: seconds(1_200),
         run: rust::tests,
     },
     Suite {
