@@ -246,7 +246,7 @@ impl RedisBus {
 }
 
 /// Carries what sessions of one region show to the relays of another, from now on, until a connection is lost. What is lost with it
-/// is told again by the relays, or goes by itself.
+/// is shown there again when the session shows something else.
 ///
 /// # Errors
 /// `Unavailable` when either Redis does not answer any more.
