@@ -29,6 +29,8 @@ settings! {
         tick_hot_ms: u64 = 50, "SELVEDGE_TICK_HOT_MS";
         /// How often, in milliseconds, presence is passed on.
         presence_tick_ms: u64 = 100, "SELVEDGE_PRESENCE_TICK_MS";
+        /// How often, in milliseconds, the region's other relays are told again who is here; who is not told of three times is gone.
+        presence_repeat_ms: u64 = 10_000, "SELVEDGE_PRESENCE_REPEAT_MS";
         /// How long, in milliseconds, a slow reader may take to catch up before it is closed.
         resync_ms_max: u64 = 30_000, "SELVEDGE_RESYNC_MS_MAX";
         /// How often, in milliseconds, a room with sessions compares its position with the log's head.

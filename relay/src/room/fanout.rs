@@ -6,6 +6,7 @@ use selvedge_engine::Delta;
 use selvedge_protocol::message::Presence;
 use selvedge_protocol::{Instant, ServerMessage};
 
+use super::elsewhere::Change;
 use super::event::{RoomEffect, SessionKey, Shared};
 use super::ledger::Entry;
 use super::{HOT_SESSIONS, Room};
@@ -15,6 +16,8 @@ use super::{HOT_SESSIONS, Room};
 const FLUSH_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of presence sent to one session at once: what changed in a tick, or what there was when it came.
 const PRESENCE_BYTES_AT_ONCE: usize = 64 * 1024;
+/// Sessions the other relays are told of again at once. No client shows more; in a larger crowd the others are seen when they move.
+const PRESENCES_REPEATED_MAX: usize = 1_024;
 /// About what a presence takes beside the application's bytes.
 const PRESENCE_HEAD_BYTES: usize = 64;
 
@@ -86,19 +89,44 @@ impl Room {
     }
 
     pub(super) fn heard_presence(&mut self, session: u64, data: Option<Vec<u8>>, user: Option<String>, now: Instant) {
+        // The bus tells a relay what it said itself, too.
         if self.members.keys().any(|key| key.session == session) {
             return;
         }
-        match data {
-            None => {
-                self.elsewhere.remove(&session);
-            }
-            data => {
-                self.elsewhere.insert(session, (data, user));
-            }
+        let change = self.elsewhere.heard(session, data, user, now);
+        if change == Change::Nothing {
+            return;
+        }
+        if change == Change::Newcomer {
+            // Whose relay may not know yet who is here.
+            self.elsewhere.repeat_soon();
         }
         self.changed_presence.insert(session);
         self.schedule_presence(now);
+    }
+
+    /// Tells the other relays again who is here, and forgets who was not told of for long: a message may be lost, and a relay
+    /// with all its sessions.
+    pub(super) fn repeat_presence(&mut self, now: Instant) {
+        let gone = self.elsewhere.silent(now, self.setup.config.presence_repeat_ms);
+        self.changed_presence.extend(gone);
+        self.schedule_presence(now);
+        if !self.elsewhere.repeat_due(now, self.setup.config.presence_repeat_ms) {
+            return;
+        }
+        let shows = self.members.iter().filter(|(_, member)| member.presence.is_some());
+        for (key, member) in shows.take(PRESENCES_REPEATED_MAX) {
+            let (data, user) = (member.presence.clone(), member.user.clone());
+            self.effects.push_back(RoomEffect::PublishPresence { session: key.session, data, user });
+        }
+    }
+
+    /// When [`Room::repeat_presence`] has something to do.
+    pub(super) fn presence_repeat_at(&self) -> Option<Instant> {
+        let every = self.setup.config.presence_repeat_ms;
+        let shows = self.members.values().any(|member| member.presence.is_some());
+        let repeat = shows.then(|| self.elsewhere.repeat_at(every));
+        repeat.into_iter().chain(self.elsewhere.silent_at(every)).min()
     }
 
     pub(super) fn schedule_presence(&mut self, now: Instant) {
@@ -123,9 +151,6 @@ impl Room {
             self.members.iter().filter(|(_, member)| member.sees_presence()).map(|(&key, _)| key).collect();
         for presence in changed {
             let session = presence.session;
-            if presence.data.is_none() && !self.elsewhere.contains_key(&session) {
-                self.effects.push_back(RoomEffect::PublishPresence { session, data: None, user: None });
-            }
             let shared = Shared::new(&ServerMessage::Presence(presence));
             for &key in readers.iter().filter(|key| key.session != session) {
                 self.send(key, shared.clone());
@@ -137,7 +162,7 @@ impl Room {
     pub(super) fn show_others(&mut self, key: SessionKey) {
         let here =
             self.members.iter().filter(|(other, member)| other.session != key.session && member.presence.is_some());
-        let sessions: Vec<u64> = here.map(|(other, _)| other.session).chain(self.elsewhere.keys().copied()).collect();
+        let sessions: Vec<u64> = here.map(|(other, _)| other.session).chain(self.elsewhere.sessions()).collect();
         for presence in self.presences(sessions) {
             self.send(key, presence);
         }
@@ -157,7 +182,7 @@ impl Room {
         let here = self.members.iter().find(|(key, member)| key.session == session && member.presence.is_some());
         let (data, user) = match here {
             Some((_, member)) => (member.presence.clone(), member.user.clone()),
-            None => self.elsewhere.get(&session).cloned().unwrap_or_default(),
+            None => self.elsewhere.shown(session).unwrap_or_default(),
         };
         Presence { session, data: data.map(Into::into), user }
     }

@@ -460,6 +460,7 @@ impl Room {
         self.queue.forget_session(key);
         if member.presence.is_some() {
             self.changed_presence.insert(key.session);
+            self.effects.push_back(RoomEffect::PublishPresence { session: key.session, data: None, user: None });
         }
     }
 

@@ -13,6 +13,7 @@
 
 pub mod actor;
 mod config;
+mod elsewhere;
 mod event;
 mod fanout;
 pub(crate) mod health;
@@ -34,6 +35,7 @@ use selvedge_protocol::stream::RoomEncoder;
 use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Instant, Position};
 
 pub use config::RoomConfig;
+use elsewhere::Elsewhere;
 pub use event::{
     Failure, Join, Loaded, Materialised, Outgoing, PushedDelta, RoomEffect, RoomEvent, SessionKey, Shared, TailEntry,
     TailPage,
@@ -109,7 +111,7 @@ pub struct Room {
     changed_presence: BTreeSet<u64>,
     /// With which session the next presence tick begins.
     presence_from: u64,
-    elsewhere: BTreeMap<u64, (Option<Vec<u8>>, Option<String>)>,
+    elsewhere: Elsewhere,
     presence_at: Option<Instant>,
     head_check_at: Instant,
     tail: TailState,
@@ -201,7 +203,7 @@ impl Room {
             flushed_at: None,
             changed_presence: BTreeSet::new(),
             presence_from: 0,
-            elsewhere: BTreeMap::new(),
+            elsewhere: Elsewhere::new(now),
             presence_at: None,
             tail: TailState::default(),
             asking_watermark: false,
@@ -258,6 +260,7 @@ impl Room {
                 self.ask_watermark();
             }
         }
+        self.repeat_presence(now);
         if self.presence_at.is_some_and(|at| now >= at) {
             self.flush_presence(now);
         }
@@ -280,6 +283,7 @@ impl Room {
         let head = (!self.members.is_empty()).then_some(self.head_check_at);
         let idle = self.idle_since.filter(|_| self.is_idle()).map(|since| since.after(config.idle_unload_ms));
         let others = [self.flush_at, self.presence_at, self.materialise_at, self.starved_at, self.queue.retry_at()];
+        let head = head.into_iter().chain(self.presence_repeat_at());
         others.into_iter().flatten().chain(head).chain(idle).chain(slow).min()
     }
 

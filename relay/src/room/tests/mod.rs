@@ -40,6 +40,8 @@ struct Table {
     watermark_reads: usize,
     /// The document is loaded without the log.
     log_away: bool,
+    /// What the other relays were told of sessions here.
+    presence_told: Vec<(u64, Option<Vec<u8>>)>,
 }
 
 /// What a session does with what it is sent.
@@ -113,6 +115,7 @@ impl Table {
             watermark: None,
             watermark_reads: 0,
             log_away: false,
+            presence_told: Vec::new(),
         }
     }
 
@@ -218,7 +221,8 @@ impl Table {
             RoomEffect::Close { key, closed } => self.closed.push((key, CloseCode(closed.code))),
             RoomEffect::CloseSession { key, code } => self.closed.push((key, code)),
             RoomEffect::Unload => self.unloads += 1,
-            RoomEffect::Publish { .. } | RoomEffect::PublishPresence { .. } | RoomEffect::Absorb { .. } => {}
+            RoomEffect::PublishPresence { session, data, .. } => self.presence_told.push((session, data)),
+            RoomEffect::Publish { .. } | RoomEffect::Absorb { .. } => {}
         }
     }
 

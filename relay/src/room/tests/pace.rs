@@ -83,6 +83,60 @@ fn presence_is_told_and_removed_and_never_logged() {
     assert!(table.log.is_empty());
 }
 
+/// A relay of the region says what a session there shows.
+fn elsewhere(session: u64, data: Option<&[u8]>) -> RoomEvent {
+    RoomEvent::HeardPresence { session, data: data.map(Into::into), user: None }
+}
+
+#[test]
+fn the_other_relays_are_told_once_that_somebody_left_even_where_one_hears_oneself() {
+    let mut table = Table::new();
+    table.join(1);
+    table.join(2);
+    table.tell(RoomEvent::Presence { key: key(1), data: Some(b"here".to_vec()) });
+    table.tell(RoomEvent::Leave { key: key(1) });
+    assert_eq!(table.presence_told, [(1, Some(b"here".to_vec())), (1, None)]);
+    // The bus brings it back to where it came from.
+    table.tell(elsewhere(1, None));
+    table.wait(1_000);
+    assert_eq!(table.presence_told.len(), 2);
+    assert_eq!(table.readers[&key(2)].presence.get(&1), Some(&None));
+}
+
+#[test]
+fn who_comes_elsewhere_learns_soon_who_is_here_without_anybody_moving() {
+    let mut table = Table::new();
+    table.join(1);
+    table.tell(RoomEvent::Presence { key: key(1), data: Some(b"here".to_vec()) });
+    table.wait(500);
+    table.presence_told.clear();
+    table.tell(elsewhere(9, Some(b"new")));
+    table.wait(1_000);
+    assert_eq!(table.presence_told, [(1, Some(b"here".to_vec()))]);
+    assert_eq!(table.readers[&key(1)].presence.get(&9), Some(&Some(b"new".to_vec())));
+    table.tell(elsewhere(9, Some(b"new")));
+    table.wait(5_000);
+    assert_eq!(table.presence_told.len(), 1, "nobody new came");
+}
+
+#[test]
+fn who_is_elsewhere_stays_while_its_relay_says_so_and_goes_with_it() {
+    let mut table = Table::new();
+    table.join(1);
+    table.tell(elsewhere(9, Some(b"there")));
+    for _ in 0..10 {
+        table.wait(10_000);
+        table.tell(elsewhere(9, Some(b"there")));
+    }
+    assert_eq!(table.readers[&key(1)].presence.get(&9), Some(&Some(b"there".to_vec())));
+    // Its relay is killed, and says nothing any more.
+    table.wait(29_000);
+    assert_eq!(table.readers[&key(1)].presence.get(&9), Some(&Some(b"there".to_vec())));
+    table.wait(1_200);
+    assert_eq!(table.readers[&key(1)].presence.get(&9), Some(&None));
+    assert!(table.presence_told.is_empty(), "a session of another relay is that relay's to tell of");
+}
+
 /// Deltas of 15 kB.
 fn long(site: SiteId, count: usize) -> Vec<Delta> {
     let text = "x".repeat(15_000);
