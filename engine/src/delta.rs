@@ -147,7 +147,7 @@ fn validate_op(op: &Op, last: u64) -> Result<(), DecodeError> {
             if text.is_empty() || text.len() > OP_TEXT_BYTES_MAX {
                 return Err(DecodeError::Text);
             }
-            parent.validate()?;
+            let parent_bytes = parent.valid_bytes()?;
             if parent.depth() >= PATH_LEVELS_MAX {
                 return Err(DecodeError::PathTooLong);
             }
@@ -155,7 +155,7 @@ fn validate_op(op: &Op, last: u64) -> Result<(), DecodeError> {
                 return Err(DecodeError::Digit);
             }
             // zigzag(-k) < zigzag(k): counting the longest k as positive keeps one rule for both directions.
-            if parent.bytes() + group_bytes(*digit) + k_bytes(last as i64) > PATH_BYTES_MAX {
+            if parent_bytes + group_bytes(*digit) + k_bytes(last as i64) > PATH_BYTES_MAX {
                 return Err(DecodeError::PathTooLong);
             }
             Ok(())

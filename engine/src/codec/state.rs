@@ -398,6 +398,12 @@ fn valid_k(k: Option<i64>) -> Result<i64, DecodeError> {
 
 /// Bytes of the first `scalars` characters of `text`.
 fn byte_length(text: &str, scalars: u32) -> Result<usize, DecodeError> {
+    // Most runs are ASCII: then as many bytes as characters.
+    if let Some(head) = text.as_bytes().get(..scalars as usize)
+        && head.is_ascii()
+    {
+        return Ok(head.len());
+    }
     let mut characters = text.char_indices();
     let last = characters.nth(scalars as usize - 1).ok_or(DecodeError::Text)?;
     Ok(last.0 + last.1.len_utf8())

@@ -49,6 +49,9 @@ impl Document {
         insert: &str,
         capture: Option<&mut Change>,
     ) -> Result<Vec<TextPatch>, EditError> {
+        if capture.is_none() && self.edit_tail(at, delete, insert) {
+            return Ok(Vec::new());
+        }
         self.check_range(at, delete)?;
         if self.splits_pair(at) || self.splits_pair(at + delete) {
             let units: Vec<u16> = insert.encode_utf16().collect();
@@ -122,6 +125,30 @@ impl Document {
         let before = self.measure_before(Unit::Utf16, utf16);
         let character = self.slice_utf16(utf16..utf16 + 1);
         character.encode_utf16().nth(utf16 - before.utf16 as usize).unwrap_or(REPLACEMENT)
+    }
+
+    /// An edit that goes on where the last one ended: somebody types, or takes back. Whether it was one.
+    fn edit_tail(&mut self, at: usize, delete: usize, insert: &str) -> bool {
+        let Some(writer) = self.writer.filter(|_| self.pending.is_empty()) else { return false };
+        if delete == 0 && !insert.is_empty() {
+            let measure = Measure::of(insert);
+            let Some((next, end)) = self.sequence.tail() else { return false };
+            let own = end == at && next.k == writer.next as i64 && self.sequence.groups.site(next.group) == writer.site;
+            let last = writer.next + u64::from(measure.scalars) - 1;
+            if !own || last + 1 >= COUNTER_END || !self.sequence.append(next, insert, measure) {
+                return false;
+            }
+            self.advance_writer(last);
+            return true;
+        }
+        if delete == 0 || !insert.is_empty() || writer.next + delete as u64 + 1 >= COUNTER_END {
+            return false;
+        }
+        let Some(range) = self.sequence.trim(at, delete) else { return false };
+        let mut deleted = Deleted::new(self.unsealed.first());
+        deleted.add(self.writer, range);
+        self.record_delete(deleted);
+        true
     }
 
     /// The edit proper, at character boundaries. Allocates before it changes anything.

@@ -1,7 +1,5 @@
 //! Whole states: diffs for peers, merging them, snapshots.
 
-use core::cmp::Ordering;
-
 use super::Document;
 use crate::codec::state as codec;
 use crate::dots::DotSet;
@@ -57,6 +55,12 @@ impl Document {
         {
             return Err(ApplyError::OwnSite { site: writer.site });
         }
+        if self.vector.is_empty()
+            && self.pending.is_empty()
+            && let Ok(sequence) = sequence_of(diff)
+        {
+            return Ok(self.become_state(diff, sequence));
+        }
         let mut patches = PatchList::default();
         for range in self.gone_in(diff) {
             self.remove_live(range, &mut patches, None);
@@ -71,6 +75,21 @@ impl Document {
             self.meta.merge(key, entry.clone());
         }
         Ok(patches.finish())
+    }
+
+    /// Merges into a document that knows nothing: O(n), n = runs of the diff.
+    fn become_state(&mut self, diff: &StateDiff, sequence: Sequence) -> Vec<TextPatch> {
+        self.sequence = sequence;
+        self.vector = diff.vector.clone();
+        self.pending = diff.pending.clone();
+        for (key, entry) in diff.meta.iter() {
+            self.meta.merge(key, entry.clone());
+        }
+        let mut patches = PatchList::default();
+        if !diff.text.is_empty() {
+            patches.insert(0, &diff.text, self.len_utf16());
+        }
+        patches.finish()
     }
 
     /// The living dots here that the sender knew and no longer has.
@@ -130,21 +149,27 @@ impl Document {
     /// What is wrong with the bytes.
     pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> {
         let state = codec::decode_snapshot(bytes)?;
-        let mut groups = Groups::default();
-        let table = intern_table(&mut groups, &state.groups);
-        let runs = state.runs().map(|(run, text)| (Atom { group: table[run.group as usize], k: run.first_k }, text));
-        let sequence = Sequence::from_runs(groups, runs);
-        let mut previous: Option<Run> = None;
-        for (run, _) in sequence.runs() {
-            if previous.is_some_and(|previous| sequence.groups.compare(previous.last(), run.first()) != Ordering::Less)
-            {
-                return Err(DecodeError::Order);
-            }
-            previous = Some(run);
-        }
+        let sequence = sequence_of(&state)?;
         let StateDiff { vector, pending, meta, .. } = state;
         Ok(Self { sequence, vector, pending, meta, ..Self::default() })
     }
+}
+
+/// The runs of a state as a sequence of their own: O(n d + g log g), n = runs, d = depth, g = groups.
+fn sequence_of(state: &StateDiff) -> Result<Sequence, DecodeError> {
+    let atom = |group: u32, k: i64| Atom { group: group + 1, k };
+    let groups = state.groups.iter().map(|group| {
+        let parent = group.parent.map_or(Atom::ROOT, |(parent, k)| atom(parent, k));
+        (parent, group.digit, group.site)
+    });
+    let groups = Groups::of_table(groups).ok_or(DecodeError::NotCanonical)?;
+    let ascending = state.runs.windows(2).all(|pair| {
+        groups.compare(atom(pair[0].group, pair[0].last_k()), atom(pair[1].group, pair[1].first_k)).is_lt()
+    });
+    if !ascending {
+        return Err(DecodeError::Order);
+    }
+    Ok(Sequence::from_runs(groups, state.runs().map(|(run, text)| (atom(run.group, run.first_k), text))))
 }
 
 /// The part of a run, whose dots are `dots`, beyond counter `known`: how many characters to skip, and how many it has.

@@ -23,6 +23,18 @@ impl Document {
     /// counters of the site written here, [`ApplyError::Invalid`] if it breaks the format. Then nothing was changed.
     pub fn apply(&mut self, delta: &Delta) -> Result<Applied, ApplyError> {
         delta.validate()?;
+        self.apply_valid(delta)
+    }
+
+    /// [`apply`](Self::apply) of a delta in its durable bytes, which are checked once and not twice.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); [`ApplyError::Invalid`] also if the bytes are damaged. Then nothing was changed.
+    pub fn apply_encoded(&mut self, bytes: &[u8]) -> Result<Applied, ApplyError> {
+        self.apply_valid(&Delta::decode(bytes)?)
+    }
+
+    fn apply_valid(&mut self, delta: &Delta) -> Result<Applied, ApplyError> {
         let header = delta.header();
         let (site, have) = (delta.site, self.vector.get(delta.site));
         if header.last <= have {
@@ -109,6 +121,12 @@ impl Document {
     /// Puts a run where it belongs, divided where the text has something between its characters. The caller holds its
     /// group.
     pub(super) fn integrate(&mut self, first: Atom, text: &str, patches: &mut PatchList) {
+        if let Some((_, at)) = self.sequence.tail() {
+            let measure = Measure::of(text);
+            if self.sequence.append(first, text, measure) {
+                return patches.insert(at, text, measure.utf16 as usize);
+            }
+        }
         let (mut first, mut rest) = (first, text);
         while !rest.is_empty() {
             let place = self.place_for(first);

@@ -68,6 +68,22 @@ impl Default for Groups {
 }
 
 impl Groups {
+    /// The groups of a table in which each comes after its parent: the n-th, from 0 on, is group n + 1. They have references
+    /// from their children only. `None` if two are one. O(g log g), g = groups.
+    pub(crate) fn of_table(table: impl ExactSizeIterator<Item = Key> + Clone) -> Option<Self> {
+        let mut keys: Vec<Key> = table.clone().collect();
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            return None;
+        }
+        let mut groups = Self::default();
+        groups.groups.reserve_exact(table.len());
+        for (parent, digit, site) in table {
+            groups.add(parent, digit, site);
+        }
+        Some(groups)
+    }
+
     /// The group of (digit, site, ...) below `parent`, made if it is new. A new group has no reference yet: give it one
     /// or [`collect`](Self::collect) it.
     pub(crate) fn intern(&mut self, parent: Atom, digit: Digit, site: SiteId) -> GroupIndex {
@@ -301,12 +317,16 @@ impl Groups {
 
     /// How many of the `length` consecutive atoms from `first` sort before `other`, which is none of them.
     pub(crate) fn count_before(&self, first: Atom, length: usize, other: Atom) -> usize {
+        self.room_before(first, other).clamp(0, length as i64) as usize
+    }
+
+    /// How many consecutive atoms from `first` on sort before `other`, were there no end to them.
+    pub(crate) fn room_before(&self, first: Atom, other: Atom) -> i64 {
         let (lifted, digit) = self.lift(other, self.depth(first.group));
         if lifted.group != first.group {
-            return if self.compare(first, other) == Ordering::Less { length } else { 0 };
+            return if self.compare(first, other) == Ordering::Less { i64::MAX } else { 0 };
         }
-        let before = lifted.k - first.k + i64::from(digit > 0);
-        before.clamp(0, length as i64) as usize
+        lifted.k - first.k + i64::from(digit > 0)
     }
 
     /// Checks the counts against `runs` (how many runs stand on each group).

@@ -147,6 +147,11 @@ impl Path {
     /// # Errors
     /// Which of these it breaks.
     pub fn validate(&self) -> Result<(), DecodeError> {
+        self.valid_bytes().map(|_| ())
+    }
+
+    /// The bytes of a path that decoders accept.
+    pub(crate) fn valid_bytes(&self) -> Result<usize, DecodeError> {
         if self.depth() > PATH_LEVELS_MAX {
             return Err(DecodeError::PathTooLong);
         }
@@ -163,7 +168,7 @@ impl Path {
             }
             bytes += element.bytes();
         }
-        if bytes > PATH_BYTES_MAX { Err(DecodeError::PathTooLong) } else { Ok(()) }
+        if bytes > PATH_BYTES_MAX { Err(DecodeError::PathTooLong) } else { Ok(bytes) }
     }
 
     pub(crate) fn bytes(&self) -> usize {

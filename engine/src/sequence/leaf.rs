@@ -83,6 +83,15 @@ impl Leaf {
         }
     }
 
+    /// A leaf of what this one holds that takes no more memory than it needs; this one is empty then and keeps its room.
+    pub(crate) fn take(&mut self) -> Self {
+        let taken = Self { measure: self.measure, runs: self.runs.clone(), text: self.text.clone(), ..Self::new() };
+        self.measure = Measure::default();
+        self.runs.clear();
+        self.text.clear();
+        taken
+    }
+
     /// The spot at `offset` units; before the character if the offset splits it.
     pub(crate) fn spot(&self, unit: Unit, offset: u32) -> Spot {
         let mut before = Measure::default();

@@ -5,6 +5,7 @@
 //! leaf    up to 32 runs and their text, up to 1 KiB
 //! index   dot of a run's lowest counter -> leaf
 //! caret   the leaf last edited and where it begins
+//! tail    the run last written and how far it may go on
 //! ```
 //!
 //! By position, by identifier and by dot a place is found in O(log n), n = runs (times d, the depth, by identifier);
@@ -14,6 +15,7 @@ mod index;
 mod leaf;
 mod locate;
 mod measure;
+mod tail;
 mod tree;
 
 pub(crate) use leaf::{LEAF_BYTES_MAX, LEAF_RUNS_MAX, Leaf, LeafIndex, NONE, Run, Spot};
@@ -23,6 +25,7 @@ use crate::id::{Dot, DotRange};
 use crate::position::allocate::Gap;
 use crate::position::group::{Atom, Groups};
 use index::DotIndex;
+use tail::Tail;
 use tree::Tree;
 
 /// A place between two characters: a leaf and a spot in it.
@@ -56,6 +59,7 @@ pub(crate) struct Sequence {
     tree: Tree,
     index: DotIndex,
     caret: Option<Caret>,
+    tail: Option<Tail>,
 }
 
 impl Sequence {
@@ -89,6 +93,7 @@ impl Sequence {
     /// after it. O(b / 512 log n), b = bytes of text.
     pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str) -> Place {
         let (mut place, mut first, mut rest) = (place, first, text);
+        self.tail = None;
         while !rest.is_empty() {
             let (piece, tail) = rest.split_at(piece_length(rest));
             let measure = Measure::of(piece);
@@ -97,6 +102,7 @@ impl Sequence {
             first.k += i64::from(measure.scalars);
             rest = tail;
         }
+        self.remember_tail();
         place
     }
 
@@ -207,13 +213,14 @@ impl Sequence {
             self.groups.retain(whole.group);
         }
         self.index_runs(index, 0);
-        self.caret = None;
+        (self.caret, self.tail) = (None, None);
         index
     }
 
     /// Takes out at most `most` characters of one run from `place` on.
     pub(crate) fn remove(&mut self, place: Place, most: Measure) -> Removed {
         let Place { leaf: at, spot } = place;
+        self.tail = None;
         let leaf = self.tree.leaf_mut(at);
         let whole = leaf.runs[spot.run];
         let start = leaf.start_of_run_at(spot);
@@ -255,7 +262,7 @@ impl Sequence {
         let leaf = self.tree.leaf(at);
         if leaf.runs.is_empty() && (leaf.previous != NONE || leaf.next != NONE) {
             self.tree.remove(at);
-            self.caret = None;
+            (self.caret, self.tail) = (None, None);
             return;
         }
         if leaf.runs.len() > LEAF_RUNS_MAX {
@@ -273,7 +280,7 @@ impl Sequence {
             leaf.runs.extend_from_slice(&moved.runs);
             self.index_runs(at, from);
             self.join_runs(at, from);
-            self.caret = None;
+            (self.caret, self.tail) = (None, None);
         }
     }
 
@@ -357,7 +364,7 @@ impl Sequence {
             let (mut first, mut rest) = (first, text);
             while !rest.is_empty() {
                 if leaf.runs.len() >= LEAF_RUNS_MAX * 3 / 4 || leaf.text.len() >= LEAF_BYTES_MAX * 3 / 4 {
-                    leaves.push(core::mem::replace(&mut leaf, Leaf::new()));
+                    leaves.push(leaf.take());
                 }
                 let room = LEAF_BYTES_MAX * 3 / 4 + 4 - leaf.text.len();
                 let (piece, tail) = rest.split_at(floor_char_boundary(rest, room));
@@ -370,13 +377,14 @@ impl Sequence {
             }
         }
         if !leaf.runs.is_empty() {
-            leaves.push(leaf);
+            leaves.push(leaf.take());
         }
+        leaves.shrink_to_fit();
         let mut groups = groups;
         for run in leaves.iter().flat_map(|leaf| &leaf.runs) {
             groups.retain(run.group);
         }
-        Self { groups, tree: Tree::from_leaves(leaves), index: DotIndex::default(), caret: None }
+        Self { groups, tree: Tree::from_leaves(leaves), ..Self::default() }
     }
 
     /// The runs in text order with their text, joined where a leaf's border divides them.
@@ -438,6 +446,7 @@ impl Sequence {
             assert_eq!(caret.before, self.tree.before(caret.leaf), "the caret knows where it is");
             assert_eq!(caret.start, self.tree.leaf(caret.leaf).start_of(caret.run).before, "the caret knows its run");
         }
+        self.assert_tail();
     }
 }
 

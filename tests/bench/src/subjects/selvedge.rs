@@ -56,8 +56,7 @@ impl Subject for Selvedge {
     }
 
     fn integrate(&mut self, message: &[u8]) {
-        let delta = Delta::decode(message).expect("a delta of ours");
-        self.document.apply(&delta).expect("deltas come in order");
+        self.document.apply_encoded(message).expect("deltas of ours come in order");
     }
 
     fn text(&self) -> String {

@@ -1,0 +1,119 @@
+//! The tail: where text went last, so that what goes on there is not looked up again.
+//!
+//! Somebody who types makes one run longer, somebody who takes back makes it shorter. What that needs to know (the run, the
+//! lengths before its end, how far its k may rise before the next character's identifier) stays true until anything else is
+//! changed. O(1) and the sums above the leaf, whether the change is local or comes from another replica.
+
+use super::{Caret, LEAF_BYTES_MAX, LeafIndex, Measure, Sequence};
+use crate::id::{COUNTER_END, DotRange};
+use crate::limits::PATH_BYTES_MAX;
+use crate::position::group::Atom;
+
+/// The run that was written last. Whatever changes the sequence otherwise forgets it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    leaf: LeafIndex,
+    /// Number of the run in its leaf.
+    run: usize,
+    /// Lengths of the text before the leaf.
+    before: Measure,
+    /// Lengths of the leaf's text up to the run's end.
+    end: Measure,
+    /// What would continue the run.
+    next: Atom,
+    /// From here on k does not sort before the next character.
+    k_end: i64,
+}
+
+impl Sequence {
+    /// What would continue the run written last, and the UTF-16 position where it would stand.
+    pub(crate) fn tail(&self) -> Option<(Atom, usize)> {
+        self.tail.map(|tail| (tail.next, (tail.before.utf16 + tail.end.utf16) as usize))
+    }
+
+    /// Puts `text` behind the run written last if `first` continues that; whether it did.
+    pub(crate) fn append(&mut self, first: Atom, text: &str, measure: Measure) -> bool {
+        let Some(mut tail) = self.tail.filter(|tail| tail.next == first) else { return false };
+        let next_k = first.k + i64::from(measure.scalars);
+        let leaf = self.tree.leaf_mut(tail.leaf);
+        if next_k > tail.k_end || leaf.text.len() + text.len() > LEAF_BYTES_MAX {
+            return false;
+        }
+        match *text.as_bytes() {
+            [byte] if tail.end.bytes as usize == leaf.text.len() => leaf.text.push(char::from(byte)),
+            _ => leaf.text.insert_str(tail.end.bytes as usize, text),
+        }
+        leaf.runs[tail.run].measure += measure;
+        self.tree.grow(tail.leaf, measure);
+        tail.end += measure;
+        tail.next.k = next_k;
+        self.go_on(tail);
+        true
+    }
+
+    /// Takes the last `utf16` units off the run written last if they stand at position `at`, are ASCII and not all of it.
+    pub(crate) fn trim(&mut self, at: usize, utf16: usize) -> Option<DotRange> {
+        let (next, end) = self.tail()?;
+        let mut tail = self.tail?;
+        let whole = self.tree.leaf(tail.leaf).runs[tail.run].measure;
+        let fits = at + utf16 == end && utf16 < whole.utf16 as usize && whole.bytes == whole.scalars;
+        if !fits {
+            return None;
+        }
+        let count = utf16 as u32;
+        let gone = Measure { scalars: count, utf16: count, bytes: count };
+        let range = DotRange {
+            site: self.groups.site(next.group),
+            first: (next.k - i64::from(count)) as u64,
+            last: (next.k - 1) as u64,
+        };
+        let leaf = self.tree.leaf_mut(tail.leaf);
+        let bytes = tail.end.bytes as usize;
+        leaf.text.drain(bytes - utf16..bytes);
+        leaf.runs[tail.run].measure -= gone;
+        self.tree.shrink(tail.leaf, gone);
+        tail.end -= gone;
+        tail.next.k -= i64::from(count);
+        self.go_on(tail);
+        self.tidy(tail.leaf);
+        Some(range)
+    }
+
+    /// Remembers the run at whose end the caret is, if it grows with counters.
+    pub(super) fn remember_tail(&mut self) {
+        self.tail = self.tail_at_caret();
+    }
+
+    fn tail_at_caret(&self) -> Option<Tail> {
+        let Caret { leaf, before, run, start } = self.caret?;
+        let run = run.checked_sub(1)?;
+        let last = self.tree.leaf(leaf).runs.get(run)?.last();
+        let next = Atom { k: last.k + 1, ..last };
+        // The longest k, so that the limit of an identifier's bytes need not be asked again.
+        let longest = Atom { k: COUNTER_END as i64 - 1, ..last };
+        if last.k < 0 || self.groups.bytes(longest) > PATH_BYTES_MAX {
+            return None;
+        }
+        let place = super::Place { leaf, spot: super::Spot { run: run + 1, scalars: 0, before: start } };
+        let room = match self.gap(place).right {
+            Some(right) => self.groups.room_before(next, right),
+            None => i64::MAX,
+        };
+        Some(Tail { leaf, run, before, end: start, next, k_end: next.k.saturating_add(room) })
+    }
+
+    fn go_on(&mut self, tail: Tail) {
+        self.tail = Some(tail);
+        self.caret = Some(Caret { leaf: tail.leaf, before: tail.before, run: tail.run + 1, start: tail.end });
+    }
+
+    /// Checks that what is remembered is so.
+    pub(super) fn assert_tail(&self) {
+        let Some(tail) = self.tail else { return };
+        assert_eq!(tail.before, self.tree.before(tail.leaf), "the tail knows what lies before its leaf");
+        let leaf = self.tree.leaf(tail.leaf);
+        assert_eq!(tail.end, leaf.start_of(tail.run + 1).before, "the tail knows its run's end");
+        let last = leaf.runs[tail.run].last();
+        assert_eq!(tail.next, Atom { k: last.k + 1, ..last }, "the tail knows what continues its run");
+    }
+}

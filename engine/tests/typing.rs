@@ -1,0 +1,136 @@
+//! Typing and taking back go on where the last edit ended without looking anything up. What comes of it must be what the
+//! long way gives, byte by byte.
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
+mod model;
+
+use model::Dice;
+use selvedge_engine::undo::UndoStack;
+use selvedge_engine::{Delta, Document, SiteId};
+
+/// One author whose edits take the short way where there is one, the same author by the long way (an edit that can be undone
+/// is looked up), two readers, and somebody else who edits meanwhile.
+struct World {
+    dice: Dice,
+    short: Document,
+    long: Document,
+    undo: UndoStack,
+    readers: [Document; 2],
+    other: Document,
+    caret: usize,
+}
+
+fn document(index: u32) -> Document {
+    let mut document = Document::new();
+    document.begin_writing(SiteId::leased(0, index), 1).unwrap();
+    document
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        Self {
+            dice: Dice(seed),
+            short: document(1),
+            long: document(1),
+            undo: UndoStack::new(),
+            readers: [Document::new(), document(3)],
+            other: document(2),
+            caret: 0,
+        }
+    }
+
+    fn step(&mut self) {
+        let length = self.short.len_utf16();
+        match self.dice.below(100) {
+            0..55 => {
+                let text = if self.dice.chance(90) { self.dice.text(2) } else { self.dice.text(3).repeat(90) };
+                self.edit(self.caret.min(length), 0, &text);
+            }
+            55..80 => {
+                let count = self.dice.below(3.min(self.caret.min(length)) + 1);
+                self.edit(self.caret.min(length) - count, count, "");
+            }
+            80..88 => self.caret = self.dice.below(length + 1),
+            88..94 => self.deliver(),
+            94..98 => self.interfere(),
+            _ => {
+                let at = self.dice.below(length + 1);
+                let count = self.dice.below((length - at).min(40) + 1);
+                let insert = if self.dice.chance(50) { "new" } else { "" };
+                self.edit(at, count, insert);
+            }
+        }
+    }
+
+    fn edit(&mut self, at: usize, delete: usize, insert: &str) {
+        let echo = self.short.replace(at, delete, insert).unwrap();
+        assert_eq!(self.undo.replace(&mut self.long, at, delete, insert).unwrap(), echo);
+        self.caret = at + insert.encode_utf16().count();
+    }
+
+    fn deliver(&mut self) {
+        let sealed = self.short.seal();
+        assert_eq!(self.long.seal(), sealed, "both ways say the same");
+        for delta in &sealed {
+            let bytes = delta.encode();
+            let first = self.readers[0].apply_encoded(&bytes).unwrap();
+            assert_eq!(self.readers[1].apply(&Delta::decode(&bytes).unwrap()).unwrap(), first);
+            self.other.apply(delta).unwrap();
+        }
+    }
+
+    /// Somebody else edits, often right where the author is.
+    fn interfere(&mut self) {
+        self.deliver();
+        let length = self.other.len_utf16();
+        let at = if self.dice.chance(60) { self.caret.min(length) } else { self.dice.below(length + 1) };
+        let count = self.dice.below((length - at).min(3) + 1);
+        let insert = if self.dice.chance(70) { "other" } else { "" };
+        self.other.replace(at, count, insert).unwrap();
+        for delta in self.other.seal() {
+            for document in [&mut self.short, &mut self.long].into_iter().chain(&mut self.readers) {
+                document.apply(&delta).unwrap();
+            }
+        }
+    }
+
+    fn check(&self) {
+        self.short.assert_invariants();
+        assert_eq!(self.short.text(), self.long.text());
+    }
+}
+
+#[test]
+fn the_short_way_is_the_long_way() {
+    for seed in 0..100 {
+        let mut world = World::new(seed);
+        for _ in 0..120 {
+            world.step();
+            world.check();
+        }
+        world.deliver();
+        assert_eq!(world.short.snapshot(), world.long.snapshot(), "seed {seed}");
+        for reader in &world.readers {
+            reader.assert_invariants();
+            assert_eq!(reader.snapshot(), world.short.snapshot(), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_state_becomes_the_document_that_knows_nothing() {
+    for seed in 0..50 {
+        let mut world = World::new(seed);
+        (0..100).for_each(|_| world.step());
+        world.deliver();
+        let diff = world.short.state_diff(&selvedge_engine::VersionVector::new());
+        let mut fresh = document(9);
+        let patches = fresh.apply_state(&diff).unwrap();
+        fresh.assert_invariants();
+        assert_eq!(fresh.snapshot(), world.short.snapshot());
+        let shown: String = patches.iter().map(|patch| patch.insert.as_str()).collect();
+        assert_eq!(shown, world.short.text());
+        fresh.replace(0, 0, "on").unwrap();
+        fresh.assert_invariants();
+    }
+}
