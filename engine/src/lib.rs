@@ -75,7 +75,7 @@ mod vector;
 
 pub use anchor::{Anchor, Bias};
 pub use delta::{Delta, DeltaHeader};
-pub use document::{Applied, Document, Outcome};
+pub use document::{Applied, Document, Outcome, SealedDelta};
 pub use error::{ApplyError, DecodeError, EditError};
 pub use id::{COUNTER_END, Dot, DotRange, ParseSiteError, SiteId, SiteKind};
 pub use limits::{

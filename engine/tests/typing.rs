@@ -6,7 +6,7 @@ mod model;
 
 use model::Dice;
 use selvedge_engine::undo::UndoStack;
-use selvedge_engine::{Delta, Document, SiteId};
+use selvedge_engine::{ApplyError, Delta, Document, SealedDelta, SiteId};
 
 /// One author whose edits take the short way where there is one, the same author by the long way (an edit that can be undone
 /// is looked up), two readers, and somebody else who edits meanwhile.
@@ -18,6 +18,8 @@ struct World {
     readers: [Document; 2],
     other: Document,
     caret: usize,
+    /// Whether each edit is sent at once.
+    eager: bool,
 }
 
 fn document(index: u32) -> Document {
@@ -36,6 +38,7 @@ impl World {
             readers: [Document::new(), document(3)],
             other: document(2),
             caret: 0,
+            eager: seed.is_multiple_of(2),
         }
     }
 
@@ -66,17 +69,40 @@ impl World {
         let echo = self.short.replace(at, delete, insert).unwrap();
         assert_eq!(self.undo.replace(&mut self.long, at, delete, insert).unwrap(), echo);
         self.caret = at + insert.encode_utf16().count();
+        if self.eager {
+            self.deliver();
+        }
     }
 
     fn deliver(&mut self) {
-        let sealed = self.short.seal();
-        assert_eq!(self.long.seal(), sealed, "both ways say the same");
-        for delta in &sealed {
-            let bytes = delta.encode();
-            let first = self.readers[0].apply_encoded(&bytes).unwrap();
-            assert_eq!(self.readers[1].apply(&Delta::decode(&bytes).unwrap()).unwrap(), first);
+        let sealed = self.long.seal();
+        let short: Vec<SealedDelta> = self.short.seal_encoded().collect();
+        assert_eq!(short, sealed.iter().map(SealedDelta::from).collect::<Vec<_>>(), "both ways say the same");
+        for (delta, SealedDelta { bytes, .. }) in sealed.iter().zip(&short) {
+            self.damage(bytes);
+            let first = self.readers[0].apply_encoded(bytes).unwrap();
+            assert_eq!(self.readers[1].apply(&Delta::decode(bytes).unwrap()).unwrap(), first);
             self.other.apply(delta).unwrap();
         }
+    }
+
+    /// Bytes that are not what was sent are taken, or refused, by the short way as by the long one.
+    fn damage(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes.to_vec();
+        match self.dice.below(8) {
+            0 => bytes.truncate(self.dice.below(bytes.len())),
+            1 => bytes.push(self.dice.roll() as u8),
+            2..5 => {
+                let at = self.dice.below(bytes.len());
+                bytes[at] ^= 1 << self.dice.below(8);
+            }
+            _ => return,
+        }
+        let (mut short, mut long) = (self.readers[0].clone(), self.readers[0].clone());
+        let expected = Delta::decode(&bytes).map_err(ApplyError::from).and_then(|delta| long.apply(&delta));
+        assert_eq!(short.apply_encoded(&bytes), expected);
+        short.assert_invariants();
+        assert_eq!(short.snapshot(), long.snapshot());
     }
 
     /// Somebody else edits, often right where the author is.

@@ -29,16 +29,16 @@ use crate::op::{Direction, Op};
 use crate::position::{Digit, Element, Path, unzigzag, zigzag};
 
 /// Format version 1 in the high nibble, kind in the low one.
-const DELTA: u8 = 0x11;
+pub(super) const DELTA: u8 = 0x11;
 
 const KIND_MASK: u8 = 0b111;
-const INSERT: u8 = 1;
-const DELETE: u8 = 2;
+pub(super) const INSERT: u8 = 1;
+pub(super) const DELETE: u8 = 2;
 const META: u8 = 3;
 const VOID: u8 = 4;
-const BEFORE: u8 = 1 << 3;
+pub(super) const BEFORE: u8 = 1 << 3;
 const AGAIN: u8 = 1 << 4;
-const SINGLE: u8 = 1 << 3;
+pub(super) const SINGLE: u8 = 1 << 3;
 const VALUE: u8 = 1 << 3;
 
 /// What to reserve per operation and for a header: keystrokes take less.
@@ -120,25 +120,14 @@ impl<'a> Encoder<'a> {
     }
 
     fn path(&mut self, parent: &Path, digit: Digit, first: u64) {
-        self.writer.varint(parent.depth() as u64);
-        for (level, element) in parent.elements().iter().enumerate() {
-            self.writer.varint(digit_code(element.digit, element.dot(), level));
-            self.reference(element.site);
-            self.writer.signed(element.k);
-        }
+        write_path(&mut self.writer, &mut self.sites, parent.elements());
+        self.references += parent.depth();
         self.writer.varint(digit_code(digit, Dot::new(self.site, first), parent.depth()));
     }
 
     fn reference(&mut self, site: SiteId) {
         self.references += 1;
-        match self.sites.number(site) {
-            Some(number) => self.writer.varint(number as u64),
-            None => {
-                self.writer.varint(self.sites.len() as u64);
-                self.writer.varint(site.get());
-                self.sites.add(site);
-            }
-        }
+        write_reference(&mut self.writer, &mut self.sites, site);
     }
 
     fn ranges(&mut self, ranges: &[DotRange]) {
@@ -160,6 +149,27 @@ impl<'a> Encoder<'a> {
                 self.writer.varint(range.last - range.first);
                 base = range.last + 2;
             }
+        }
+    }
+}
+
+/// The path an insert stands on: depth and elements.
+pub(super) fn write_path(writer: &mut Writer, sites: &mut SiteNumbers, elements: &[Element]) {
+    writer.varint(elements.len() as u64);
+    for (level, element) in elements.iter().enumerate() {
+        writer.varint(digit_code(element.digit, element.dot(), level));
+        write_reference(writer, sites, element.site);
+        writer.signed(element.k);
+    }
+}
+
+pub(super) fn write_reference(writer: &mut Writer, sites: &mut SiteNumbers, site: SiteId) {
+    match sites.number(site) {
+        Some(number) => writer.varint(number as u64),
+        None => {
+            writer.varint(sites.len() as u64);
+            writer.varint(site.get());
+            sites.add(site);
         }
     }
 }

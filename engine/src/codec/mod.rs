@@ -1,9 +1,10 @@
 //! Bytes of the engine's own types: minimal varints in, checked varints out.
 //!
 //! A reader never panics and never reserves more than its input could fill. `delta` has the durable form of operations,
-//! `state` that of snapshots and state diffs, `text` the packing of their text.
+//! `single` the same for a keystroke, `state` that of snapshots and state diffs, `text` the packing of their text.
 
 pub(crate) mod delta;
+pub(crate) mod single;
 mod site_numbers;
 pub(crate) mod state;
 mod text;
@@ -138,6 +139,11 @@ impl<'a> Reader<'a> {
     pub(crate) fn blob(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.count(1)?;
         self.raw(length)
+    }
+
+    /// What follows `prefix`, if that is next.
+    pub(crate) fn strip_prefix(&self, prefix: &[u8]) -> Option<Self> {
+        self.bytes.strip_prefix(prefix).map(Self::new)
     }
 
     pub(crate) fn end(&self) -> Result<(), DecodeError> {

@@ -1,10 +1,11 @@
 //! The document: local edits to deltas, remote deltas to text patches.
 //!
 //! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
-//! delta, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state,
+//! delta, `keystroke` its short way, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state,
 //! `history` a document of deltas.
 
 mod history;
+mod keystroke;
 mod local;
 mod merge;
 mod remote;
@@ -24,8 +25,10 @@ use crate::patch::TextPatch;
 use crate::sequence::{Measure, Sequence, Unit};
 use crate::stats::Stats;
 use crate::vector::VersionVector;
+use keystroke::Spelled;
 use unsealed::Unsealed;
 
+pub use keystroke::SealedDelta;
 pub(crate) use removed::{Change, RemovedRun, Renamed, along};
 pub(crate) use restore::Reverted;
 
@@ -92,6 +95,9 @@ pub struct Document {
     pub(crate) meta: Meta,
     writer: Option<Writer>,
     unsealed: Unsealed,
+    /// The path of the delta sealed last, and of the one applied last.
+    spelled: Spelled,
+    heard: Spelled,
 }
 
 impl Document {

@@ -31,7 +31,13 @@ impl Document {
     /// # Errors
     /// As [`apply`](Self::apply); [`ApplyError::Invalid`] also if the bytes are damaged. Then nothing was changed.
     pub fn apply_encoded(&mut self, bytes: &[u8]) -> Result<Applied, ApplyError> {
-        self.apply_valid(&Delta::decode(bytes)?)
+        if let Some(applied) = self.apply_keystroke(bytes) {
+            return Ok(applied);
+        }
+        let delta = Delta::decode(bytes)?;
+        let applied = self.apply_valid(&delta)?;
+        self.hear(&delta);
+        Ok(applied)
     }
 
     fn apply_valid(&mut self, delta: &Delta) -> Result<Applied, ApplyError> {

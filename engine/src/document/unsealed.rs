@@ -38,6 +38,17 @@ impl Unsealed {
         self.first
     }
 
+    /// Deletes and writes of `meta` with their counters, in order.
+    pub(super) fn ops(&self) -> &[(u64, Op)] {
+        &self.ops
+    }
+
+    /// Everything is sealed.
+    pub(super) fn close(&mut self) {
+        self.first = None;
+        self.ops.clear();
+    }
+
     /// Counters from `first` on are used.
     pub(super) const fn open(&mut self, first: u64) {
         if self.first.is_none() {

@@ -57,13 +57,15 @@ pub(crate) struct Groups {
     index: Option<BTreeMap<Key, GroupIndex>>,
     /// The group of the path last interned: the next one is often the same, or shares most of it.
     recent: GroupIndex,
+    /// How many groups were freed so far.
+    freed: u64,
 }
 
 impl Default for Groups {
     fn default() -> Self {
         let root =
             Group { parent: Atom::ROOT, digit: Digit::new(0), site: SiteId::new(0), references: 1, depth: 0, bytes: 0 };
-        Self { groups: vec![root], free: Vec::new(), index: None, recent: 0 }
+        Self { groups: vec![root], free: Vec::new(), index: None, recent: 0, freed: 0 }
     }
 }
 
@@ -213,6 +215,7 @@ impl Groups {
                 groups.remove(&(parent, digit, site));
             }
             self.free.push(index);
+            self.freed += 1;
             index = parent.group;
             self.groups[index as usize].references -= 1;
         }
@@ -220,6 +223,16 @@ impl Groups {
             self.groups.truncate(1);
             self.free.clear();
         }
+    }
+
+    /// How many groups were freed so far: as long as it stays, so does what a number stands for.
+    pub(crate) const fn freed(&self) -> u64 {
+        self.freed
+    }
+
+    /// The group interned last, if it lives and is of `site`.
+    pub(crate) fn recent_of(&self, site: SiteId) -> Option<GroupIndex> {
+        (self.recent != 0 && self.references(self.recent) > 0 && self.site(self.recent) == site).then_some(self.recent)
     }
 
     pub(crate) fn site(&self, group: GroupIndex) -> SiteId {
@@ -262,11 +275,13 @@ impl Groups {
 
     /// The path of an atom: O(d).
     pub(crate) fn path(&self, atom: Atom) -> Path {
-        self.chain(atom)
-            .iter()
-            .map(|atom| Element { digit: self.digit(atom.group), site: self.site(atom.group), k: atom.k })
-            .collect::<Vec<_>>()
-            .into()
+        self.elements(atom).as_slice().into()
+    }
+
+    /// The elements of an atom's path: O(d).
+    pub(crate) fn elements(&self, atom: Atom) -> SmallVec<[Element; 16]> {
+        let element = |atom: &Atom| Element { digit: self.digit(atom.group), site: self.site(atom.group), k: atom.k };
+        self.chain(atom).iter().map(element).collect()
     }
 
     /// The identifiers above and including `atom`; none for the root.

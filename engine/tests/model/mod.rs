@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_engine::{
-    Anchor, Bias, Delta, Direction, Document, Dot, Element, Op, Outcome, Path, SiteId, StateDiff, TextPatch,
-    VersionVector,
+    Anchor, Bias, Delta, Direction, Document, Dot, Element, Op, Outcome, Path, SealedDelta, SiteId, StateDiff,
+    TextPatch, VersionVector,
 };
 
 /// SplitMix64: enough randomness for tests, from a seed that a failure prints.
@@ -199,9 +199,12 @@ impl Replica {
 
     /// Seals; what was sealed, by way of its bytes, is also what the model learns.
     pub fn seal(&mut self) -> Vec<Delta> {
-        let deltas = self.document.seal();
-        for delta in &deltas {
-            let bytes = delta.encode();
+        let deltas = self.document.clone().seal();
+        let sealed: Vec<_> = self.document.seal_encoded().collect();
+        assert_eq!(sealed.len(), deltas.len());
+        for (delta, SealedDelta { header, bytes }) in deltas.iter().zip(sealed) {
+            assert_eq!(header, delta.header());
+            assert_eq!(bytes, delta.encode());
             assert!(bytes.len() <= selvedge_engine::DELTA_BYTES_MAX);
             let decoded = Delta::decode(&bytes).unwrap();
             assert_eq!(&decoded, delta);
@@ -214,7 +217,7 @@ impl Replica {
     pub fn apply(&mut self, delta: &Delta) -> bool {
         let have = self.model.have(delta.site);
         let before = (delta.first > have + 1).then(|| self.document.clone());
-        match self.document.apply(delta) {
+        match self.document.apply_encoded(&delta.encode()) {
             Ok(applied) => {
                 assert!(self.model.apply(delta));
                 let expected = match (delta.last() <= have, delta.first <= have) {

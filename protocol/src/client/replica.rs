@@ -1,7 +1,7 @@
 //! One document of a client: the engine's document, its outbox, and where its sync stands.
 
 use selvedge_engine::undo::UndoStack;
-use selvedge_engine::{Delta, Document, SiteId, TextPatch, VersionVector};
+use selvedge_engine::{Delta, DeltaHeader, Document, SealedDelta, SiteId, TextPatch, VersionVector};
 
 use super::Context;
 use super::config::ReplicaConfig;
@@ -292,31 +292,31 @@ impl Replica {
             return;
         }
         let sealed = self.unsealed_since.take().unwrap_or(now);
-        let deltas = self.document.seal();
-        for delta in &deltas {
+        for delta in self.document.seal_encoded() {
             self.queue(delta, sealed, now);
         }
         self.edit_sealed = self.edited;
         self.saved_changed = true;
     }
 
-    pub(super) fn queue(&mut self, delta: &Delta, sealed: Instant, now: Instant) {
+    pub(super) fn queue(&mut self, delta: SealedDelta, sealed: Instant, now: Instant) {
+        let DeltaHeader { site, first, last } = delta.header;
         let entry = Entry {
-            first: delta.first,
-            last: delta.last(),
+            first,
+            last,
             principal: self.principal.clone(),
-            bytes: delta.encode(),
+            bytes: delta.bytes,
             acked: AckLevel::Device,
             stored: false,
             edit_before: self.edit_sealed,
             sealed,
         };
         if self.store.is_enabled() {
-            self.store.put(Outbox::stored_form(delta.site, &entry), now);
+            self.store.put(Outbox::stored_form(site, &entry), now);
         } else {
             self.local.push(entry.bytes.clone());
         }
-        self.outbox.push(delta.site, entry);
+        self.outbox.push(site, entry);
     }
 
     /// Whether it is time to seal: nothing is being stored, or the oldest edit has waited long enough.

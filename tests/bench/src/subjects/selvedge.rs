@@ -40,7 +40,7 @@ impl Subject for Selvedge {
 
     fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
         self.write(edit);
-        self.document.seal().iter().map(Delta::encode).collect()
+        self.document.seal_encoded().map(|sealed| sealed.bytes).collect()
     }
 
     fn messages_bytes(messages: &[Vec<u8>]) -> usize {

@@ -1,0 +1,119 @@
+//! A delta of one operation, written and read without the operation in between: what a keystroke sends.
+//!
+//! The bytes are those of [`super::delta`]. A reader takes only what it recognises and leaves everything else, the
+//! damaged and the not canonical included, to that module.
+
+use super::delta::{BEFORE, DELETE, DELTA, INSERT, SINGLE, digit_code, digit_of, read_header, write_path};
+use super::site_numbers::SiteNumbers;
+use super::{Reader, Writer, varint_len};
+use crate::delta::DeltaHeader;
+use crate::id::{COUNTER_END, Dot, DotRange, SiteId};
+use crate::limits::OP_TEXT_BYTES_MAX;
+use crate::op::Direction;
+use crate::position::{Digit, Element};
+
+/// Text at a place whose path is spelled already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SingleInsert<'a> {
+    pub(crate) digit: Digit,
+    /// Levels of the path it stands on.
+    pub(crate) depth: usize,
+    pub(crate) direction: Direction,
+    pub(crate) text: &'a str,
+}
+
+/// The path an insert stands on, as the first operation of a delta of `site` spells it: depth and elements. O(d).
+pub(crate) fn spell_path(site: SiteId, elements: &[Element]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    write_path(&mut writer, &mut SiteNumbers::of(site), elements);
+    writer.finish()
+}
+
+/// The durable bytes of a delta that is one insert on the path `spelled`. O(bytes).
+pub(crate) fn encode_insert(header: DeltaHeader, spelled: &[u8], insert: SingleInsert<'_>) -> Vec<u8> {
+    let text = insert.text.as_bytes();
+    let code = digit_code(insert.digit, Dot::new(header.site, header.first), insert.depth);
+    let bytes = spelled.len() + varint_len(code) + varint_len(text.len() as u64) + text.len();
+    let mut writer = begin(header, bytes);
+    writer.byte(INSERT | if insert.direction == Direction::Before { BEFORE } else { 0 });
+    writer.raw(spelled);
+    writer.varint(code);
+    writer.blob(text);
+    writer.finish()
+}
+
+/// The durable bytes of a delta that deletes one range of dots.
+pub(crate) fn encode_delete(header: DeltaHeader, range: DotRange) -> Vec<u8> {
+    let foreign = range.site != header.site;
+    let reference = if foreign { 1 + varint_len(range.site.get()) } else { 1 };
+    let bytes = reference + varint_len(range.first) + varint_len(range.last - range.first);
+    let mut writer = begin(header, bytes);
+    writer.byte(DELETE | SINGLE);
+    writer.varint(u64::from(foreign));
+    if foreign {
+        writer.varint(range.site.get());
+    }
+    writer.varint(range.first);
+    writer.varint(range.last - range.first);
+    writer.finish()
+}
+
+/// A header with exactly enough room behind it for an operation of one code and `bytes` more.
+fn begin(header: DeltaHeader, bytes: usize) -> Writer {
+    let DeltaHeader { site, first, last } = header;
+    let counters = last - first + 1;
+    let length = 2 + varint_len(site.get()) + varint_len(first) + varint_len(counters) + bytes;
+    let mut writer = Writer::with_capacity(length);
+    writer.byte(DELTA);
+    writer.varint(site.get());
+    writer.varint(first);
+    writer.varint(counters);
+    writer
+}
+
+/// A delta's header and its first operation's code, the rest unread.
+pub(crate) struct SingleReader<'a> {
+    pub(crate) header: DeltaHeader,
+    code: u8,
+    rest: Reader<'a>,
+}
+
+impl<'a> SingleReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = Reader::new(bytes);
+        let header = read_header(&mut rest).ok()?;
+        let code = rest.byte().ok()?;
+        Some(Self { header, code, rest })
+    }
+
+    pub(crate) const fn is_insert(&self) -> bool {
+        self.code & !BEFORE == INSERT
+    }
+
+    /// The one insert of the delta, if it stands on the path `spelled`, of `depth` levels. Its counters are not checked
+    /// against its text.
+    pub(crate) fn insert(self, spelled: &[u8], depth: usize) -> Option<SingleInsert<'a>> {
+        let mut rest = self.rest.strip_prefix(spelled)?;
+        let code = rest.varint().ok()?;
+        let digit = digit_of(code, Dot::new(self.header.site, self.header.first), depth).ok()?;
+        let text = core::str::from_utf8(rest.blob().ok()?).ok()?;
+        let valid = rest.remaining() == 0 && !text.is_empty() && text.len() <= OP_TEXT_BYTES_MAX;
+        let direction = if self.code & BEFORE != 0 { Direction::Before } else { Direction::After };
+        valid.then_some(SingleInsert { digit, depth, direction, text })
+    }
+
+    /// The one range that the delta deletes.
+    pub(crate) fn delete(mut self) -> Option<DotRange> {
+        if self.code != DELETE | SINGLE || self.header.first != self.header.last {
+            return None;
+        }
+        let site = match self.rest.varint().ok()? {
+            0 => self.header.site,
+            1 => self.rest.site().ok().filter(|&site| site != self.header.site)?,
+            _ => return None,
+        };
+        let first = self.rest.counter().ok()?;
+        let last = first.checked_add(self.rest.varint().ok()?).filter(|&last| last < COUNTER_END)?;
+        (self.rest.remaining() == 0).then_some(DotRange { site, first, last })
+    }
+}
