@@ -108,10 +108,18 @@ impl StateDiff {
     /// Checks that dots and vectors agree, and that no dot comes twice.
     pub(crate) fn validate(&self) -> Result<(), DecodeError> {
         let mut seen: Vec<DotRange> = self.runs.iter().map(|run| self.dots(*run)).collect();
-        seen.sort_unstable();
+        // Most documents are by few hands: by the counters alone, which compares faster, if it is by one.
+        if seen.iter().all(|dots| dots.site == seen[0].site) {
+            seen.sort_unstable_by_key(|dots| dots.first);
+        } else {
+            seen.sort_unstable();
+        }
         let disjoint = seen.windows(2).all(|pair| pair[0].site != pair[1].site || pair[0].last < pair[1].first);
-        let new =
-            seen.iter().all(|dots| dots.first > self.since.get(dots.site) && dots.last <= self.vector.get(dots.site));
+        // Disjoint and in order: the first and the last of a site bound the others.
+        let new = seen.chunk_by(|a, b| a.site == b.site).all(|dots| {
+            let (site, first, last) = (dots[0].site, dots[0].first, dots[dots.len() - 1].last);
+            first > self.since.get(site) && last <= self.vector.get(site)
+        });
         let old = self.live.iter().all(|dots| dots.last <= self.since.get(dots.site));
         let beyond = self.pending.iter().all(|dots| dots.first > self.vector.get(dots.site));
         if disjoint && new && old && beyond { Ok(()) } else { Err(DecodeError::Dots) }

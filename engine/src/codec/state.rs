@@ -259,9 +259,13 @@ impl Columns {
         let mut runs = Vec::with_capacity(count);
         let mut context = Context::default();
         let mut rest = text;
+        let ascii = text.is_ascii();
         for _ in 0..count {
             let mut run = columns.run(sites, &mut groups, &mut context)?;
-            let bytes = byte_length(rest, run.scalars)?;
+            let bytes = if ascii { run.scalars as usize } else { byte_length(rest, run.scalars)? };
+            if bytes > rest.len() {
+                return Err(DecodeError::Text);
+            }
             run.bytes = bytes as u32;
             rest = &rest[bytes..];
             runs.push(run);

@@ -42,8 +42,10 @@ pub(crate) fn unpack(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
             if length > packed.len().saturating_mul(RATIO_MAX) {
                 return Err(DecodeError::TooLarge);
             }
-            let bytes = miniz_oxide::inflate::decompress_to_vec_with_limit(packed, length);
-            bytes.ok().filter(|bytes| bytes.len() == length).ok_or(DecodeError::NotCanonical)
+            let mut bytes = vec![0; length];
+            let packed = core::iter::once(packed);
+            let unpacked = miniz_oxide::inflate::decompress_slice_iter_to_slice(&mut bytes, packed, false, true);
+            if unpacked == Ok(length) { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
         }
         _ => Err(DecodeError::Unsupported),
     }

@@ -155,21 +155,22 @@ impl Document {
     }
 }
 
-/// The runs of a state as a sequence of their own: O(n d + g log g), n = runs, d = depth, g = groups.
+/// The runs of a state as a sequence of their own: O(n d + g), n = runs, d = depth, g = groups.
 fn sequence_of(state: &StateDiff) -> Result<Sequence, DecodeError> {
     let atom = |group: u32, k: i64| Atom { group: group + 1, k };
     let groups = state.groups.iter().map(|group| {
         let parent = group.parent.map_or(Atom::ROOT, |(parent, k)| atom(parent, k));
         (parent, group.digit, group.site)
     });
-    let groups = Groups::of_table(groups).ok_or(DecodeError::NotCanonical)?;
+    let groups = Groups::of_table(groups).ok_or(DecodeError::Order)?;
     let ascending = state.runs.windows(2).all(|pair| {
         groups.compare(atom(pair[0].group, pair[0].last_k()), atom(pair[1].group, pair[1].first_k)).is_lt()
     });
     if !ascending {
         return Err(DecodeError::Order);
     }
-    Ok(Sequence::from_runs(groups, state.runs().map(|(run, text)| (atom(run.group, run.first_k), text))))
+    let runs = state.runs().map(|(run, text)| (atom(run.group, run.first_k), text, run.scalars));
+    Ok(Sequence::from_runs(groups, runs))
 }
 
 /// The part of a run, whose dots are `dots`, beyond counter `known`: how many characters to skip, and how many it has.

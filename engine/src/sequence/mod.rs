@@ -355,20 +355,21 @@ impl Sequence {
         index.make(tree.leaves().flat_map(|(at, leaf)| leaf.runs.iter().map(move |run| (entry(run), at))));
     }
 
-    /// A sequence of these runs in order, with empty caches: O(n). Groups come with references from their descendants
-    /// only.
-    pub(crate) fn from_runs<'a>(groups: Groups, runs: impl Iterator<Item = (Atom, &'a str)>) -> Self {
+    /// A sequence of these runs (first atom, text, how many characters that has) in order, with empty caches: O(n). Groups come
+    /// with references from their descendants only.
+    pub(crate) fn from_runs<'a>(groups: Groups, runs: impl Iterator<Item = (Atom, &'a str, u32)>) -> Self {
         let mut leaves: Vec<Leaf> = Vec::new();
         let mut leaf = Leaf::new();
-        for (first, text) in runs {
+        for (first, text, scalars) in runs {
             let (mut first, mut rest) = (first, text);
+            let ascii = scalars as usize == text.len();
             while !rest.is_empty() {
                 if leaf.runs.len() >= LEAF_RUNS_MAX * 3 / 4 || leaf.text.len() >= LEAF_BYTES_MAX * 3 / 4 {
                     leaves.push(leaf.take());
                 }
                 let room = LEAF_BYTES_MAX * 3 / 4 + 4 - leaf.text.len();
                 let (piece, tail) = rest.split_at(floor_char_boundary(rest, room));
-                let measure = Measure::of(piece);
+                let measure = if ascii { Measure::of_ascii(piece) } else { Measure::of(piece) };
                 leaf.text.push_str(piece);
                 leaf.measure += measure;
                 leaf.runs.push(Run { first_k: first.k, group: first.group, measure });
