@@ -29,7 +29,7 @@ impl PatchList {
             self.inserted += utf16;
             return;
         }
-        self.patches.push(TextPatch { at, delete: 0, insert: text.to_owned() });
+        self.push(TextPatch { at, delete: 0, insert: text.to_owned() });
         self.inserted = utf16;
     }
 
@@ -47,8 +47,16 @@ impl PatchList {
                 return;
             }
         }
-        self.patches.push(TextPatch { at, delete: utf16, insert: String::new() });
+        self.push(TextPatch { at, delete: utf16, insert: String::new() });
         self.inserted = 0;
+    }
+
+    fn push(&mut self, patch: TextPatch) {
+        // A keystroke is one patch: no room for more before there are more.
+        if self.patches.is_empty() {
+            self.patches.reserve_exact(1);
+        }
+        self.patches.push(patch);
     }
 
     pub(crate) fn finish(self) -> Vec<TextPatch> {

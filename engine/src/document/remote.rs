@@ -177,15 +177,19 @@ impl Document {
         }
     }
 
-    /// Removes the living characters of a range; returns the dots that were removed.
+    /// Removes the living characters of a range.
     pub(super) fn remove_live(
         &mut self,
         range: DotRange,
         patches: &mut PatchList,
         capture: Option<&mut Vec<RemovedRun>>,
-    ) -> Vec<DotRange> {
+    ) {
+        if capture.is_none()
+            && let Some((at, utf16)) = self.sequence.trim_dots(range)
+        {
+            return patches.delete(at, utf16);
+        }
         let mut capture = capture;
-        let mut removed = Vec::new();
         let mut next = range.first;
         while let Some((place, measure)) = self.sequence.first_live(range.site, next..range.last + 1) {
             if let Some(runs) = capture.as_deref_mut() {
@@ -193,11 +197,8 @@ impl Document {
             }
             let at = self.sequence.focus(place).utf16 as usize;
             patches.delete(at, measure.utf16 as usize);
-            let dots = self.sequence.remove(place, measure).range;
-            removed.push(dots);
-            next = dots.last + 1;
+            next = self.sequence.remove(place, measure).range.last + 1;
         }
-        removed
     }
 }
 

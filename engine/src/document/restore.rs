@@ -44,14 +44,13 @@ impl Document {
         let mut patches = PatchList::default();
         let mut inverse = Change::default();
         let mut deleted = Deleted::new(self.unsealed.first());
-        let mut any = false;
         for range in change.inserted.iter() {
-            for gone in self.remove_live(range, &mut patches, Some(&mut inverse.removed)) {
-                deleted.add(self.writer, gone);
-                any = true;
-            }
+            self.remove_live(range, &mut patches, Some(&mut inverse.removed));
         }
-        if any {
+        if !inverse.removed.is_empty() {
+            for run in &inverse.removed {
+                deleted.add(self.writer, run.dots(0, run.scalars()));
+            }
             self.record_delete(deleted);
         }
         let renamed = self.restore(change.removed.clone(), &mut patches);

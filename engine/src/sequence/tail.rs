@@ -79,6 +79,17 @@ impl Sequence {
         Some(range)
     }
 
+    /// [`trim`](Self::trim) of these dots, if they are the last ones of the run written last: the UTF-16 position where they stood,
+    /// and their length.
+    pub(crate) fn trim_dots(&mut self, range: DotRange) -> Option<(usize, usize)> {
+        let (next, end) = self.tail()?;
+        let count = (range.last - range.first) as usize + 1;
+        let last = next.k == range.last as i64 + 1 && self.groups.site(next.group) == range.site;
+        // Of ASCII, to which `trim` keeps, every character is a unit.
+        let at = end.checked_sub(count).filter(|_| last)?;
+        self.trim(at, count).map(|_| (at, count))
+    }
+
     /// Remembers the run at whose end the caret is, if it grows with counters.
     pub(super) fn remember_tail(&mut self) {
         self.tail = self.tail_at_caret();
