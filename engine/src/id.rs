@@ -48,7 +48,7 @@ pub enum SiteKind {
     Random,
     /// The author of a document's initial text.
     Seed,
-    /// The system itself: edits that undo what the control plane forbids.
+    /// The system itself: edits that undo what the control plane forbids, deletes of a state that is told as deltas.
     System,
 }
 

@@ -634,3 +634,35 @@ fn a_delete_said_again_by_another_site_is_the_same_delete() {
     assert!(!a.has_unsealed(), "nothing to say");
     a.assert_invariants();
 }
+
+#[test]
+fn a_state_told_as_deltas_reaches_who_has_a_part_of_them_from_their_author() {
+    let (mut base, mut author) = (document(1), document(2));
+    base.replace(0, 0, "shared").unwrap();
+    base.set_meta("language", Some(b"en")).unwrap();
+    send(&mut base, &mut [&mut author]);
+    let mut sealed = Vec::new();
+    let mut write = |author: &mut Document, change: &dyn Fn(&mut Document)| {
+        change(author);
+        sealed.extend(author.seal());
+    };
+    write(&mut author, &|it| it.replace(6, 0, " text").map(drop).unwrap());
+    write(&mut author, &|it| it.replace(6, 2, "").map(drop).unwrap());
+    write(&mut author, &|it| it.set_meta("theme", Some(b"dark")).unwrap());
+    write(&mut author, &|it| it.replace(0, 1, "").map(drop).unwrap());
+    write(&mut author, &|it| it.set_meta("language", Some(b"de")).unwrap());
+    write(&mut author, &|it| it.replace(1, 1, "").map(drop).unwrap());
+    let told = author.deltas_since(&base);
+    let mut all = Document::load(&base.snapshot()).unwrap();
+    told.iter().for_each(|delta| drop(all.apply(delta).unwrap()));
+    assert_eq!(all.text(), author.text());
+    for count in 0..=sealed.len() {
+        let mut part = Document::load(&base.snapshot()).unwrap();
+        sealed[..count].iter().chain(&told).for_each(|delta| drop(part.apply(delta).unwrap()));
+        part.assert_invariants();
+        assert_eq!(part.vector(), all.vector());
+        assert_eq!(part.snapshot(), all.snapshot(), "who had {count} deltas from their author");
+    }
+    // Told again, or to who knows: nothing.
+    assert_eq!((author.deltas_since(&all), all.deltas_since(&all)), (Vec::new(), Vec::new()));
+}

@@ -2,63 +2,68 @@
 //!
 //! Per site one chain from what the base covers to what this document covers. Living characters are inserts again, with
 //! their own dots at their own places; every other counter is void, since what it did is no longer to be seen, except
-//! that the last void counters of each site repeat all deletes: of what the base still shows and of what is dead beyond
-//! it. Whoever lacks a delete lacks that part of its site's chain, so all who apply the chains end with one text. One
-//! counter holds one operation, so who has all but the last of a chain from its author may miss a write of `meta` that
-//! stands before it, or, beyond 1,024 ranges, a part of the deletes.
+//! that the last void ones carry the site's writes of `meta`. Deletes cannot go there: a counter holds one operation, and
+//! who has a part of a chain from its author takes only what follows it. They are one more chain, of a site that is named
+//! by a hash of what it deletes: nobody has a part of it from elsewhere, and who tells the same deletes again tells
+//! nothing new. Hence all who apply the chains, whatever they had of them, end with one state.
 
+use core::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Document;
 use super::local::normalised;
 use super::unsealed::Sealing;
+use crate::codec::Writer;
 use crate::delta::Delta;
 use crate::dots::DotSet;
+use crate::hash::digest64;
 use crate::id::{DotRange, SiteId};
 use crate::limits::{OP_RANGES_MAX, OP_TEXT_BYTES_MAX};
+use crate::meta::Entry;
 use crate::op::{Direction, Op};
 use crate::position::{Element, Path};
 use crate::state::StateDiff;
 
 impl Document {
     /// What leads a document in `base`'s state to this one's, as deltas that anyone may apply, of at most 32 KiB each
-    /// and in counter order per site. Applied to `base` they leave what merging this state would; `base` may know what
-    /// this document does not. O(n log n + b), n = runs, b = bytes of text.
+    /// and in counter order per site. Applied to `base` they leave what applying them to this document and merging that
+    /// would; `base` may know what this document does not. O(n log n + b), n = runs, b = bytes of text.
     ///
-    /// The bytes of a delta for given counters are not those of the original. Both are safe to meet.
+    /// The bytes of a delta for given counters are not those of the original. Both are safe to meet. The deltas may be of
+    /// one site that this document does not know: it says what is deleted.
     pub fn deltas_since(&self, base: &Self) -> Vec<Delta> {
         let diff = self.state_diff(&base.vector);
         let mut told = Chains::of(&diff);
-        let mut chains = Vec::new();
-        // Counters that get another operation than void. Somebody may show what they once inserted: they are deleted too.
-        let mut used = Vec::new();
+        let (mut deltas, mut deleted) = (Vec::new(), Vec::new());
         for (site, last) in self.vector.iter() {
             let first = base.vector.get(site) + 1;
             if first <= last {
                 let mut chain = told.take(DotRange { site, first, last });
                 // What these once inserted is dead. Somebody may have that insert from its author and not the delete, which
                 // another chain covers: a void says nothing to who has its counters.
-                used.extend(chain.voids());
-                self.tell_meta(base, &mut chain, &mut used);
-                chains.push(chain);
+                deleted.extend(chain.voids());
+                self.tell_meta(base, &mut chain);
+                deltas.extend(chain.seal());
             }
         }
-        used.extend(self.deletes_since(base, &diff.live));
-        tell_deletes(&mut chains, used);
-        chains.iter_mut().for_each(Chain::deletes_last);
-        chains.into_iter().flat_map(Chain::seal).collect()
+        deleted.extend(self.deletes_since(base, &diff.live));
+        deltas.extend(tell_deletes(base, &united(deleted)));
+        deltas
     }
 
     /// What the base shows, or will show when it arrives, and this document has deleted. Ranges reach over what is dead
     /// in between.
     fn deletes_since(&self, base: &Self, live: &DotSet) -> Vec<DotRange> {
-        let mut dead = Vec::new();
+        let (mut dead, mut early) = (Vec::new(), Vec::new());
         for (run, _) in base.sequence.runs() {
             let dots = base.sequence.range(run);
-            let known = DotRange { last: dots.last.min(self.vector.get(dots.site)), ..dots };
-            if known.first <= known.last {
+            let have = self.vector.get(dots.site);
+            if dots.first <= have {
+                let known = DotRange { last: dots.last.min(have), ..dots };
                 dead.extend(live.divide(known).into_iter().filter(|part| !part.1).map(|part| part.0));
             }
+            // Deleted here before it came.
+            early.extend(self.pending.divide(dots).into_iter().filter(|part| part.1).map(|part| part.0));
         }
         let mut dead = normalised(dead);
         dead.dedup_by(|next, previous| {
@@ -69,46 +74,47 @@ impl Document {
             }
             joins
         });
-        dead.extend(self.pending.iter());
-        normalised(dead)
+        for range in self.pending.iter() {
+            let beyond = DotRange { first: range.first.max(base.vector.get(range.site) + 1), ..range };
+            if beyond.first <= beyond.last {
+                early.extend(base.pending.divide(beyond).into_iter().filter(|part| !part.1).map(|part| part.0));
+            }
+        }
+        dead.extend(early);
+        dead
     }
 
-    fn tell_meta(&self, base: &Self, chain: &mut Chain, used: &mut Vec<DotRange>) {
+    /// Puts the writes of `meta` on the last void counters of their site, the latest last: none comes before the counter it
+    /// had, so who lacks that counter is told.
+    fn tell_meta(&self, base: &Self, chain: &mut Chain) {
         let site = chain.site;
-        for (key, entry) in self.meta.iter().filter(|(_, entry)| entry.site == site) {
-            // One that the base knows, or knows to be outdone, has no counter beyond the base.
-            if base.meta.get(key).is_none_or(|present| present < entry) {
-                let (key, value, lamport) = (key.to_owned(), entry.value.clone(), entry.lamport);
-                used.extend(chain.replace_last_void(Op::Meta { key, value, lamport }));
-            }
+        // One that the base knows, or knows to be outdone, has no counter beyond the base.
+        let news = |(key, entry): &(&str, &Entry)| base.meta.get(key).is_none_or(|present| present < *entry);
+        let mut writes: Vec<_> = self.meta.iter().filter(|(_, entry)| entry.site == site).filter(news).collect();
+        writes.sort_unstable_by_key(|(_, entry)| Reverse(entry.lamport));
+        for (key, entry) in writes {
+            let (key, value, lamport) = (key.to_owned(), entry.value.clone(), entry.lamport);
+            chain.replace_last_void(Op::Meta { key, value, lamport });
         }
     }
 }
 
-/// Puts deletes of `ranges`, and of the counters this takes, on the last void counters of every chain.
-fn tell_deletes(chains: &mut [Chain], ranges: Vec<DotRange>) {
-    if ranges.is_empty() {
-        return;
+/// The deletes of `ranges` as the chain of a site that they alone name; what the base has of it is left out.
+fn tell_deletes(base: &Document, ranges: &[DotRange]) -> Vec<Delta> {
+    let mut name = Writer::default();
+    for range in ranges {
+        name.raw(&range.site.get().to_le_bytes());
+        name.varint(range.first);
+        name.varint(range.last);
     }
-    let mut ranges = ranges;
-    let mut count = 0;
-    while united(ranges.clone()).len() > count * OP_RANGES_MAX {
-        count += 1;
-        // A place for one more operation in every chain; it is filled below.
-        let empty = || Op::Delete { ranges: Vec::new() };
-        ranges.extend(chains.iter_mut().filter_map(|chain| chain.replace_last_void(empty())));
-    }
-    let ranges = united(ranges);
-    for chain in chains {
-        let mut parts = ranges.chunks(OP_RANGES_MAX).cycle();
-        for (_, op) in &mut chain.ops {
-            if let Op::Delete { ranges } = op
-                && let Some(part) = parts.next()
-            {
-                ranges.extend_from_slice(part);
-            }
+    let site = SiteId::system(digest64(&[b"selvedge deletes 1", name.as_bytes()]));
+    let mut sealing = Sealing::new(site);
+    for (counter, part) in (1..).zip(ranges.chunks(OP_RANGES_MAX)) {
+        if counter > base.vector.get(site) {
+            sealing.push(counter, Op::Delete { ranges: part.to_vec() });
         }
     }
+    sealing.finish()
 }
 
 /// Sorted, overlapping and adjacent ones joined.
@@ -184,31 +190,12 @@ impl Chain {
         voids.map(|(first, op)| DotRange { site: self.site, first: *first, last: first + op.counters() - 1 })
     }
 
-    /// Puts an operation of one counter on the last void counter, if there is one; tells which.
-    fn replace_last_void(&mut self, op: Op) -> Option<DotRange> {
-        let at = self.ops.iter().rposition(|(_, op)| matches!(op, Op::Void { .. }))?;
-        self.replace_void(at, self.ops[at].1.counters() - 1, op)
-    }
-
-    fn replace_void(&mut self, at: usize, skip: u64, op: Op) -> Option<DotRange> {
+    /// Puts an operation of one counter on the last void counter, if there is one.
+    fn replace_last_void(&mut self, op: Op) {
+        let Some(at) = self.ops.iter().rposition(|(_, op)| matches!(op, Op::Void { .. })) else { return };
         let (first, length) = (self.ops[at].0, self.ops[at].1.counters());
-        let counter = first + skip;
-        let void = |first: u64, length: u64| (length > 0).then_some((first, Op::Void { length }));
-        let parts = [void(first, skip), Some((counter, op)), void(counter + 1, length - skip - 1)];
-        self.ops.splice(at..=at, parts.into_iter().flatten());
-        Some(DotRange { site: self.site, first: counter, last: counter })
-    }
-
-    /// Of the operations put on void counters, those of `meta` come before the deletes: who has a part of the chain from
-    /// its author gets its end, and a delete that stays out does more harm.
-    fn deletes_last(&mut self) {
-        let put = |op: &Op| matches!(op, Op::Meta { .. } | Op::Delete { .. });
-        let slots: Vec<usize> = (0..self.ops.len()).filter(|at| put(&self.ops[*at].1)).collect();
-        let mut ops: Vec<Op> = slots.iter().map(|at| self.ops[*at].1.clone()).collect();
-        ops.sort_by_key(|op| matches!(op, Op::Delete { .. }));
-        for (at, op) in slots.into_iter().zip(ops) {
-            self.ops[at].1 = op;
-        }
+        let void = (length > 1).then_some((first, Op::Void { length: length - 1 }));
+        self.ops.splice(at..=at, void.into_iter().chain([(first + length - 1, op)]));
     }
 
     fn seal(self) -> Vec<Delta> {
