@@ -515,7 +515,7 @@ async fn a_killed_home_is_replaced_dns_is_flipped_and_a_switchover_brings_it_bac
         dns.told(|_| true).await.is_ok_and(|told| told == (vec![format!("a.{zone}")], Some(1)))
     })
     .await;
-    assert_eq!(observer.control().await["holder"], "a");
+    until("the observer sees a", async || observer.control().await["holder"] == "a").await;
     assert!(home.ask("/metrics").await.unwrap().contains("selvedge_replicator_persist_records_total"));
 
     home.child.kill().await.unwrap();

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -16,6 +16,8 @@ use crate::{paths, process};
 
 /// Where Debian keeps PostgreSQL's programs, one folder a version.
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
+/// How long the processes of a killed server may stay.
+const ORPHANS_WITHIN: Duration = Duration::from_secs(20);
 /// Many small virtual machines on one computer: no parallel collector, no second compiler, one processor each.
 const SMALL_JVM: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:ActiveProcessorCount=1"];
 
@@ -173,15 +175,43 @@ fn postgres(port: u16, folder: &Path) -> anyhow::Result<Command> {
         init.args(["--username=selvedge", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
         process::output(&mut init).context("PostgreSQL's cluster could not be made")?;
     }
+    await_orphans(&data);
     let mut command = own("postgres");
     command.args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""]);
     // What a killed process had written is in the kernel's hands, and that is all a local stack has to survive.
-    for setting in
-        ["fsync=off", "wal_level=logical", "max_connections=200", "shared_buffers=32MB", "max_wal_size=256MB"]
-    {
+    // Whoever tests here follows the other region's tables under one name after the other, and each takes a slot, a sender
+    // and a worker.
+    for setting in [
+        "fsync=off",
+        "wal_level=logical",
+        "max_connections=200",
+        "shared_buffers=32MB",
+        "max_wal_size=256MB",
+        "max_replication_slots=50",
+        "max_wal_senders=50",
+        "max_logical_replication_workers=50",
+        "max_worker_processes=60",
+    ] {
         command.args(["-c", setting]);
     }
     Ok(command)
+}
+
+/// Waits for the sessions of a server that was killed: each is a process of its own, ends when it notices, and until then no
+/// server starts over the memory they share. They work in the data folder, by which they are known.
+fn await_orphans(data: &Path) {
+    let begin = Instant::now();
+    // As the kernel names it.
+    let Ok(data) = data.canonicalize() else { return };
+    while begin.elapsed() < ORPHANS_WITHIN && works_in(&data) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether a process works in this folder, as far as this user may know.
+fn works_in(folder: &Path) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok()).any(|place| place == folder)
 }
 
 /// Makes the database that the stack's address names; one that is there stays.
