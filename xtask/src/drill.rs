@@ -7,7 +7,6 @@ use clap::{ArgMatches, Command};
 
 use crate::console::say;
 use crate::programs::Selection;
-use crate::setup;
 use crate::stack::{self, Service, Stack};
 use crate::{delegate, paths, process, programs};
 
@@ -53,11 +52,7 @@ pub(crate) fn on_stack(
     services: &[Service],
     programs: &Programs,
 ) -> anyhow::Result<std::process::Command> {
-    setup::require(&stack::tools(services))?;
-    {
-        let _lock = stack.lock()?;
-        stack.up(services)?;
-    }
+    stack.up_apart(services)?;
     let mut command = process::program(&programs.driver);
     command
         .envs(stack::environment(stack, services))

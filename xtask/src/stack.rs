@@ -161,7 +161,7 @@ fn up(stack: &Stack, services: &[Service]) -> anyhow::Result<()> {
 }
 
 /// What has to be installed for these services.
-pub(crate) fn tools(services: &[Service]) -> Vec<Tool> {
+fn tools(services: &[Service]) -> Vec<Tool> {
     let needed = |kind: Kind| services.iter().any(|service| service.kind == kind && service.given().is_none());
     let (kafka, dynamodb) = (needed(Kind::Kafka), needed(Kind::DynamoDb) || needed(Kind::Witness));
     let table = [

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use super::daemon::Daemon;
 use super::service::{Kind, Region, Service};
@@ -96,6 +97,24 @@ impl Stack {
             bail!("not all of the stack could be started:\n{}", failures.join("\n"));
         }
         say("stack", &format!("{} services answer, after {}", services.len(), human(begin.elapsed())));
+        Ok(())
+    }
+
+    /// As [`Stack::up`], by a process of its own. Nobody waits for the services of a program that goes on: one that is
+    /// killed would stay as a zombie, which PostgreSQL takes for a server that runs, and never starts again.
+    pub(crate) fn up_apart(&self, services: &[Service]) -> anyhow::Result<()> {
+        let program = std::env::current_exe().context("this program cannot be found again")?;
+        let mut command = Command::new(program);
+        command.args(["stack", "up", "--ports", &self.base.to_string(), "--data"]).arg(&self.folder);
+        for region in Region::ALL.into_iter().filter(|region| services.iter().any(|it| it.region == Some(*region))) {
+            command.args(["--region", region.name()]);
+        }
+        for kind in Kind::ALL.into_iter().filter(|kind| services.iter().any(|it| it.kind == *kind)) {
+            command.args(["--only", kind.name()]);
+        }
+        // It prints the addresses, which this program knows.
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+        ensure!(status.success(), "the stack was not started: {status}");
         Ok(())
     }
 

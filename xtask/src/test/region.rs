@@ -27,7 +27,7 @@ impl Running {
         let base = base.with_context(|| format!("no {BLOCK} ports in a row are free in {PORTS:?}"))?;
         let folder = std::env::temp_dir().join(format!("selvedge-test-{}", std::process::id()));
         let running = Running { stack: Stack::at(base, Some(folder)), services };
-        running.stack.up(&running.services)?;
+        running.stack.up_apart(&running.services)?;
         Ok(running)
     }
 }
