@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::passage::bound;
 use super::{Condition, Passage, Way, until_not};
 
 /// Bytes read at once.
@@ -14,7 +15,7 @@ const CHUNK: usize = 16 << 10;
 const CHUNKS_MAX: usize = 256;
 
 pub(super) async fn open(port: u16, target: String, condition: watch::Receiver<Condition>) -> std::io::Result<Passage> {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let listener = bound(|| TcpListener::bind(("127.0.0.1", port))).await?;
     let address = listener.local_addr()?;
     let task = tokio::spawn(async move {
         // Ends with this task, and every connection with it.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::passage::bound;
 use super::{Condition, Passage, Way};
 
 /// The largest packet there is.
@@ -21,7 +22,7 @@ const CLIENTS_MAX: usize = 1_024;
 type Packet = (Instant, Vec<u8>);
 
 pub(super) async fn open(port: u16, target: String, condition: watch::Receiver<Condition>) -> std::io::Result<Passage> {
-    let socket = Arc::new(UdpSocket::bind(("127.0.0.1", port)).await?);
+    let socket = Arc::new(bound(|| UdpSocket::bind(("127.0.0.1", port))).await?);
     let address = socket.local_addr()?;
     let task = tokio::spawn(async move {
         let mut flows = JoinSet::new();
