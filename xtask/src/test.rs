@@ -33,7 +33,7 @@ pub(crate) fn arguments() -> Command {
                 .long("only")
                 .value_name("SUITE")
                 .action(ArgAction::Append)
-                .help("Run this suite only; may be given several times. Some suites run only so, see --list"),
+                .help("Run this suite only; may be given several times"),
         )
         .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List the suites and end"))
         .arg(
@@ -58,8 +58,7 @@ struct Report {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if matches.get_flag("list") {
         for suite in SUITES {
-            let when = if suite.by_name { " (runs when it is named: --only)" } else { "" };
-            println!("{:8}  {}{when}", suite.name, suite.what);
+            println!("{:8}  {}", suite.name, suite.what);
         }
         return Ok(());
     }
@@ -93,7 +92,7 @@ fn choose(only: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
             bail!("--only {name}: there is no such suite; the suites are {}", names.join(", "));
         }
     }
-    let is_chosen = |suite: &Suite| only.iter().any(|name| name == suite.name) || only.is_empty() && !suite.by_name;
+    let is_chosen = |suite: &Suite| only.is_empty() || only.iter().any(|name| name == suite.name);
     Ok(SUITES.iter().filter(|suite| is_chosen(suite)).collect())
 }
 

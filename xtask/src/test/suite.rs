@@ -18,8 +18,6 @@ pub(crate) struct Suite {
     pub(crate) name: &'static str,
     /// What it does, for the person who waits.
     pub(crate) what: &'static str,
-    /// Whether it runs only when it is named.
-    pub(crate) by_name: bool,
     /// Tools without which it is skipped.
     pub(crate) needs: &'static [Tool],
     /// What its tests may take on two cores; more is reported. Compiling and installing are counted apart.
@@ -48,7 +46,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "fmt",
         what: "Rust sources are formatted",
-        by_name: false,
         needs: &[Tool::Rust, Tool::Rustfmt],
         budget: seconds(10),
         limit: seconds(60),
@@ -57,7 +54,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "tidy",
         what: "what must not be there is not: dependencies against the grain, leftovers, hosts, licences",
-        by_name: false,
         needs: &[Tool::Rust],
         budget: seconds(10),
         limit: seconds(60),
@@ -66,7 +62,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "infra",
         what: "the containers' description is valid, and of the services that the local stack starts",
-        by_name: false,
         needs: &[Tool::Python],
         budget: seconds(10),
         limit: seconds(180),
@@ -75,7 +70,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "build",
         what: "compile every crate, program and test",
-        by_name: false,
         needs: &[Tool::Rust, Tool::C, Tool::Make],
         budget: seconds(10),
         limit: seconds(1_500),
@@ -84,7 +78,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "clippy",
         what: "the linter has nothing to say about any target",
-        by_name: false,
         needs: &[Tool::Rust, Tool::Clippy, Tool::C, Tool::Make],
         budget: seconds(10),
         limit: seconds(900),
@@ -93,7 +86,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "rust",
         what: "unit tests, properties, random histories, contracts, documentation examples",
-        by_name: false,
         needs: &[Tool::Rust, Tool::C, Tool::Make],
         budget: seconds(120),
         limit: seconds(1_200),
@@ -102,7 +94,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "sim",
         what: "500 seeds of the whole system simulated, with faults",
-        by_name: false,
         needs: &[Tool::Rust, Tool::C, Tool::Make],
         budget: seconds(120),
         limit: seconds(600),
@@ -111,7 +102,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "faults",
         what: "real relays replayed to, killed and misused while clients type",
-        by_name: false,
         needs: &[Tool::Rust, Tool::C, Tool::Make],
         budget: seconds(90),
         limit: seconds(600),
@@ -120,7 +110,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "region",
         what: "log, control plane, stores, bus and relays of a region on Kafka, PostgreSQL, DynamoDB, Redis and S3",
-        by_name: false,
         needs: &[
             Tool::Rust,
             Tool::C,
@@ -139,7 +128,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "drill",
         what: "short drills on real services: a part or a region fails while clients type, and nothing is lost",
-        by_name: true,
         needs: &[
             Tool::Rust,
             Tool::C,
@@ -158,7 +146,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "package",
         what: "the npm package: WebAssembly module, types, TypeScript tests",
-        by_name: false,
         needs: &[Tool::Rust, Tool::C, Tool::Make, Tool::Wasm, Tool::Node, Tool::Npm],
         budget: seconds(60),
         limit: seconds(600),
@@ -167,7 +154,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "browser",
         what: "the demo in headless Chromium against a real relay",
-        by_name: false,
         needs: &[Tool::Rust, Tool::C, Tool::Make, Tool::Wasm, Tool::Node, Tool::Npm, Tool::Chromium],
         budget: seconds(240),
         limit: seconds(900),
@@ -176,7 +162,6 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "regions",
         what: "the demo in two browsers, one in each of two regions on real services; one region is killed and comes back",
-        by_name: true,
         needs: &[
             Tool::Rust,
             Tool::C,
