@@ -7,14 +7,19 @@
 
 mod harness;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use harness::http::ask;
+use harness::raw::{Raw, hello};
 use harness::{Peer, Relay};
-use selvedge_protocol::{AckLevel, Channel, DocumentId, Position};
+use selvedge_protocol::message::Hello;
+use selvedge_protocol::{AckLevel, Channel, CloseCode, DocumentId, Position};
 use selvedge_region::regional::{Proxy, RegionalArgs, RegionalRegion, Way};
 use selvedge_region::{BusMessage, REPLICATED_READER};
 use selvedge_relay::{StartError, run};
+use serde_json::{Value, json};
 
 /// Region A's services under a prefix of their own, or the reason to skip.
 fn services(test: &str) -> Option<RegionalArgs> {
@@ -203,5 +208,96 @@ async fn a_missing_service_is_named() {
     let message = error.to_string();
     for part in ["--redis", &format!("redis://{free}"), "fix:", "cargo xtask stack up"] {
         assert!(message.contains(part), "{part:?} is missing in: {message}");
+    }
+}
+
+/// A user pool of Cognito with one person in it.
+struct Pool {
+    id: String,
+    client: String,
+    service: SocketAddr,
+}
+
+impl Pool {
+    const PERSON: &str = "ada";
+    const PASSWORD: &str = "Correct-Horse-7";
+
+    async fn make(service: SocketAddr) -> Self {
+        let mut pool = Pool { id: String::new(), client: String::new(), service };
+        let made = pool.ask("CreateUserPool", json!({ "PoolName": "writers" })).await;
+        pool.id = word(&made["UserPool"]["Id"]);
+        let flows = ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"];
+        let app = json!({ "UserPoolId": pool.id, "ClientName": "web", "ExplicitAuthFlows": flows });
+        pool.client = word(&pool.ask("CreateUserPoolClient", app).await["UserPoolClient"]["ClientId"]);
+        let person = json!({ "UserPoolId": pool.id, "Username": Self::PERSON, "MessageAction": "SUPPRESS" });
+        pool.ask("AdminCreateUser", person).await;
+        let password = json!({
+            "UserPoolId": pool.id, "Username": Self::PERSON, "Password": Self::PASSWORD, "Permanent": true
+        });
+        pool.ask("AdminSetUserPassword", password).await;
+        pool
+    }
+
+    async fn ask(&self, operation: &str, body: Value) -> Value {
+        let target = format!("AWSCognitoIdentityProviderService.{operation}");
+        // Nobody checks the signature here; the service is chosen by what it says.
+        let scope = "Credential=test/20260101/us-east-1/cognito-idp/aws4_request";
+        let authorization = format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=00");
+        let fields = [
+            ("x-amz-target", &*target),
+            ("content-type", "application/x-amz-json-1.1"),
+            ("authorization", &*authorization),
+        ];
+        let answer = ask(self.service, "POST", "/", &fields, body.to_string().as_bytes()).await;
+        assert_eq!(answer.status, 200, "{operation}: {}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap_or_default()
+    }
+
+    /// The access token and the identity token of the person, who signs in by password.
+    async fn sign_in(&self) -> [String; 2] {
+        let parameters = json!({ "USERNAME": Self::PERSON, "PASSWORD": Self::PASSWORD });
+        let body = json!({ "AuthFlow": "USER_PASSWORD_AUTH", "ClientId": self.client, "AuthParameters": parameters });
+        let tokens = self.ask("InitiateAuth", body).await;
+        ["AccessToken", "IdToken"].map(|name| word(&tokens["AuthenticationResult"][name]))
+    }
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no word")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_in_at_cognito_is_let_in_and_who_signs_in_at_another_pool_is_not() {
+    let Some(services) = services("who_signs_in_at_cognito_is_let_in") else { return };
+    let service: SocketAddr = host(services.s3.as_deref().unwrap()).parse().unwrap();
+    let (pool, other) = (Pool::make(service).await, Pool::make(service).await);
+    let relay = Relay::start_with(|config| {
+        config.region = "a".to_owned();
+        config.services = services.clone();
+        config.auth.jwt_issuer = Some(format!("https://cognito-idp.us-east-1.amazonaws.com/{}", pool.id));
+        config.auth.jwt_audience = vec![pool.client.clone()];
+        config.auth.jwks_url = Some(format!("http://{service}/{}/.well-known/jwks.json", pool.id));
+    })
+    .await;
+    let tokens = pool.sign_in().await;
+    let mut text = String::new();
+    for (number, token) in (1..).zip(&tokens) {
+        let peer = Peer::start_as(&relay.socket(), number, Some(token));
+        let channel = peer.open("minutes", number).await;
+        peer.wait_text(channel, &text).await;
+        peer.edit(channel, 0, 0, &format!("{number} ")).await;
+        text.insert_str(0, &format!("{number} "));
+        wait_saved(&peer, channel, AckLevel::Region).await;
+    }
+    let peer = Peer::start_as(&relay.socket(), 3, Some(&tokens[0]));
+    let channel = peer.open("minutes", 3).await;
+    peer.wait_text(channel, &text).await;
+    let mut refused = other.sign_in().await.to_vec();
+    // Signed by nobody who is asked, or not what was signed.
+    refused.push(format!("{}x", tokens[0]));
+    for token in refused {
+        let mut raw = Raw::connect(&relay.socket()).await;
+        raw.send(Channel::CONNECTION, Hello { token: Some(token), ..hello(&[1], None) }).await;
+        assert_eq!(raw.closed().await, CloseCode::TOKEN);
     }
 }

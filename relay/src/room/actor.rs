@@ -6,7 +6,7 @@ use std::sync::Arc;
 use selvedge_engine::{Delta, Document, SiteKind, StateDiff, VersionVector};
 use selvedge_protocol::message::{Closed, SiteLease};
 use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Position, Rights, ServerMessage};
-use selvedge_region::fold::materialise;
+use selvedge_region::fold::{PERSIST_READER, materialise};
 use selvedge_region::{
     BusMessage, DocumentKey, EntryContent, Error, LogRecord, NewDocument, REPLICATED_READER, Region,
 };
@@ -303,6 +303,9 @@ impl Actor {
             RoomEffect::ReadWatermark => {
                 self.tasks.spawn(async move { RoomEvent::Watermark(read_watermark(&ground, &key.document).await) });
             }
+            RoomEffect::ReadBacklog => {
+                self.tasks.spawn(async move { RoomEvent::Backlog(read_backlog(&ground, &key.document).await) });
+            }
             RoomEffect::Materialise { request, since } => self.blocking(async move {
                 let outcome = diffs(&ground, &key, &since).await;
                 RoomEvent::Materialised { request, outcome }
@@ -473,6 +476,24 @@ async fn read_watermark(ground: &Ground, document: &DocumentId) -> Option<Positi
                 %document,
                 error = &error as &dyn std::error::Error,
                 "how far the other region is cannot be read; it is asked for again"
+            );
+            None
+        }
+    }
+}
+
+/// How many records of the document's partition `persist` has before it; one that never began has no say.
+async fn read_backlog(ground: &Ground, document: &DocumentId) -> Option<u64> {
+    let log = &ground.region.log;
+    let partition = log.partition(document);
+    let progress = log.progress(PERSIST_READER, partition).await;
+    match (progress, log.bounds(partition).await) {
+        (Ok(progress), Ok(bounds)) => progress.map(|progress| bounds.end.offset.saturating_sub(progress)),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(
+                %document,
+                error = &error as &dyn std::error::Error,
+                "how far persist is behind cannot be read; it is asked for again"
             );
             None
         }

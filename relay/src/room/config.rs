@@ -19,6 +19,8 @@ settings! {
         append_bytes_max: u64 = 512 * 1024, "SELVEDGE_APPEND_BYTES_MAX";
         /// Bytes of an announced outbox that a session may have under way, granted as credit.
         outbox_credit_bytes: u64 = 512 * 1024, "SELVEDGE_OUTBOX_CREDIT_BYTES";
+        /// Records that `persist` may be behind in the log before announced outboxes get no more credit.
+        persist_lag_records_max: u64 = 100_000, "SELVEDGE_PERSIST_LAG_RECORDS_MAX";
         /// Bytes of deltas a room keeps that wait beyond a hole.
         held_bytes_max: u64 = 1024 * 1024, "SELVEDGE_HELD_BYTES_MAX";
         /// Bytes of recent deltas a room keeps for sessions that are being brought up to date.

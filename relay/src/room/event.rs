@@ -245,6 +245,8 @@ pub enum RoomEvent {
     },
     /// Answer to [`RoomEffect::ReadWatermark`]; `None`: nothing is known.
     Watermark(Option<Position>),
+    /// Answer to [`RoomEffect::ReadBacklog`]: records that `persist` has before it; `None` when that cannot be found out.
+    Backlog(Option<u64>),
     /// The document was deleted, up to and with this generation.
     Deleted {
         /// The generation.
@@ -315,6 +317,8 @@ pub enum RoomEffect {
     },
     /// Find out how far the other region has this log. Answer: [`RoomEvent::Watermark`].
     ReadWatermark,
+    /// Find out how far `persist` is behind in the document's partition. Answer: [`RoomEvent::Backlog`].
+    ReadBacklog,
     /// Fold the document and diff it against each vector. Answer: [`RoomEvent::Materialised`].
     Materialise {
         /// Names the request.

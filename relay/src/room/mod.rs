@@ -12,6 +12,7 @@
 //! - A slow reader is resynced later, never waited for.
 
 pub mod actor;
+mod backlog;
 mod config;
 mod elsewhere;
 mod event;
@@ -34,6 +35,7 @@ use selvedge_protocol::message::Closed;
 use selvedge_protocol::stream::RoomEncoder;
 use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Instant, Position};
 
+use backlog::Backlog;
 pub use config::RoomConfig;
 use elsewhere::Elsewhere;
 pub use event::{
@@ -117,6 +119,7 @@ pub struct Room {
     tail: TailState,
     /// The watermark was asked for.
     asking_watermark: bool,
+    backlog: Backlog,
     materialising: Option<(u64, Vec<SessionKey>)>,
     materialise_at: Option<Instant>,
     requests: u64,
@@ -207,6 +210,7 @@ impl Room {
             presence_at: None,
             tail: TailState::default(),
             asking_watermark: false,
+            backlog: Backlog::default(),
             materialising: None,
             materialise_at: None,
             requests: 0,
@@ -246,6 +250,7 @@ impl Room {
             RoomEvent::BusLagged => self.bus_lagged(),
             RoomEvent::Replicated { watermark } => self.watermark(watermark),
             RoomEvent::Watermark(watermark) => self.watermark_read(watermark),
+            RoomEvent::Backlog(records) => self.backlog_read(records),
             RoomEvent::Deleted { generation } => self.deleted(generation),
         }
         self.advance(now);
@@ -258,6 +263,7 @@ impl Room {
             if !self.members.is_empty() {
                 self.read_tail();
                 self.ask_watermark();
+                self.ask_backlog();
             }
         }
         self.repeat_presence(now);

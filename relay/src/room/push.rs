@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_engine::{Delta, DeltaHeader, Op, SiteId, SiteKind, verify_seed};
-use selvedge_protocol::message::{Ack, Credit, Gap, Refused};
+use selvedge_protocol::message::{Ack, Gap, Refused};
 use selvedge_protocol::{CloseCode, Instant, Position};
 use selvedge_region::LogRecord;
 
@@ -256,18 +256,7 @@ impl Room {
             self.ack_interested(site);
             self.give_back(site);
         }
-        let due_at = self.setup.config.outbox_credit_bytes / 4;
-        let idle = self.queue.is_idle();
-        let due =
-            self.members.iter_mut().filter(|(_, member)| member.credit_due > due_at || (idle && member.credit_due > 0));
-        let credits = due.map(|(&key, member)| {
-            let bytes = std::mem::take(&mut member.credit_due);
-            member.outbox_left += bytes;
-            (key, bytes)
-        });
-        for (key, bytes) in credits.collect::<Vec<_>>() {
-            self.send(key, Credit { bytes });
-        }
+        self.give_due_credits();
         self.finish_uploads(now);
     }
 
@@ -359,11 +348,7 @@ impl Room {
         {
             member.outbox_left = member.outbox_left.saturating_sub(pushed.bytes.len() as u64);
             member.credit_due += pushed.bytes.len() as u64;
-            if self.queue.is_idle() || member.credit_due > self.setup.config.outbox_credit_bytes / 4 {
-                let bytes = std::mem::take(&mut member.credit_due);
-                member.outbox_left += bytes;
-                self.send(key, Credit { bytes });
-            }
+            self.give_due_credits();
         }
     }
 

@@ -26,6 +26,9 @@ struct Arguments {
     /// Clients that type.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     clients: u32,
+    /// Characters that the home region's log holds alone when it is lost in the drill `failback`.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    stranded: u32,
     /// A short form: fewer clients, and nothing is away for long.
     #[arg(long)]
     short: bool,
@@ -89,6 +92,7 @@ async fn once(case: Case, number: u32, arguments: &Arguments, stack: &Stack, fol
     let mut options = DrillOptions {
         clients: arguments.clients,
         replicators: !arguments.without_replicators,
+        stranded: arguments.stranded as usize,
         seed: u64::from(number),
         ..DrillOptions::default()
     };

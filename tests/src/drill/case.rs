@@ -140,6 +140,8 @@ impl Case {
                 recorder.wrong(format!("region {home} killed"));
                 fleet.kill_region(&home).await?;
                 sleep(scale.region_away).await;
+                // Nothing crossed it while the home wrote what it holds alone.
+                fleet.link.set(Way::Open);
                 fleet.bring_back(&home).await
             }
             Case::RegionSilent => {

@@ -14,6 +14,7 @@ mod regional;
 mod report;
 mod run;
 mod stores;
+mod stranded;
 mod typist;
 
 pub use case::{Case, Targets};

@@ -8,10 +8,14 @@ use tokio::time::{Instant, sleep};
 
 use super::case::{Case, Scale};
 use super::observe::observe;
+use super::stranded::Stranded;
 use super::{Load, LoadOptions, Recorder};
 use crate::fleet::{self, Fleet, FleetOptions, RegionFleet, Stack};
 use crate::history::{Breach, Event, Final, History, Logged, Place, check};
+use crate::link::Way;
 
+/// The beginning of the documents' names.
+pub(super) const DOCUMENTS: &str = "drill-";
 /// How often clients look at what they were told.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -36,6 +40,9 @@ pub struct DrillOptions {
     pub rest_within: Duration,
     /// One way between the regions.
     pub delay: Duration,
+    /// Characters that the home's log holds alone when it is lost, by somebody who does not come back, where the drill is
+    /// about that.
+    pub stranded: usize,
     /// Whether replicators run, without which one region persists nothing.
     pub replicators: bool,
     /// What chance is made of.
@@ -55,6 +62,7 @@ impl Default for DrillOptions {
             after: Duration::from_secs(5),
             rest_within: Duration::from_secs(120),
             delay: Duration::from_millis(40),
+            stranded: 20_000,
             replicators: true,
             seed: 1,
         }
@@ -100,6 +108,13 @@ pub fn run<'a>(
         // What befalls regions that have not found each other yet says nothing.
         load.linked(options.rest_within).await?;
         sleep(options.before).await;
+        let stranded = match case {
+            Case::Failback => {
+                fleet.link.set(Way::Silent);
+                Some(Stranded::write(&fleet, options.stranded, options.rest_within).await?)
+            }
+            _ => None,
+        };
         let scale = Scale { away: options.away, region_away: options.region_away };
         let befallen = case.befall(&mut fleet, &recorder, scale).await;
         recorder.note(|at| Event::Healed { at });
@@ -111,6 +126,12 @@ pub fn run<'a>(
             tracing::warn!("{error:#}");
         }
         let mut documents: Vec<String> = writers.iter().map(|writer| writer.document.clone()).collect();
+        if let Some(stranded) = &stranded {
+            let after = stranded.arrived(&fleet, options.rest_within).await;
+            let operations = options.stranded;
+            tracing::info!(operations, after_ms = after.as_millis() as u64, "what was stranded is everywhere");
+            documents.push(stranded.document());
+        }
         documents.sort();
         documents.dedup();
         let mut logs = Vec::new();
@@ -120,9 +141,11 @@ pub fn run<'a>(
             finals.extend(stored);
             logs.extend(logged);
         }
+        let alone = stranded.map_or_else(Vec::new, |stranded| stranded.breaches(&finals));
         let events = recorder.events();
         let history = History { writers, events, finals, logs, quarantined: Vec::new(), region_lost: false };
-        let breaches = check(&history);
+        let mut breaches = check(&history);
+        breaches.extend(alone);
         Ok(Outcome { history, breaches })
     })
 }
@@ -162,7 +185,7 @@ fn load_options(options: &DrillOptions, fleet: &Fleet) -> LoadOptions {
         regions: fleet.regions.iter().map(|region| (region.name.clone(), region.urls.clone())).collect(),
         clients: options.clients,
         documents: options.documents,
-        prefix: "drill-".to_owned(),
+        prefix: DOCUMENTS.to_owned(),
         pause: options.pause,
         look: LOOK,
         seed: options.seed,

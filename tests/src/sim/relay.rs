@@ -309,7 +309,10 @@ impl World {
             RoomEffect::Close { key, closed } => return self.session_closes_channel(document, key, closed),
             RoomEffect::CloseSession { key, code } => self.session_closes(key, code),
             // One region: nothing asks for another's watermark.
-            RoomEffect::Publish { .. } | RoomEffect::PublishPresence { .. } | RoomEffect::ReadWatermark => {}
+            RoomEffect::Publish { .. }
+            | RoomEffect::PublishPresence { .. }
+            | RoomEffect::ReadWatermark
+            | RoomEffect::ReadBacklog => {}
             RoomEffect::Unload => {
                 self.note(format_args!("relay: the room of {document} is let go"));
                 self.relay.rooms.remove(document);

@@ -35,6 +35,7 @@ struct Table {
     now: Instant,
     unloads: usize,
     lose_tail: bool,
+    persist_lag: Option<u64>,
     /// How far the other region has the log, for whoever asks.
     watermark: Option<u64>,
     watermark_reads: usize,
@@ -112,6 +113,7 @@ impl Table {
             now: Instant(0),
             unloads: 0,
             lose_tail: false,
+            persist_lag: None,
             watermark: None,
             watermark_reads: 0,
             log_away: false,
@@ -216,6 +218,7 @@ impl Table {
                 self.watermark_reads += 1;
                 self.answer(RoomEvent::Watermark(self.watermark.map(at)));
             }
+            RoomEffect::ReadBacklog => self.answer(RoomEvent::Backlog(self.persist_lag)),
             RoomEffect::Send { key, message } => self.deliver(key, &message),
             RoomEffect::Watch { key } => self.watched.push(key),
             RoomEffect::Close { key, closed } => self.closed.push((key, CloseCode(closed.code))),

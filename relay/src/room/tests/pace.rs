@@ -67,6 +67,40 @@ fn announced_outboxes_are_paced_by_credit() {
 }
 
 #[test]
+fn announced_outboxes_wait_while_persist_is_far_behind() {
+    let config = RoomConfig { outbox_credit_bytes: 400, persist_lag_records_max: 10, ..RoomConfig::default() };
+    let mut table = Table::with(config);
+    table.join(1);
+    table.join(2);
+    table.persist_lag = Some(11);
+    let deltas = words(SiteId::random(1), &["0123456789"; 12]);
+    let (early, late) = deltas.split_at(2);
+    let announce = |table: &mut Table, deltas: &[Delta]| {
+        let deltas = deltas.iter().map(|delta| PushedDelta { announced: true, ..pushed(delta) }).collect();
+        table.tell(RoomEvent::Push { key: key(1), deltas });
+    };
+    table.hold_appends = true;
+    announce(&mut table, early);
+    table.wait(2_000);
+    while !table.appends.is_empty() {
+        table.confirm();
+    }
+    assert_eq!(table.readers[&key(1)].credit, 400, "what is confirmed is given back when persist is near again");
+    table.hold_appends = false;
+    announce(&mut table, &late[..2]);
+    table.push(2, &words(SiteId::random(2), &["typed"]));
+    assert_eq!(table.acked(2, SiteId::random(2)), 5, "who types does not wait");
+    table.wait(10_000);
+    assert_eq!(table.readers[&key(1)].credit, 400);
+    table.persist_lag = Some(10);
+    table.wait(2_000);
+    let credit = table.readers[&key(1)].credit;
+    let sent: u64 = deltas[..4].iter().map(|delta| delta.encode().len() as u64).sum();
+    assert_eq!(credit, 400 + sent);
+    assert_eq!(table.acked(1, SiteId::random(1)), 40);
+}
+
+#[test]
 fn presence_is_told_and_removed_and_never_logged() {
     let mut table = Table::new();
     table.join(1);
