@@ -43,6 +43,13 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 pub(crate) fn cargo_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
+    // What cargo said of this package when it started this program. Build scripts look at such variables, and what they
+    // lead to would be compiled anew whenever somebody calls cargo by hand in between.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+            command.env_remove(name);
+        }
+    }
     if std::io::stderr().is_terminal() {
         // It writes into a pipe here, and would leave its colours away.
         command.env("CARGO_TERM_COLOR", "always");
