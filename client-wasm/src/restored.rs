@@ -27,7 +27,13 @@ impl Restored {
             position: position_bytes.as_deref().and_then(position),
             highest: highest.as_deref().map(level),
             outbox: Vec::new(),
+            frames: Vec::new(),
         })
+    }
+
+    /// Adds one kept frame; a damaged one is left out: what it proves is on the screen, and may be proven by others.
+    pub fn frame(&mut self, bytes: &[u8]) {
+        self.0.frames.extend(client::KeptFrame::decode(bytes));
     }
 
     /// Adds one entry of the outbox.

@@ -25,6 +25,10 @@ extern "C" {
     fn outbox_put(this: &Shell, site: &str, first: f64, last: f64, principal: &str, bytes: Vec<u8>, acked: &str);
     #[wasm_bindgen(method, js_name = outboxDelete)]
     fn outbox_delete(this: &Shell, site: &str, first: f64);
+    #[wasm_bindgen(method, js_name = framePut)]
+    fn frame_put(this: &Shell, site: &str, first: f64, bytes: Vec<u8>);
+    #[wasm_bindgen(method, js_name = frameDelete)]
+    fn frame_delete(this: &Shell, site: &str, first: f64);
     #[wasm_bindgen(method, js_name = statePut)]
     fn state_put(
         this: &Shell,
@@ -145,6 +149,12 @@ impl Shell {
         }
         for key in transaction.delete_outbox {
             self.outbox_delete(&key.site.to_string(), number(key.first));
+        }
+        for frame in transaction.put_frames {
+            self.frame_put(&frame.site.to_string(), number(frame.first), frame.encode());
+        }
+        for key in transaction.delete_frames {
+            self.frame_delete(&key.site.to_string(), number(key.first));
         }
         if let Some(state) = transaction.state {
             let position = state.position.map(position_bytes);

@@ -18,6 +18,7 @@ mod rendezvous;
 pub mod server;
 pub mod stream;
 pub mod streams;
+pub mod tag;
 pub mod transfer;
 mod varint;
 mod version;

@@ -12,10 +12,10 @@ pub const HELLO_FORMAT: u8 = 1;
 pub struct Features(pub u64);
 
 impl Features {
-    /// Frames carry broadcast tags of 16 bytes. The place is laid out in version 1; nobody offers it yet.
+    /// Frames carry broadcast tags of 16 bytes; see [`crate::tag`]. A server offers it only with keys of its own.
     pub const BROADCAST_TAGS: Self = Self(1);
-    /// What this code offers.
-    pub const OFFERED: Self = Self(0);
+    /// What a client offers, and a server at most.
+    pub const OFFERED: Self = Self::BROADCAST_TAGS;
 
     /// Whether every bit of `other` is set.
     pub fn contains(self, other: Self) -> bool {

@@ -212,6 +212,7 @@ pub fn run(config: Config) -> BoxFuture<'static, Result<Running, StartError>> {
             restored: config.restored,
             highest: hosting.highest(&config),
             number: hosting.number(),
+            tags: config.tag_keys()?.map(Arc::new),
             // Where people prove who they are, opening makes only what they may make, and says so before.
             open_creates: auth.is_open(),
             clock,

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use selvedge_protocol::tag::TagKeys;
 
 #[cfg(feature = "regional")]
 use selvedge_region::regional::RegionalArgs;
@@ -99,6 +100,11 @@ pub struct Config {
     /// File with settings [default: selvedge.toml if it exists].
     #[arg(long, env = "SELVEDGE_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// File with the keys of broadcast tags, the same on every relay of every region: one line `NUMBER KEY` each, KEY 64
+    /// hexadecimal digits; the first signs, the others only verify. With it people see what their region's log is silent
+    /// about, and give back what a lost relay or region had shown them.
+    #[arg(long, env = "SELVEDGE_TAG_KEYS_FILE", value_name = "FILE")]
+    pub tag_keys_file: Option<PathBuf>,
     /// How long, in milliseconds, a drain may take after SIGTERM.
     #[arg(long, env = "SELVEDGE_DRAIN_MS", default_value_t = 20_000)]
     pub drain_ms: u64,
@@ -150,6 +156,7 @@ impl Default for Config {
             peer_region: None,
             home_region: None,
             config: None,
+            tag_keys_file: None,
             drain_ms: 20_000,
             log_format: LogFormat::Text,
             log_level: "info".to_owned(),
@@ -309,6 +316,7 @@ impl Config {
             let fix = "name the folder of a built page, or leave the flag out; `cargo xtask demo` builds one";
             return Err(impossible("web", web.display(), "has no index.html", fix));
         }
+        self.tag_keys()?;
         let limits = [
             ("frame-bytes-max", self.limits.frame_bytes_max, 1024, 64 * 1024),
             ("message-bytes-max", self.limits.message_bytes_max, 1024, 16 * 1024 * 1024),
@@ -356,6 +364,20 @@ impl Config {
             }
             None => Ok(()),
         }
+    }
+
+    /// The keys of broadcast tags, if there are any.
+    ///
+    /// # Errors
+    /// [`ConfigError::Impossible`] when the file cannot be read or holds no keys. No key is shown.
+    pub fn tag_keys(&self) -> Result<Option<TagKeys>, ConfigError> {
+        let Some(path) = &self.tag_keys_file else { return Ok(None) };
+        let refuse = |problem: &str, fix: &str| impossible("tag-keys-file", path.display(), problem, fix);
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            refuse(&format!("cannot be read: {error}"), "name a file that this process may read, or leave the flag out")
+        })?;
+        let fix = "make a key by `openssl rand -hex 32` and write `1 KEY` into the file, the same on every relay";
+        TagKeys::parse(&text).map(Some).map_err(|error| refuse(&format!("holds no keys: {error}"), fix))
     }
 }
 
@@ -599,6 +621,11 @@ mod tests {
         refused(&["serve", "--frame-bytes-max", "1"], &["--frame-bytes-max", "1", "fix:", "1024"]);
         refused(&["serve", "--listen", "127.0.0.1:5", "--admin", "127.0.0.1:5"], &["--admin", "127.0.0.1:5", "fix:"]);
         refused(&["serve", "--peer-region", "b"], &["--peer-region b", "fix:", "--kafka"]);
+        refused(&["serve", "--tag-keys-file", "/nowhere"], &["--tag-keys-file", "/nowhere", "fix:"]);
+        let secret = "f".repeat(63);
+        let keys = file("keys", &format!("1 {secret}"));
+        refused(&["serve", "--tag-keys-file", &keys], &["--tag-keys-file", "line 1", "fix:", "openssl"]);
+        assert!(!parse_words(&["serve", "--tag-keys-file", &keys]).unwrap_err().to_string().contains(&secret));
         refused(&["serve", "--config", "/nowhere.toml"], &["/nowhere.toml", "fix:"]);
         refused(&["serve", "--config", &file("a", "frames-brust = 2")], &["frames-brust", "frames-burst"]);
         refused(&["serve", "--config", &file("b", "= 2")], &["fix:"]);

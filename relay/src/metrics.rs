@@ -107,6 +107,10 @@ pub(crate) struct Metrics {
     pub(crate) pushes_deferred: Counter,
     /// Pushes of what was known already.
     pub(crate) pushes_repeated: Counter,
+    /// Deltas taken from others than their author, by the proof that a relay had shown them.
+    pub(crate) pushes_proven: Counter,
+    /// Deltas shown to readers while the log was silent.
+    pub(crate) tentative: Counter,
     /// Sessions whose queue ran over and that are brought up to date later.
     pub(crate) resyncs: Counter,
     /// State diffs sent.
@@ -153,6 +157,8 @@ impl Metrics {
             pushes_refused: Counter::default(),
             pushes_deferred: Counter::default(),
             pushes_repeated: Counter::default(),
+            pushes_proven: Counter::default(),
+            tentative: Counter::default(),
             resyncs: Counter::default(),
             transfers: Counter::default(),
             presence_dropped: Counter::default(),
@@ -198,6 +204,8 @@ impl Metrics {
         self.pushes_refused.inc_by(counts.refused);
         self.pushes_deferred.inc_by(counts.deferred);
         self.pushes_repeated.inc_by(counts.repeated);
+        self.pushes_proven.inc_by(counts.proven);
+        self.tentative.inc_by(counts.tentative);
         self.resyncs.inc_by(counts.resyncs);
         self.transfers.inc_by(counts.transfers);
     }
@@ -230,6 +238,12 @@ impl Metrics {
         registry.register("pushes_refused", "Pushes refused for good", self.pushes_refused.clone());
         registry.register("pushes_deferred", "Pushes dropped and asked for again", self.pushes_deferred.clone());
         registry.register("pushes_repeated", "Pushes of what was known", self.pushes_repeated.clone());
+        registry.register(
+            "pushes_proven",
+            "Deltas taken by their proof, not from their author",
+            self.pushes_proven.clone(),
+        );
+        registry.register("tentative", "Deltas shown while the log was silent", self.tentative.clone());
         registry.register("resyncs", "Sessions whose queue ran over", self.resyncs.clone());
         registry.register("transfers", "State diffs sent", self.transfers.clone());
         registry.register("presence_dropped", "Presence dropped", self.presence_dropped.clone());

@@ -3,20 +3,23 @@
 //! ```text
 //! record    length of the payload (4 bytes, at most 2^30), the same with every bit flipped (4 bytes), SHA-256 of the payload
 //!           (32 bytes), payload
-//! payload   version 1 (1 byte), entries put, keys deleted, state
+//! payload   version 2 (1 byte), entries put, keys deleted, state, frames put, keys of frames deleted (version 1: no frames)
 //! entries   count (4 bytes), each: site, first, last (8 bytes each), level (1 byte), principal, delta (length 4 bytes + bytes)
 //! keys      count (4 bytes), each: site, first (8 bytes each)
 //! state     0, or 1 and: generation (8), level (1), replace (1), 0 or 1 and log (16), partition (4), offset (8); vector, snapshot
 //! ```
+//! frames    count (4 bytes), each: site, first, last, generation (8 bytes each), tag (16), delta (length 4 bytes + bytes)
 //!
 //! Numbers are little-endian. One record is one transaction, so a torn one is none.
 
 use selvedge_engine::SiteId;
-use selvedge_protocol::client::{OutboxEntry, OutboxKey, StoreTransaction, StoredState};
+use selvedge_protocol::client::{KeptFrame, OutboxEntry, OutboxKey, StoreTransaction, StoredState};
 use selvedge_protocol::{AckLevel, LogId, Position};
 use sha2::{Digest, Sha256};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version without frames.
+const VERSION_WITHOUT_FRAMES: u8 = 1;
 /// Length, its complement and checksum in front of a payload.
 const HEAD_BYTES: usize = 40;
 /// Longest payload.
@@ -46,11 +49,7 @@ pub(super) fn encode(transaction: &StoreTransaction) -> Vec<u8> {
         put_bytes(&mut out, entry.principal.as_bytes());
         put_bytes(&mut out, &entry.bytes);
     }
-    put_count(&mut out, transaction.delete_outbox.len());
-    for key in &transaction.delete_outbox {
-        out.extend(key.site.get().to_le_bytes());
-        out.extend(key.first.to_le_bytes());
-    }
+    put_keys(&mut out, &transaction.delete_outbox);
     match &transaction.state {
         None => out.push(0),
         Some(state) => {
@@ -66,6 +65,15 @@ pub(super) fn encode(transaction: &StoreTransaction) -> Vec<u8> {
             put_bytes(&mut out, &state.snapshot);
         }
     }
+    put_count(&mut out, transaction.put_frames.len());
+    for frame in &transaction.put_frames {
+        for number in [frame.site.get(), frame.first, frame.last, frame.generation] {
+            out.extend(number.to_le_bytes());
+        }
+        out.extend(frame.tag);
+        put_bytes(&mut out, &frame.bytes);
+    }
+    put_keys(&mut out, &transaction.delete_frames);
     let (length, hash) = (out.len() - HEAD_BYTES, Sha256::digest(&out[HEAD_BYTES..]));
     let length = u32::try_from(length).unwrap_or(u32::MAX);
     out[..4].copy_from_slice(&length.to_le_bytes());
@@ -96,7 +104,8 @@ pub(super) fn decode(bytes: &[u8]) -> Next {
 }
 
 fn read(input: &mut Input<'_>) -> Option<StoreTransaction> {
-    if input.byte()? != VERSION {
+    let version = input.byte()?;
+    if ![VERSION_WITHOUT_FRAMES, VERSION].contains(&version) {
         return None;
     }
     let mut transaction = StoreTransaction::default();
@@ -110,9 +119,7 @@ fn read(input: &mut Input<'_>) -> Option<StoreTransaction> {
             bytes: input.bytes()?,
         });
     }
-    for _ in 0..input.number()? {
-        transaction.delete_outbox.push(OutboxKey { site: SiteId::new(input.long()?), first: input.long()? });
-    }
+    transaction.delete_outbox = input.keys()?;
     if input.byte()? == 1 {
         let (generation, highest) = (input.long()?, input.level()?);
         let (replace, has_position) = (input.byte()? == 1, input.byte()? == 1);
@@ -120,7 +127,28 @@ fn read(input: &mut Input<'_>) -> Option<StoreTransaction> {
         let (vector, snapshot) = (input.bytes()?, input.bytes()?);
         transaction.state = Some(StoredState { vector, generation, highest, position, snapshot, replace });
     }
+    if version >= VERSION {
+        for _ in 0..input.number()? {
+            transaction.put_frames.push(KeptFrame {
+                site: SiteId::new(input.long()?),
+                first: input.long()?,
+                last: input.long()?,
+                generation: input.long()?,
+                tag: input.take()?,
+                bytes: input.bytes()?,
+            });
+        }
+        transaction.delete_frames = input.keys()?;
+    }
     input.0.is_empty().then_some(transaction)
+}
+
+fn put_keys(out: &mut Vec<u8>, keys: &[OutboxKey]) {
+    put_count(out, keys.len());
+    for key in keys {
+        out.extend(key.site.get().to_le_bytes());
+        out.extend(key.first.to_le_bytes());
+    }
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -164,6 +192,14 @@ impl Input<'_> {
     fn position(&mut self) -> Option<Position> {
         let log = LogId(u128::from_le_bytes(self.take()?));
         Some(Position { log, partition: self.number()?, offset: self.long()? })
+    }
+
+    fn keys(&mut self) -> Option<Vec<OutboxKey>> {
+        let mut keys = Vec::new();
+        for _ in 0..self.number()? {
+            keys.push(OutboxKey { site: SiteId::new(self.long()?), first: self.long()? });
+        }
+        Some(keys)
     }
 
     fn level(&mut self) -> Option<AckLevel> {
@@ -210,6 +246,15 @@ pub(super) mod tests {
         StoreTransaction {
             put_outbox: vec![entry],
             delete_outbox: vec![OutboxKey { site, first: 100 }],
+            put_frames: vec![KeptFrame {
+                site,
+                first,
+                last: first + 1,
+                generation: 1,
+                tag: [5; 16],
+                bytes: vec![8; 9],
+            }],
+            delete_frames: vec![OutboxKey { site, first: 200 }],
             state: Some(state),
         }
     }
@@ -228,6 +273,18 @@ pub(super) mod tests {
             bytes.extend([1, 2, 3]);
             assert_eq!(decode(&bytes), Next::Record(Box::new(transaction), length));
         }
+    }
+
+    #[test]
+    fn a_record_of_the_version_without_frames_is_read() {
+        let transaction = StoreTransaction { put_frames: Vec::new(), delete_frames: Vec::new(), ..sample(3) };
+        let mut payload = encode(&transaction).split_off(HEAD_BYTES);
+        // No frames put, none deleted: two counts of four bytes.
+        payload.truncate(payload.len() - 8);
+        payload[0] = VERSION_WITHOUT_FRAMES;
+        assert_eq!(read(&mut Input(&payload)), Some(transaction.clone()));
+        payload[0] = VERSION;
+        assert_eq!(read(&mut Input(&payload)), None, "this version says how many frames there are");
     }
 
     #[test]

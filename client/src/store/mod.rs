@@ -13,7 +13,9 @@ pub use file::FileStore;
 pub use memory::MemoryStore;
 use selvedge_engine::VersionVector;
 use selvedge_protocol::DocumentId;
-use selvedge_protocol::client::{OutboxEntry, OutboxKey, Restored, StoreError, StoreTransaction, StoredState};
+use selvedge_protocol::client::{
+    KeptFrame, OutboxEntry, OutboxKey, Restored, StoreError, StoreTransaction, StoredState,
+};
 
 use crate::Error;
 
@@ -37,6 +39,7 @@ pub trait Store: Send + Sync {
 pub(crate) struct Kept {
     state: Option<StoredState>,
     outbox: BTreeMap<OutboxKey, OutboxEntry>,
+    frames: BTreeMap<OutboxKey, KeptFrame>,
 }
 
 impl Kept {
@@ -65,6 +68,12 @@ impl Kept {
         for key in &transaction.delete_outbox {
             self.outbox.remove(key);
         }
+        for frame in &transaction.put_frames {
+            self.frames.insert(OutboxKey { site: frame.site, first: frame.first }, frame.clone());
+        }
+        for key in &transaction.delete_frames {
+            self.frames.remove(key);
+        }
         if let Some(state) = &transaction.state {
             let known = self.state.as_ref().filter(|_| !state.replace).map_or(0, |kept| kept.generation);
             self.state = Some(StoredState { generation: state.generation.max(known), ..state.clone() });
@@ -73,8 +82,12 @@ impl Kept {
 
     /// Everything as one transaction.
     fn whole(&self) -> StoreTransaction {
-        let put_outbox = self.outbox.values().cloned().collect();
-        StoreTransaction { put_outbox, delete_outbox: Vec::new(), state: self.state.clone() }
+        StoreTransaction {
+            put_outbox: self.outbox.values().cloned().collect(),
+            put_frames: self.frames.values().cloned().collect(),
+            state: self.state.clone(),
+            ..StoreTransaction::default()
+        }
     }
 
     fn restored(&self) -> Restored {
@@ -84,6 +97,7 @@ impl Kept {
             position: state.as_ref().and_then(|state| state.position),
             highest: state.as_ref().map(|state| state.highest),
             outbox: self.outbox.values().cloned().collect(),
+            frames: self.frames.values().cloned().collect(),
             state: state.map_or_else(Vec::new, |state| state.snapshot),
         }
     }

@@ -19,7 +19,7 @@ impl Replica {
         }
         let Some(wire) = cx.link.new_channel() else { return };
         self.seal(cx.now);
-        self.session = Session::opening(wire);
+        self.session = Session::opening(wire, cx.link.has_tags());
         if let Some(rebuild) = &mut self.rebuild {
             rebuild.begin(&mut self.outbox);
         }
@@ -29,7 +29,8 @@ impl Replica {
         if let Some(rebuild) = &self.rebuild {
             outbox.retain(|range| !rebuild.concerns(range.site));
         }
-        let base = self.outbox.base(self.document.vector().clone());
+        self.frames.announce(&mut outbox);
+        let base = self.frames.base(self.outbox.base(self.document.vector().clone()));
         let open = Open {
             document: self.id.as_str().into(),
             generation: self.generation,

@@ -1,10 +1,11 @@
 //! What a client and a replica are given at their start.
 
-use selvedge_engine::SiteId;
+use selvedge_engine::{Delta, SiteId};
 
 use crate::document_id::DocumentId;
 use crate::endpoint::{Endpoint, Transport};
 use crate::level::{AckLevel, Position};
+use crate::message::TAG_BYTES;
 
 /// What a [`super::Client`] is given.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +76,25 @@ pub struct Restored {
     pub highest: Option<AckLevel>,
     /// Every outbox entry of the document.
     pub outbox: Vec<OutboxEntry>,
+    /// Every frame kept of the document.
+    pub frames: Vec<KeptFrame>,
+}
+
+/// A delta of somebody else that the copy shows and the highest level does not cover yet; its key is (document, site, first).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFrame {
+    /// The site that wrote it.
+    pub site: SiteId,
+    /// Its first counter.
+    pub first: u64,
+    /// Its last counter.
+    pub last: u64,
+    /// The document's generation.
+    pub generation: u64,
+    /// The relay's proof that it showed this; see [`crate::tag`].
+    pub tag: [u8; TAG_BYTES],
+    /// The durable delta.
+    pub bytes: Vec<u8>,
 }
 
 /// One sealed delta as a store keeps it; its key is (document, site, first).
@@ -94,7 +114,32 @@ pub struct OutboxEntry {
     pub acked: AckLevel,
 }
 
-/// Key of an outbox entry within its document.
+impl KeptFrame {
+    /// The frame as a store of bytes keeps it: generation (8 bytes, little-endian), tag (16), durable delta.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.generation.to_le_bytes().to_vec();
+        bytes.extend(self.tag);
+        bytes.extend(&self.bytes);
+        bytes
+    }
+
+    /// Reads what [`KeptFrame::encode`] wrote; `None`: it is damaged.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (generation, rest) = bytes.split_first_chunk()?;
+        let (tag, delta) = rest.split_first_chunk()?;
+        let read = Delta::decode(delta).ok()?;
+        Some(Self {
+            site: read.site,
+            first: read.first,
+            last: read.last(),
+            generation: u64::from_le_bytes(*generation),
+            tag: *tag,
+            bytes: delta.to_vec(),
+        })
+    }
+}
+
+/// Key of an outbox entry, or of a kept frame, within its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutboxKey {
     /// The site that wrote it.

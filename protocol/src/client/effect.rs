@@ -2,7 +2,7 @@
 
 use selvedge_engine::TextPatch;
 
-use super::config::{OutboxEntry, OutboxKey};
+use super::config::{KeptFrame, OutboxEntry, OutboxKey};
 use crate::close::CloseCode;
 use crate::endpoint::{CertificateHash, Transport};
 use crate::frame::Channel;
@@ -160,6 +160,10 @@ pub struct StoreTransaction {
     pub put_outbox: Vec<OutboxEntry>,
     /// Delete; a key that is not there is fine.
     pub delete_outbox: Vec<OutboxKey>,
+    /// Frames to put or replace: of what the state in the same transaction shows.
+    pub put_frames: Vec<KeptFrame>,
+    /// Frames to delete; a key that is not there is fine.
+    pub delete_frames: Vec<OutboxKey>,
     /// Replace the state, if its vector dominates the stored one of the same generation, or if it says `replace`; else
     /// fail the whole transaction with [`StoreError::Behind`]. Generation 0 (no server was asked yet) is compared like the
     /// same one, and never replaces a greater number.

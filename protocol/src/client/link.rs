@@ -117,6 +117,11 @@ impl Link {
         self.active.is_some()
     }
 
+    /// Whether broadcast tags were agreed on the connection in use.
+    pub(super) fn has_tags(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| Features(active.hello.features).contains(Features::BROADCAST_TAGS))
+    }
+
     pub(super) fn is_online(&self) -> bool {
         self.online
     }

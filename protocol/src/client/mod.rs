@@ -8,6 +8,7 @@ mod channel;
 mod config;
 mod effect;
 mod error;
+mod frames;
 mod link;
 mod outbox;
 mod ping;
@@ -27,12 +28,13 @@ use std::collections::{BTreeMap, VecDeque};
 use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{Delta, SEED_TEXT_BYTES_MAX, StateDiff, TextPatch, VersionVector};
 
-pub use config::{ClientConfig, OutboxEntry, OutboxKey, ReplicaConfig, Restored};
+pub use config::{ClientConfig, KeptFrame, OutboxEntry, OutboxKey, ReplicaConfig, Restored};
 pub use effect::{
     Effect, LinkInfo, Origin, Pending, PresenceChange, SaveState, Status, StoreError, StoreTicket, StoreTransaction,
     StoredState,
 };
 pub use error::Error;
+pub use frames::{FRAMES_BYTES_MAX, GIVE_BACK_MS};
 pub use link::{ATTEMPT_MS_MAX, RACE_MS};
 pub use ping::{DEAD_MS_MIN, SUSPECT_MS_MIN};
 pub use presence::{PRESENCE_MS_MIN, PRESENCES_MAX};
@@ -423,6 +425,9 @@ impl Client {
         for replica in self.replicas.values_mut() {
             if replica.reopen_at.is_some_and(|at| at <= now) && cx.link.is_up() {
                 replica.open_channel(&mut cx);
+            }
+            if replica.give_back_deadline().is_some_and(|at| at <= now) {
+                replica.give_back_due(&mut cx);
             }
             if replica.push_deadline().is_some_and(|at| at <= now) {
                 replica.push_due(&mut cx);

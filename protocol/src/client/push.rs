@@ -29,9 +29,16 @@ impl Replica {
         if acked.changed {
             self.growth_acked(site, region, now);
         }
+        if self.frames.ack(site, region, replicated, self.highest) {
+            self.store.state_changed(now);
+        }
     }
 
     pub(super) fn gap(&mut self, gap: Gap, cx: &mut Context<'_>) {
+        let queued = self.outbox.queue(gap.site).is_some_and(|queue| !queue.entries.is_empty());
+        if !queued && self.frames_gap(gap.site, gap.have, cx.now) {
+            return;
+        }
         let can_fill = self.outbox.rewind(gap.site, gap.have, cx.now);
         if can_fill {
             self.push_due(cx);
@@ -114,6 +121,13 @@ impl Replica {
     }
 
     pub(super) fn refuse(&mut self, refused: Refused, cx: &mut Context<'_>) {
+        let queued = self.outbox.queue(refused.site).is_some_and(|queue| !queue.entries.is_empty());
+        if !queued && self.frames.concerns(refused.site) {
+            // A proof that no relay takes is none. What it proved stays on the screen; nothing of the user's is lost.
+            self.frames.give_up(|frame| frame.site == refused.site && frame.last >= refused.from);
+            self.store.state_changed(cx.now);
+            return;
+        }
         if CloseCode(refused.code) == CloseCode::CONFLICT {
             self.restamp([(refused.site, refused.from)], cx);
             return;

@@ -7,6 +7,7 @@ use super::Context;
 use super::config::ReplicaConfig;
 use super::effect::{Effect, Origin, SaveState, Status};
 use super::error::Error;
+use super::frames::Frames;
 use super::outbox::{Entry, Outbox};
 use super::presence::Presences;
 use super::quota::Quota;
@@ -57,6 +58,7 @@ pub struct Replica {
     pub(super) position: Option<Position>,
     pub(super) rights: Option<Rights>,
     pub(super) outbox: Outbox,
+    pub(super) frames: Frames,
     pub(super) store: Store,
     pub(super) session: Session,
     pub(super) presence: Presences,
@@ -100,6 +102,7 @@ impl Replica {
             position: None,
             rights: None,
             outbox: Outbox::new(),
+            frames: Frames::default(),
             store: Store::new(config.store),
             session: Session::default(),
             presence: Presences::default(),
@@ -379,6 +382,7 @@ impl Replica {
             self.presence.deadline().filter(|_| self.session.phase() == super::sync::Phase::Live),
             self.push_deadline().filter(|_| up),
             self.growth_deadline().filter(|_| up),
+            self.give_back_deadline().filter(|_| up),
         ];
         due.into_iter().flatten().min()
     }

@@ -3,7 +3,7 @@
 use selvedge_engine::{Delta, Document};
 
 use super::Context;
-use super::config::{OutboxEntry, Restored};
+use super::config::{KeptFrame, OutboxEntry, Restored};
 use super::effect::{Effect, StoreError};
 use super::outbox::Entry;
 use super::rebuild::Rebuild;
@@ -38,6 +38,12 @@ impl Replica {
             self.outbox.push(stored.site, taken_up(stored, 0, cx));
         }
         self.store.restored();
+        let generation = self.generation;
+        let whole = |frame: &KeptFrame| {
+            let same = |delta: Delta| (delta.site, delta.first, delta.last()) == (frame.site, frame.first, frame.last);
+            frame.generation == generation && Delta::decode(&frame.bytes).is_ok_and(same)
+        };
+        self.frames.restore(restored.frames.into_iter().filter(whole).collect(), cx.now);
         if !foreign.is_empty() {
             foreign.dedup();
             self.begin_rebuild(Rebuild::restamp(foreign.into_iter().map(|site| (site, 1))));

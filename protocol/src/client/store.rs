@@ -160,6 +160,7 @@ impl Replica {
                 replace: self.store.replace,
             });
             transaction.delete_outbox = std::mem::take(&mut self.store.deletable).into_iter().collect();
+            (transaction.put_frames, transaction.delete_frames) = self.frames.take_stores();
             self.store.state_since = None;
             self.store.puts_since_state = 0;
         }
@@ -215,6 +216,7 @@ impl Replica {
         let known = |key: &OutboxKey| self.outbox.entry(*key).is_none();
         let deletes: Vec<OutboxKey> = transaction.delete_outbox.into_iter().filter(known).collect();
         self.store.deletable.extend(deletes);
+        self.frames.not_stored(&transaction.put_frames, transaction.delete_frames);
         if transaction.state.is_some() {
             // Due at once: it had waited already.
             self.store.state_since = Some(Instant(now.0.saturating_sub(STATE_MS)));

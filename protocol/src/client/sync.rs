@@ -41,14 +41,16 @@ pub(super) struct Session {
     pub(super) credit: u64,
     /// The vector was sent since open: an unequal hash is not asked about again.
     pub(super) vector_sent: bool,
+    /// Broadcast tags were agreed on this connection.
+    pub(super) tags: bool,
     /// Deltas were dropped: positions mean nothing until the next `synced`.
     dropped: bool,
 }
 
 impl Session {
     /// `open` goes out on this channel.
-    pub(super) fn opening(wire: Channel) -> Self {
-        Self { phase: Phase::Opening, wire: Some(wire), ..Self::default() }
+    pub(super) fn opening(wire: Channel, tags: bool) -> Self {
+        Self { phase: Phase::Opening, wire: Some(wire), tags, ..Self::default() }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -73,6 +75,7 @@ impl Replica {
             ServerMessage::Credit(credit) => {
                 self.session.credit = self.session.credit.saturating_add(credit.bytes);
                 self.push_due(cx);
+                self.give_back_due(cx);
             }
             ServerMessage::Presence(presence) => {
                 if cx.link.session() != Some(presence.session) {
@@ -120,6 +123,7 @@ impl Replica {
             self.send_vector(cx);
         }
         self.push_due(cx);
+        self.frames_answered(&ok.known, cx);
     }
 
     pub(super) fn set_rights(&mut self, rights: crate::level::Rights, cx: &mut Context<'_>) {
@@ -196,7 +200,8 @@ impl Replica {
     fn synced(&mut self, synced: Synced, cx: &mut Context<'_>) -> Result<(), DecodeError> {
         self.session.room.join(synced.codec.as_ref())?;
         self.session.dropped = false;
-        let have = self.outbox.base(self.syncing_document().vector().clone()).hash();
+        let base = self.outbox.base(self.syncing_document().vector().clone());
+        let have = self.frames.base(base).hash();
         if have != synced.vector_hash && !self.session.vector_sent {
             self.send_vector(cx);
             return Ok(());
@@ -226,7 +231,19 @@ impl Replica {
             }
             Err(error) => return Err(error),
         };
+        let shown = match (message.tag, &deltas[..]) {
+            (None, _) => None,
+            (Some(tag), [delta]) => Some((tag, delta.clone())),
+            (Some(_), _) => return Err(DecodeError::Malformed("a tag over more than one delta")),
+        };
         let whole = self.take_remote(deltas, cx);
+        if let Some((tag, delta)) = &shown {
+            self.keep_frame(delta, *tag, cx);
+        }
+        if !whole && message.epoch == 0 && shown.is_some() {
+            // The proof of what a state diff brings comes before it.
+            return Ok(());
+        }
         if !whole {
             self.resync(cx);
         } else if !self.session.dropped && message.position.is_some() && self.rebuild.is_none() && self.held.is_empty()

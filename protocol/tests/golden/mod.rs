@@ -9,9 +9,10 @@ use selvedge_engine::{Delta, Digit, Direction, DotRange, Element, Op, Path, Site
 
 use selvedge_protocol::message::*;
 use selvedge_protocol::stream::StreamEncoder;
+use selvedge_protocol::tag::TagKeys;
 use selvedge_protocol::transfer::sha256;
 use selvedge_protocol::{
-    AckLevel, Address, Channel, ClientMessage, Endpoint, LogId, Position, Rights, ServerMessage, Transport,
+    AckLevel, Address, Channel, ClientMessage, DocumentId, Endpoint, LogId, Position, Rights, ServerMessage, Transport,
 };
 
 /// One vector.
@@ -24,7 +25,7 @@ struct Vector {
 
 /// The files of `vectors/`: name and content.
 pub fn files() -> Vec<(&'static str, String)> {
-    vec![("messages.json", json(&messages())), ("stream.json", json(&streams()))]
+    vec![("messages.json", json(&messages())), ("stream.json", json(&streams())), ("tags.json", json(&tags()))]
 }
 
 /// The client messages of `messages.json`, by name.
@@ -249,6 +250,32 @@ fn of_frame(name: &'static str, from: &'static str, kind: u8, bytes: &[u8], mess
     ];
     fields.extend(message);
     Vector { name, from, frame: Some((channel_of(kind).0, kind, payload)), fields }
+}
+
+/// What the tags of `tags.json` are made with.
+pub fn tag_parts() -> (TagKeys, DocumentId, u64) {
+    let key: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    let keys = TagKeys::parse(&format!("7 {key}")).expect("it is a key");
+    (keys, "acme/plan".parse().expect("it is a name"), 3)
+}
+
+fn tags() -> Vec<Vector> {
+    let (keys, document, generation) = tag_parts();
+    let names = ["of a first insert", "of an extension"];
+    let tagged = names.into_iter().zip(deltas()).map(|(name, delta)| {
+        let durable = delta.encode();
+        let tag = keys.tag(&document, generation, &delta, &durable);
+        let fields = vec![
+            (vec![7], "number of the key".to_owned()),
+            ((0..32).collect(), "the key".to_owned()),
+            (document.as_str().as_bytes().to_vec(), "document".to_owned()),
+            (generation.to_le_bytes().to_vec(), "generation".to_owned()),
+            (durable, "durable form".to_owned()),
+            (tag.to_vec(), "the tag".to_owned()),
+        ];
+        Vector { name, from: "tag", frame: None, fields }
+    });
+    tagged.collect()
 }
 
 fn streams() -> Vec<Vector> {

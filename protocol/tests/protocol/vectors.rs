@@ -58,6 +58,22 @@ fn messages_are_read_as_they_were_written() {
 }
 
 #[test]
+fn tags_verify_as_they_were_written() {
+    let (keys, document, generation) = golden::tag_parts();
+    let vectors = read("tags.json");
+    assert_eq!(vectors.len(), 2);
+    for vector in vectors {
+        let field =
+            |note: &str| hex::decode(&vector.fields.iter().find(|(_, known)| known == note).unwrap().0).unwrap();
+        let (durable, tag) = (field("durable form"), field("the tag"));
+        let delta = Delta::decode(&durable).unwrap();
+        let tag: [u8; 16] = tag.try_into().unwrap();
+        assert!(keys.verify(&document, generation, &delta, &durable, &tag), "{}", vector.name);
+        assert!(!keys.verify(&document, generation + 1, &delta, &durable, &tag), "{}", vector.name);
+    }
+}
+
+#[test]
 fn streams_are_read_as_they_were_written() {
     let mut decoder = StreamDecoder::new();
     let mut encoder = StreamEncoder::new();

@@ -8,6 +8,7 @@
 //! 3 rights      rights 1, principal
 //! 4 deleted     generation 8
 //! 5 replicated  log id 16, partition 4, offset 8
+//! 6 tentative   record
 //! ```
 
 use std::sync::Arc;
@@ -49,6 +50,10 @@ pub(super) fn encode(message: &BusMessage) -> Vec<u8> {
             out.push(5);
             put_position(&mut out, *watermark);
         }
+        BusMessage::Tentative { record } => {
+            out.push(6);
+            put_bytes(&mut out, &record.encode());
+        }
     }
     out
 }
@@ -76,6 +81,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<BusMessage> {
         }
         4 => BusMessage::Deleted { generation: input.integer()? },
         5 => BusMessage::Replicated { watermark: input.position()? },
+        6 => BusMessage::Tentative { record: Arc::new(LogRecord::decode(input.bytes()?).ok()?) },
         _ => return None,
     };
     input.0.is_empty().then_some(message)
@@ -168,7 +174,8 @@ mod tests {
             user: user.map(str::to_owned),
         };
         let messages = [
-            BusMessage::Logged { position: at, record: Arc::new(record) },
+            BusMessage::Logged { position: at, record: Arc::new(record.clone()) },
+            BusMessage::Tentative { record: Arc::new(record) },
             presence(None, None),
             presence(Some(vec![]), Some("ann")),
             presence(None, Some("ann")),

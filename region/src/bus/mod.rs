@@ -29,6 +29,11 @@ pub enum BusMessage {
         /// The record.
         record: Arc<LogRecord>,
     },
+    /// A relay shows a record that its log is silent about, with the proof that lets readers give it back.
+    Tentative {
+        /// The record; no position: no log is known to hold it.
+        record: Arc<LogRecord>,
+    },
     /// A session's presence changed.
     Presence {
         /// The relay process that tells it.

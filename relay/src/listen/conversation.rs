@@ -102,6 +102,7 @@ pub(crate) async fn converse(
         session,
         region: app.config.region.clone(),
         endpoints: app.endpoints(None),
+        tags: app.registry.ground().tags.is_some(),
     };
     let write_ms = limits.outbound_ms_max + app.config.room.resync_ms_max;
     let conversation = Conversation {
@@ -436,6 +437,7 @@ impl<I: Inbound> Conversation<I> {
             open,
             listens: true,
             seeds: false,
+            tags: self.session.has_tags(),
         };
         loop {
             let room = self.app.registry.room(&document);

@@ -55,7 +55,8 @@ impl Author {
             token: None,
             wants_site: !seeds,
         };
-        let join = Join { key, principal: principal.to_owned(), user: None, rights, open, listens: false, seeds };
+        let join =
+            Join { key, principal: principal.to_owned(), user: None, rights, open, listens: false, seeds, tags: false };
         let mut messages = room.join_author(join).await;
         let welcome = tokio::time::timeout(PATIENCE, welcome(&mut messages)).await;
         let welcome = match welcome {
@@ -120,7 +121,7 @@ impl Author {
         let (site, last) = (first.site, last.last());
         let pushed: Vec<PushedDelta> = deltas
             .into_iter()
-            .map(|delta| PushedDelta { bytes: delta.encode(), delta: Arc::new(delta), announced: false })
+            .map(|delta| PushedDelta { bytes: delta.encode(), delta: Arc::new(delta), announced: false, tag: None })
             .collect();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut next = 0;

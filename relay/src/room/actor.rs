@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use selvedge_engine::{Delta, Document, SiteKind, StateDiff, VersionVector};
 use selvedge_protocol::message::{Closed, SiteLease};
+use selvedge_protocol::tag::TagKeys;
 use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Position, Rights, ServerMessage};
 use selvedge_region::fold::{PERSIST_READER, materialise};
 use selvedge_region::{
@@ -42,6 +43,8 @@ pub(crate) struct Ground {
     pub(crate) highest: AckLevel,
     /// The region's number; 0: a data folder, which is alone.
     pub(crate) number: u8,
+    /// Keys of broadcast tags, where they are given.
+    pub(crate) tags: Option<Arc<TagKeys>>,
     /// Whether a document that is not there is made by whoever opens it.
     pub(crate) open_creates: bool,
     pub(crate) clock: Clock,
@@ -124,6 +127,7 @@ impl Actor {
             document: document.clone(),
             highest: ground.highest,
             restored: ground.restored,
+            tags: ground.tags.clone(),
         };
         Actor {
             room: Room::new(setup, ground.clock.now()),
@@ -217,6 +221,9 @@ impl Actor {
                 BusMessage::Logged { position, record } => {
                     RoomEvent::Heard { position: *position, generation: record.generation, delta: record.delta.clone() }
                 }
+                BusMessage::Tentative { record } => {
+                    RoomEvent::HeardTentative { generation: record.generation, delta: record.delta.clone() }
+                }
                 BusMessage::Presence { session, data, user, .. } => {
                     RoomEvent::HeardPresence { session: *session, data: data.clone(), user: user.clone() }
                 }
@@ -263,6 +270,11 @@ impl Actor {
                 });
             }
             RoomEffect::Publish { records } => self.publish(records),
+            RoomEffect::PublishTentative { records } => {
+                for record in records {
+                    self.tell_bus(BusMessage::Tentative { record: Arc::new(record) });
+                }
+            }
             RoomEffect::PublishPresence { session, data, user } => {
                 let message = BusMessage::Presence { relay: self.registry.relay(), session, data, user };
                 self.tell_bus(message);
@@ -526,6 +538,6 @@ async fn absorb(ground: &Ground, key: &DocumentKey, bytes: &[u8]) -> Result<Vec<
     let deltas: Vec<Delta> = document.deltas_since(&before);
     Ok(deltas
         .into_iter()
-        .map(|delta| PushedDelta { bytes: delta.encode(), delta: Arc::new(delta), announced: false })
+        .map(|delta| PushedDelta { bytes: delta.encode(), delta: Arc::new(delta), announced: false, tag: None })
         .collect())
 }

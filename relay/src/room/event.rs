@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_engine::{Delta, SiteId, VersionVector};
-use selvedge_protocol::message::{Closed, Open, SiteLease};
+use selvedge_protocol::message::{Closed, Open, SiteLease, TAG_BYTES};
 use selvedge_protocol::{Channel, CloseCode, DecodeError, Frame, Position, Rights, ServerMessage};
 use selvedge_region::LogRecord;
 
@@ -33,6 +33,8 @@ pub struct Join {
     pub listens: bool,
     /// Whether it may bring a seed of any size (creation with text).
     pub seeds: bool,
+    /// Whether broadcast tags were agreed with it.
+    pub tags: bool,
 }
 
 /// A delta as a client pushed it.
@@ -44,6 +46,8 @@ pub struct PushedDelta {
     pub bytes: Vec<u8>,
     /// Whether it was announced in `open` and is paced by credit.
     pub announced: bool,
+    /// The proof it came with, if it is given back by one it was shown to.
+    pub tag: Option<[u8; TAG_BYTES]>,
 }
 
 /// A room's document as it was found.
@@ -227,6 +231,13 @@ pub enum RoomEvent {
         /// Its durable delta.
         delta: Vec<u8>,
     },
+    /// The bus told of what another relay shows while the log is silent.
+    HeardTentative {
+        /// Its generation.
+        generation: u64,
+        /// Its durable delta.
+        delta: Vec<u8>,
+    },
     /// The bus told of another relay's session.
     HeardPresence {
         /// The session.
@@ -273,6 +284,11 @@ pub enum RoomEffect {
     Publish {
         /// Each with its position.
         records: Vec<(Position, LogRecord)>,
+    },
+    /// Tell the region's other relays what is shown here while the log is silent.
+    PublishTentative {
+        /// In order.
+        records: Vec<LogRecord>,
     },
     /// Tell the region's other relays what a session shows.
     PublishPresence {

@@ -1,9 +1,6 @@
 //! From the log to every session: once encoded, coalesced per tick. And presence, which no log holds.
 
-use std::sync::Arc;
-
-use selvedge_engine::Delta;
-use selvedge_protocol::message::Presence;
+use selvedge_protocol::message::{Deltas, Presence};
 use selvedge_protocol::{Instant, ServerMessage};
 
 use super::elsewhere::Change;
@@ -50,11 +47,13 @@ impl Room {
             return;
         }
         self.flushed_at = Some(now);
-        let deltas: Vec<Arc<Delta>> = batch.into_iter().map(|entry| entry.delta).collect();
-        for message in self.encoder.encode(&deltas, position, now) {
-            let shared = Shared::new(&ServerMessage::Deltas(message));
+        let mut messages = self.encode_live(&batch, now);
+        if let Some(last) = messages.last_mut() {
+            last.position = position;
+        }
+        for message in messages {
             self.counts.frames += 1;
-            self.send_live(&shared);
+            self.send_live(message);
         }
     }
 
@@ -69,11 +68,17 @@ impl Room {
         self.flushed_at.map(|at| at.after(tick)).filter(|next| now < *next)
     }
 
-    fn send_live(&mut self, shared: &Shared) {
-        let live = self.members.iter().filter(|(_, member)| member.is_live()).map(|(&key, _)| key);
-        for key in live.collect::<Vec<_>>() {
+    /// One message for all, encoded once; a second time without its tag, where somebody has not agreed to tags.
+    fn send_live(&mut self, message: Deltas) {
+        let live = self.members.iter().filter(|(_, member)| member.is_live());
+        let live: Vec<(SessionKey, bool)> = live.map(|(&key, member)| (key, member.tags)).collect();
+        let bare = message.tag.is_some() && live.iter().any(|(_, tags)| !tags);
+        let bare = bare.then(|| Shared::new(&ServerMessage::Deltas(Deltas { tag: None, ..message.clone() })));
+        let shared = Shared::new(&ServerMessage::Deltas(message));
+        for (key, tags) in live {
             self.counts.deliveries += 1;
-            self.send(key, shared.clone());
+            let one = bare.as_ref().filter(|_| !tags).unwrap_or(&shared);
+            self.send(key, one.clone());
         }
     }
 

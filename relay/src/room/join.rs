@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use selvedge_engine::VersionVector;
 use selvedge_protocol::message::{ChunkContent, Known, OpenOk, RightsChanged, SiteLease, SyncPlan, Synced};
-use selvedge_protocol::stream::standalone;
 use selvedge_protocol::{AckLevel, CloseCode, DecodeError, Instant, Rights, ServerMessage, transfer};
 
 use super::event::{Failure, Join, Loaded, Materialised, RoomEffect, SessionKey, Shared, TailPage};
 use super::ledger::{Entry, Ledger};
 use super::member::{Joining, Member, Plan, State, Transfer};
 use super::replicated::Replicated;
+use super::rule::Rule;
 use super::{Growth, PAUSE_MS, Phase, Ready, Room, Upload, WAITING_JOINS_MAX};
 
-/// Chunks handed to a session before it has to drain.
-const CHUNKS_AT_ONCE: usize = 3;
+/// Bytes handed to a session before it has to drain: three chunks.
+const BYTES_AT_ONCE: usize = 3 * (transfer::CHUNK_BYTES_MAX + 128);
 /// A state diff as encoded messages, shared by all that are sent the same.
 type Chunks = Arc<Vec<Shared>>;
 
@@ -46,7 +46,8 @@ impl Room {
         match outcome {
             Ok(loaded) => {
                 let config = &self.setup.config;
-                let ledger = Ledger::new(&loaded, config.held_bytes_max, config.recent_bytes_max);
+                let mut ledger = Ledger::new(&loaded, config.held_bytes_max, config.recent_bytes_max);
+                ledger.missing = self.missing;
                 self.sent = loaded.vector.clone();
                 self.growth = Growth { text_bytes: loaded.text_bytes, exact: true, measure: false };
                 let paired = loaded.read_to.is_some();
@@ -89,7 +90,7 @@ impl Room {
         if join.open.generation != 0 && join.open.generation != generation {
             return self.close(join.key, CloseCode::CONFLICT, "The document was rebuilt.");
         }
-        let Join { key, principal, user, rights, open, listens, seeds } = join;
+        let Join { key, principal, user, rights, open, listens, seeds, tags } = join;
         for range in &open.outbox {
             self.queue.site(range.site).interested.push(key);
         }
@@ -106,6 +107,7 @@ impl Room {
             user,
             rights,
             seeds,
+            tags: tags && self.setup.tags.is_some(),
             state: State::Joining(Box::new(joining)),
             own: VersionVector::new(),
             presence: None,
@@ -279,25 +281,29 @@ impl Room {
     /// From here on a session is sent what happens. `has` is what it has; `entries` and the recent past are sent first.
     fn go_live(&mut self, key: SessionKey, mut has: VersionVector, entries: Vec<Entry>, now: Instant) {
         let Phase::Ready(ready) = &self.phase else { return };
-        let Some(member) = self.members.get_mut(&key) else { return };
+        let Some(member) = self.members.get(&key) else { return };
         has.join(&member.own);
         let (reached, missing) = catch_up(&ready.ledger, has, entries);
-        let messages = encode_missing(&missing);
-        if messages.len() > CHUNKS_AT_ONCE {
+        let whole = reached.dominates(ready.ledger.seen());
+        let (position, vector_hash) = (ready.ledger.advertised(), ready.ledger.logged().hash());
+        let messages = self.encode_alone(key, &missing);
+        let proven = self.proven_sites(key, &missing);
+        if messages.iter().map(|message| message.payload.len()).sum::<usize>() > BYTES_AT_ONCE {
             // All of it at once would overrun the session's queue: it goes piece by piece, as a state diff does.
             let chunks = Arc::new(messages);
-            member.state = State::Receiving(Transfer { then_has: reached, chunks, next: 0, progress: now });
+            self.set_state(
+                key,
+                State::Receiving(Transfer { then_has: reached, chunks, next: 0, progress: now, proven }),
+            );
             return self.pump(key, now);
         }
-        if !reached.dominates(ready.ledger.seen()) {
-            member.state = State::Waiting { has: reached };
-            messages.into_iter().for_each(|message| self.send(key, message));
+        self.set_state(key, if whole { State::Live } else { State::Waiting { has: reached } });
+        messages.into_iter().for_each(|message| self.send(key, message));
+        proven.into_iter().for_each(|site| self.ack(key, site));
+        if !whole {
             self.materialise_at = Some(now.after(PAUSE_MS));
             return;
         }
-        member.state = State::Live;
-        let (position, vector_hash) = (ready.ledger.advertised(), ready.ledger.logged().hash());
-        messages.into_iter().for_each(|message| self.send(key, message));
         let codec = Some(self.encoder.state(now));
         self.send(key, Synced { position: Some(position), vector_hash, codec });
         self.show_others(key);
@@ -351,7 +357,14 @@ impl Room {
                 }
             };
             self.counts.transfers += 1;
-            self.set_state(key, State::Receiving(Transfer { then_has, chunks, next: 0, progress: now }));
+            let (mut messages, proven) = self.proofs(key, has, &then_has);
+            let chunks = if messages.is_empty() {
+                chunks
+            } else {
+                messages.extend(chunks.iter().cloned());
+                Arc::new(messages)
+            };
+            self.set_state(key, State::Receiving(Transfer { then_has, chunks, next: 0, progress: now, proven }));
             self.pump(key, now);
         }
     }
@@ -371,15 +384,25 @@ impl Room {
         let Some(Member { state: State::Receiving(transfer), .. }) = self.members.get_mut(&key) else { return };
         transfer.progress = now;
         let begin = transfer.next;
-        let end = transfer.chunks.len().min(begin + CHUNKS_AT_ONCE);
+        let mut bytes = 0;
+        let fits = transfer.chunks[begin..].iter().take_while(|chunk| {
+            let first = bytes == 0;
+            bytes += chunk.payload.len();
+            first || bytes <= BYTES_AT_ONCE
+        });
+        let end = begin + fits.count();
         transfer.next = end;
         let chunks = Arc::clone(&transfer.chunks);
-        let finished = (end == chunks.len()).then(|| std::mem::take(&mut transfer.then_has));
+        let finished = (end == chunks.len())
+            .then(|| (std::mem::take(&mut transfer.then_has), std::mem::take(&mut transfer.proven)));
         for chunk in &chunks[begin..end] {
             self.send(key, chunk.clone());
         }
         match finished {
-            Some(has) => self.go_live(key, has, Vec::new(), now),
+            Some((has, proven)) => {
+                proven.into_iter().for_each(|site| self.ack(key, site));
+                self.go_live(key, has, Vec::new(), now);
+            }
             None => self.effects.push_back(RoomEffect::Watch { key }),
         }
     }
@@ -508,6 +531,9 @@ fn behind(ledger: &Ledger, offset: u64, read: Vec<Entry>) -> (VersionVector, Vec
 fn catch_up(ledger: &Ledger, mut has: VersionVector, entries: Vec<Entry>) -> (VersionVector, Vec<Entry>) {
     let mut missing = Vec::new();
     for entry in entries.iter().chain(ledger.recent()) {
+        if ledger.missing == Some(Rule::SentByOwnVector) && entry.position.is_none() {
+            continue;
+        }
         let have = has.get(entry.site());
         if entry.delta.first <= have + 1 && entry.last > have {
             has.advance(entry.site(), entry.last);
@@ -515,12 +541,6 @@ fn catch_up(ledger: &Ledger, mut has: VersionVector, entries: Vec<Entry>) -> (Ve
         }
     }
     (has, missing)
-}
-
-/// Deltas for one session alone, as messages.
-fn encode_missing(missing: &[Entry]) -> Vec<Shared> {
-    let deltas: Vec<_> = missing.iter().map(|entry| Arc::clone(&entry.delta)).collect();
-    standalone(&deltas, None).into_iter().map(|message| Shared::new(&ServerMessage::Deltas(message))).collect()
 }
 
 fn encode_chunks(number: u64, content: ChunkContent, bytes: &[u8]) -> Result<Chunks, DecodeError> {

@@ -12,6 +12,7 @@ use selvedge_engine::{Delta, SiteId, VersionVector};
 use selvedge_protocol::Position;
 
 use super::event::Loaded;
+use super::rule::Rule;
 
 /// A delta that sessions may need.
 #[derive(Clone, Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct Ledger {
     recent_bytes_max: usize,
     /// Every record taken into `logged` that lies here or above is in `recent`.
     floor: u64,
+    /// A rule that a test has taken away.
+    pub(crate) missing: Option<Rule>,
     /// Hashes of what is in `recent`, to tell a repeated dot from a forged one.
     hashes: FxHashMap<(SiteId, u64), (u64, u64)>,
 }
@@ -72,6 +75,7 @@ impl Ledger {
             recent_bytes: 0,
             recent_bytes_max: usize::try_from(recent_bytes_max).unwrap_or(usize::MAX),
             floor: loaded.position.offset,
+            missing: None,
             hashes: FxHashMap::default(),
         }
     }
@@ -153,6 +157,20 @@ impl Ledger {
         (released, false)
     }
 
+    /// Takes what is shown before any log is known to hold it. Returns what sessions may now need; nothing, where it is known
+    /// already or something before it is missing.
+    pub(crate) fn tentative(&mut self, delta: Arc<Delta>, bytes: usize) -> Vec<Entry> {
+        let site = delta.site;
+        let entry = Entry::new(delta, None, bytes);
+        let have = self.seen.get(site);
+        let mut released = Vec::new();
+        if entry.delta.first <= have + 1 && entry.last > have {
+            self.take_seen(entry, &mut released);
+            self.release(site, &mut released);
+        }
+        released
+    }
+
     /// Notes that everything below `next` was read.
     pub(crate) fn advance_to(&mut self, next: Position) {
         if next.log == self.covered.log && next.offset > self.covered.offset {
@@ -181,10 +199,13 @@ impl Ledger {
     }
 
     fn take_logged(&mut self, entry: Entry, released: &mut Vec<Entry>) {
+        let shown = self.missing == Some(Rule::SentByOwnVector) && entry.last <= self.seen.get(entry.site());
         self.logged.advance(entry.site(), entry.last);
         self.seen.advance(entry.site(), entry.last);
         self.keep_recent(entry.clone());
-        released.push(entry);
+        if !shown {
+            released.push(entry);
+        }
     }
 
     fn take_seen(&mut self, entry: Entry, released: &mut Vec<Entry>) {
@@ -198,6 +219,9 @@ impl Ledger {
 
     /// Gives out whatever waited for this site's hole to fill.
     fn release(&mut self, site: SiteId, released: &mut Vec<Entry>) {
+        if self.missing == Some(Rule::ReleaseHeld) {
+            return;
+        }
         loop {
             let next = self.seen.get(site) + 1;
             let mut found = None;
@@ -227,6 +251,9 @@ impl Ledger {
     }
 
     fn hold(&mut self, entry: Entry) {
+        if self.missing == Some(Rule::HoldBeyondHoles) {
+            return;
+        }
         let key = (entry.site(), entry.delta.first);
         if let Some(old) = self.held.get(&key) {
             let better = entry.last > old.last || (entry.last == old.last && old.position.is_none());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvedge_engine::VersionVector;
+use selvedge_engine::{SiteId, VersionVector};
 use selvedge_protocol::message::{Open, SiteLease};
 use selvedge_protocol::{Instant, Rights};
 
@@ -16,6 +16,8 @@ pub(crate) struct Member {
     pub(crate) user: Option<String>,
     pub(crate) rights: Rights,
     pub(crate) seeds: bool,
+    /// It keeps what it is shown with a proof, and gives it back.
+    pub(crate) tags: bool,
     pub(crate) state: State,
     /// What it sent itself.
     pub(crate) own: VersionVector,
@@ -84,6 +86,8 @@ pub(crate) struct Transfer {
     pub(crate) next: usize,
     /// When it last made progress.
     pub(crate) progress: Instant,
+    /// Sites of what comes with proofs: acked to it when it has all of it.
+    pub(crate) proven: Vec<SiteId>,
 }
 
 impl Member {

@@ -26,13 +26,17 @@ mod push;
 mod queue;
 pub mod registry;
 mod replicated;
+mod rule;
+mod tags;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use selvedge_engine::VersionVector;
+use selvedge_engine::{SiteId, VersionVector};
 use selvedge_protocol::message::Closed;
 use selvedge_protocol::stream::RoomEncoder;
+use selvedge_protocol::tag::TagKeys;
 use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Instant, Position};
 
 use backlog::Backlog;
@@ -46,6 +50,7 @@ use ledger::{Entry, Ledger};
 use member::{Member, State};
 use queue::Queue;
 use replicated::Replicated;
+pub use rule::Rule;
 
 /// From this many sessions on the hot tick holds.
 const HOT_SESSIONS: usize = 1_000;
@@ -65,6 +70,8 @@ pub struct RoomSetup {
     pub highest: AckLevel,
     /// The relay was started with `--restored`: what the log lacks is taken from writers.
     pub restored: bool,
+    /// Keys of broadcast tags; `None`: nothing is tagged, and nothing is shown before the log has it.
+    pub tags: Option<Arc<TagKeys>>,
 }
 
 /// Numbers a room has gathered since they were last taken.
@@ -72,6 +79,10 @@ pub struct RoomSetup {
 pub struct RoomCounts {
     /// Records confirmed by the log.
     pub confirmed: u64,
+    /// Deltas shown before the log had them.
+    pub tentative: u64,
+    /// Deltas taken from others than their author, by their proof.
+    pub proven: u64,
     /// Appends that failed and are repeated.
     pub append_failures: u64,
     /// Operations that came in.
@@ -129,8 +140,15 @@ pub struct Room {
     growth: Growth,
     op_rate: OpRate,
     idle_since: Option<Instant>,
+    /// Sites that rose since readers were told.
+    rising: BTreeSet<SiteId>,
+    reader_acks_at: Option<Instant>,
+    /// An append is under way, and the log has confirmed nothing since.
+    silent_since: Option<Instant>,
     counts: RoomCounts,
     effects: VecDeque<RoomEffect>,
+    /// A rule that a test has taken away.
+    missing: Option<Rule>,
 }
 
 #[derive(Debug)]
@@ -220,9 +238,21 @@ impl Room {
             growth: Growth::default(),
             op_rate: OpRate::default(),
             idle_since: Some(now),
+            rising: BTreeSet::new(),
+            reader_acks_at: None,
+            silent_since: None,
             counts: RoomCounts::default(),
             effects: VecDeque::new(),
+            missing: None,
         }
+    }
+
+    /// This room without one of its rules: only for tests that show what the rule is for.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without(mut self, rule: Rule) -> Self {
+        self.missing = Some(rule);
+        self
     }
 
     /// Takes an event. Afterwards [`Room::poll_effect`] until it is empty.
@@ -246,10 +276,11 @@ impl Room {
             RoomEvent::Materialised { request, outcome } => self.materialised(request, outcome, now),
             RoomEvent::Absorbed { key, outcome } => self.absorbed(key, outcome, now),
             RoomEvent::Heard { position, generation, delta } => self.heard(position, generation, &delta),
+            RoomEvent::HeardTentative { generation, delta } => self.heard_tentative(generation, &delta),
             RoomEvent::HeardPresence { session, data, user } => self.heard_presence(session, data, user, now),
             RoomEvent::BusLagged => self.bus_lagged(),
-            RoomEvent::Replicated { watermark } => self.watermark(watermark),
-            RoomEvent::Watermark(watermark) => self.watermark_read(watermark),
+            RoomEvent::Replicated { watermark } => self.watermark(watermark, now),
+            RoomEvent::Watermark(watermark) => self.watermark_read(watermark, now),
             RoomEvent::Backlog(records) => self.backlog_read(records),
             RoomEvent::Deleted { generation } => self.deleted(generation),
         }
@@ -270,6 +301,9 @@ impl Room {
         if self.presence_at.is_some_and(|at| now >= at) {
             self.flush_presence(now);
         }
+        if self.reader_acks_at.is_some_and(|at| now >= at) {
+            self.tell_readers();
+        }
         self.close_slow(now);
         if self.is_idle() && self.idle_since.is_some_and(|since| now.since(since) >= self.setup.config.idle_unload_ms) {
             self.idle_since = Some(now);
@@ -288,7 +322,15 @@ impl Room {
         });
         let head = (!self.members.is_empty()).then_some(self.head_check_at);
         let idle = self.idle_since.filter(|_| self.is_idle()).map(|since| since.after(config.idle_unload_ms));
-        let others = [self.flush_at, self.presence_at, self.materialise_at, self.starved_at, self.queue.retry_at()];
+        let others = [
+            self.flush_at,
+            self.presence_at,
+            self.materialise_at,
+            self.starved_at,
+            self.queue.retry_at(),
+            self.reader_acks_at,
+            self.silent_at(),
+        ];
         let head = head.into_iter().chain(self.presence_repeat_at());
         others.into_iter().flatten().chain(head).chain(idle).chain(slow).min()
     }
@@ -381,6 +423,7 @@ impl Room {
     fn advance(&mut self, now: Instant) {
         self.ask_starved(now);
         self.append(now);
+        self.show_tentatively(now);
         self.flush(now);
         self.materialise(now);
         if self.is_idle() {

@@ -23,6 +23,8 @@ const OTHER_CONTENT: Refusal =
 const TOO_MANY_SITES: Refusal = Refusal { code: CloseCode::TOO_LARGE, message: "Too many have written this document." };
 const TOO_LONG: Refusal =
     Refusal { code: CloseCode::TOO_LARGE, message: "The document has reached its greatest size." };
+const NO_PROOF: Refusal =
+    Refusal { code: CloseCode::FORBIDDEN, message: "Nothing proves that a relay has shown these operations." };
 const NO_RECORD: Refusal = Refusal { code: CloseCode::MALFORMED, message: "The operations cannot be kept." };
 
 /// What becomes of a pushed delta.
@@ -99,7 +101,12 @@ impl Room {
         let (delta, ledger) = (&*pushed.delta, &ready.ledger);
         let logged = ledger.logged().get(delta.site);
         let bytes = pushed.bytes.len() as u64;
-        if !member.rights.may_write() {
+        // A reader may give back what a relay has shown it: its author had the right to write it.
+        let proven = self.is_proven(pushed);
+        if pushed.tag.is_some() && !proven {
+            return Verdict::Refuse(NO_PROOF);
+        }
+        if !proven && !member.rights.may_write() {
             return Verdict::Refuse(READ_ONLY);
         }
         if ledger.contradicts(delta, last, &record.payload_hash) {
@@ -110,13 +117,19 @@ impl Room {
         }
         let known_site = self.queue.known_site(delta.site);
         let owner = known_site.map(|site| &site.binding);
-        if let Some(Binding::Asking(owner) | Binding::Bound(owner)) = owner
+        if proven && matches!(owner, Some(Binding::Asking(_))) {
+            // The author is here, too, and what it sent goes first.
+            return Verdict::Later;
+        }
+        if !proven
+            && let Some(Binding::Asking(owner) | Binding::Bound(owner)) = owner
             && *owner != member.principal
         {
             return Verdict::Refuse(NOT_YOURS);
         }
         let is_seed = || verify_seed(self.setup.document.as_str(), ready.generation, std::slice::from_ref(delta));
         match delta.site.kind() {
+            _ if proven => {}
             SiteKind::System => return Verdict::Refuse(SYSTEM_SITE),
             SiteKind::Seed if !member.seeds && !is_seed() => return Verdict::Refuse(NOT_A_SEED),
             _ => {}
@@ -131,8 +144,8 @@ impl Room {
         }
         let (ops, grows) = weigh(delta);
         let new_site = logged == 0 && accepted == 0;
-        // What takes text away passes: whoever is refused growth deletes under a site of its own.
-        if grows > 0 && new_site && ledger.logged().len() as u64 >= self.setup.config.document_sites_max {
+        // A merge is never refused for a quota, and what takes text away passes: whoever is refused growth deletes under a site of its own.
+        if grows > 0 && !proven && new_site && ledger.logged().len() as u64 >= self.setup.config.document_sites_max {
             return Verdict::Refuse(TOO_MANY_SITES);
         }
         if record.check().is_err() {
@@ -142,7 +155,7 @@ impl Room {
         if no_credit || !self.queue.has_room(bytes) {
             return Verdict::Later;
         }
-        if grows > 0 && self.growth.text_bytes + grows > self.setup.config.document_bytes_max {
+        if grows > 0 && !proven && self.growth.text_bytes + grows > self.setup.config.document_bytes_max {
             self.growth.measure = !self.growth.exact;
             return if self.growth.measure { Verdict::Later } else { Verdict::Refuse(TOO_LONG) };
         }
@@ -156,7 +169,7 @@ impl Room {
     }
 
     fn take(&mut self, key: SessionKey, pushed: PushedDelta, last: u64, record: LogRecord) {
-        let PushedDelta { delta, bytes, announced } = pushed;
+        let PushedDelta { delta, bytes, announced, tag } = pushed;
         let site = delta.site;
         self.note_own(key, &delta, last);
         self.interest(key, site);
@@ -166,8 +179,14 @@ impl Room {
         if announced && let Some(member) = self.members.get_mut(&key) {
             member.outbox_left = member.outbox_left.saturating_sub(bytes.len() as u64);
         }
+        if tag.is_some() {
+            // Whoever brings it is not its author: the site stays whose it was.
+            self.counts.proven += 1;
+            self.queue.push_unbound(Pending { record, delta, last, from: key, announced, shown: false });
+            return;
+        }
         let principal = record.principal.clone();
-        self.queue.push(Pending { record, delta, last, from: key, announced });
+        self.queue.push(Pending { record, delta, last, from: key, announced, shown: false });
         let state = self.queue.site(site);
         if matches!(state.binding, Binding::Unknown) {
             if site.kind() == SiteKind::Seed {
@@ -208,6 +227,7 @@ impl Room {
     /// Hands the next batch to the log.
     pub(super) fn append(&mut self, now: Instant) {
         if let Some((append, records)) = self.queue.next_append(now) {
+            self.silent_since.get_or_insert(now);
             self.effects.push_back(RoomEffect::Append { append, records });
         }
     }
@@ -220,6 +240,7 @@ impl Room {
                 return self.queue.failed(append, now);
             }
         };
+        self.silent_since = None;
         let mut published = Vec::with_capacity(positions.len());
         let mut sites: Vec<SiteId> = Vec::new();
         for (pending, position) in self.queue.confirmed(append).into_iter().zip(positions) {
@@ -254,6 +275,7 @@ impl Room {
         self.pair(sites);
         for &site in sites {
             self.ack_interested(site);
+            self.reader_acks(site, now);
             self.give_back(site);
         }
         self.give_due_credits();
@@ -269,19 +291,20 @@ impl Room {
     }
 
     /// The other region has this region's log up to here.
-    pub(super) fn watermark(&mut self, watermark: Position) {
+    pub(super) fn watermark(&mut self, watermark: Position, now: Instant) {
         let Phase::Ready(ready) = &mut self.phase else { return };
         let Some(replicated) = &mut ready.replicated else { return };
         replicated.told(watermark);
         for site in replicated.pass() {
             self.ack_interested(site);
+            self.reader_acks(site, now);
         }
     }
 
-    pub(super) fn watermark_read(&mut self, watermark: Option<Position>) {
+    pub(super) fn watermark_read(&mut self, watermark: Option<Position>, now: Instant) {
         self.asking_watermark = false;
         if let Some(watermark) = watermark {
-            self.watermark(watermark);
+            self.watermark(watermark, now);
         }
     }
 
@@ -497,7 +520,7 @@ impl Room {
             }
             target.advance(delta.site, last);
             let record = LogRecord::new(self.setup.document.clone(), generation, principal.clone(), bytes);
-            self.queue.push_unbound(Pending { record, delta, last, from: key, announced: false });
+            self.queue.push_unbound(Pending { record, delta, last, from: key, announced: false, shown: false });
         }
         self.uploads.insert(key, Upload::Appending(target));
         self.finish_uploads(now);

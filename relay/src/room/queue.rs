@@ -26,6 +26,8 @@ pub(crate) struct Pending {
     pub(crate) last: u64,
     pub(crate) from: SessionKey,
     pub(crate) announced: bool,
+    /// It was shown while the log was silent, or was not to be.
+    pub(crate) shown: bool,
 }
 
 impl Pending {
@@ -199,6 +201,21 @@ impl Queue {
             self.retry_at = Some(now.after(self.retry_ms));
             self.retry_ms = (self.retry_ms * 2).min(RETRY_MS_MAX);
         }
+    }
+
+    /// Whether something in the queue has not been shown yet.
+    pub(crate) fn has_unshown(&self) -> bool {
+        self.queue.back().is_some_and(|last| !last.shown)
+    }
+
+    /// What is in the queue and has not been shown, in order; it counts as shown from now on.
+    pub(crate) fn take_unshown(&mut self) -> Vec<(Arc<Delta>, LogRecord)> {
+        let mut unshown = Vec::new();
+        for pending in self.queue.iter_mut().filter(|pending| !pending.shown) {
+            pending.shown = true;
+            unshown.push((Arc::clone(&pending.delta), pending.record.clone()));
+        }
+        unshown
     }
 
     pub(crate) fn retry_at(&self) -> Option<Instant> {

@@ -46,6 +46,8 @@ pub struct SessionConfig {
     pub region: String,
     /// Where this service can be reached.
     pub endpoints: Vec<Endpoint>,
+    /// Whether this service has keys for broadcast tags.
+    pub tags: bool,
 }
 
 /// Who a session is.
@@ -196,6 +198,8 @@ pub struct Session {
     dropped_presence: u64,
     /// When tokens end: the connection's, and those of single documents.
     expiries: FxHashMap<Channel, Expiry>,
+    /// Broadcast tags were agreed.
+    tags: bool,
     events: VecDeque<SessionEvent>,
 }
 
@@ -220,6 +224,7 @@ impl Session {
             presence: Bucket::new(limits.presence_per_second, limits.presence_per_second, now),
             dropped_presence: 0,
             expiries: FxHashMap::default(),
+            tags: false,
             events: VecDeque::new(),
             config,
         }
@@ -300,6 +305,7 @@ impl Session {
             return;
         };
         self.phase = Phase::Open(identity);
+        self.tags = features.contains(Features::BROADCAST_TAGS);
         let limits = &self.config.limits;
         let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let ok = HelloOk {
@@ -365,6 +371,11 @@ impl Session {
             Phase::Open(identity) => Some(identity),
             _ => None,
         }
+    }
+
+    /// Whether broadcast tags were agreed.
+    pub fn has_tags(&self) -> bool {
+        self.tags
     }
 
     /// Channels with a document.
@@ -476,7 +487,8 @@ impl Session {
                 let version = negotiate(&hello.versions).ok_or_else(|| {
                     Fault::new(CloseCode::UPGRADE, "None of the client's protocol versions is known here.")
                 })?;
-                let features = Features::OFFERED.common(Features(hello.features));
+                let offered = if self.config.tags { Features::OFFERED } else { Features(0) };
+                let features = offered.common(Features(hello.features));
                 let until = *until;
                 self.phase = Phase::Authenticating { until, features, version, waiting: Vec::new(), waiting_bytes: 0 };
                 self.events.push_back(SessionEvent::Authenticate { token: hello.token, client: hello.client });
@@ -587,6 +599,9 @@ impl Session {
         }
         state.pushes += 1;
         let decoded = state.decoder.decode(&push.deltas)?;
+        if push.tag.is_some() && (!self.tags || decoded.len() != 1) {
+            return Err(Fault::new(CloseCode::MALFORMED, "A tag was not agreed to, or is not of one delta."));
+        }
         let (mut ops, mut bytes) = (0, 0);
         let deltas: Vec<PushedDelta> = decoded
             .into_iter()
@@ -598,7 +613,7 @@ impl Session {
                     ops += delta.ops.len() as u64;
                     bytes += durable.len() as u64;
                 }
-                PushedDelta { delta: Arc::new(delta), bytes: durable, announced }
+                PushedDelta { delta: Arc::new(delta), bytes: durable, announced, tag: push.tag }
             })
             .collect();
         let announced = deltas.iter().all(|pushed| pushed.announced);

@@ -11,7 +11,10 @@ fn session() -> Session {
 }
 
 fn session_with(limits: Limits) -> Session {
-    Session::new(SessionConfig { limits, session: 7, region: "local".into(), endpoints: Vec::new() }, Instant(0))
+    Session::new(
+        SessionConfig { limits, session: 7, region: "local".into(), endpoints: Vec::new(), tags: false },
+        Instant(0),
+    )
 }
 
 fn hello(versions: &[u8]) -> Vec<u8> {

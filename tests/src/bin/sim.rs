@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Context;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use selvedge_tests::sim::{Batch, Options, Outcome, Plant, run, run_batch, write_rows};
+use selvedge_tests::sim::{Batch, Options, Outcome, Plant, Shape, run, run_batch, write_rows};
 
 /// Runs the whole system, deterministically, under faults.
 #[derive(Debug, Parser)]
@@ -28,6 +28,9 @@ struct Arguments {
     /// Seconds of virtual time under faults, before the quiet end.
     #[arg(long, default_value_t = Options::default().seconds)]
     seconds: u64,
+    /// How much of the system there is: `alone` (one relay with its region inside), `relays` (several on one region).
+    #[arg(long)]
+    shape: Option<String>,
     /// Break a rule on purpose, to see it found; `list` names them.
     #[arg(long)]
     plant: Option<String>,
@@ -56,7 +59,14 @@ fn main() -> anyhow::Result<ExitCode> {
             Plant::named(name).with_context(|| format!("--plant {name}: no such fault; `--plant list` names them"))?,
         ),
     };
-    let options = Options { seconds: arguments.seconds, plant, story: arguments.story, ..Options::default() };
+    let shape = match &arguments.shape {
+        None => plant.map_or(Shape::Alone, Plant::shape),
+        Some(name) => Shape::named(name).with_context(|| {
+            let names: Vec<&str> = Shape::ALL.iter().map(|shape| shape.name()).collect();
+            format!("--shape {name}: no such world; there are {}", names.join(", "))
+        })?,
+    };
+    let options = Options { seconds: arguments.seconds, plant, shape, story: arguments.story, ..Options::default() };
     match arguments.seed {
         Some(seed) => one(seed, &options),
         None => many(&arguments, options),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::fault::{Fault, FaultCounts};
 use super::outcome::Outcome;
+use super::shape::Shape;
 use super::world::{Options, run};
 
 /// Which seeds to run, and how.
@@ -26,6 +27,8 @@ pub struct Batch {
 /// What a batch came to.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
+    /// The shape of their worlds.
+    pub shape: Shape,
     /// Seeds run.
     pub runs: u64,
     /// Virtual milliseconds over all runs.
@@ -47,7 +50,7 @@ pub struct Summary {
 impl Summary {
     /// Kinds of fault never hit, when there were seeds enough to expect all of them.
     pub fn faults_missing(&self) -> Vec<Fault> {
-        if self.runs >= SEEDS_FOR_ALL_FAULTS { self.faults.missing() } else { Vec::new() }
+        if self.runs >= seeds_for_all_faults(self.shape) { self.faults.missing(self.shape) } else { Vec::new() }
     }
 
     /// Whether every invariant held and every kind of fault was hit.
@@ -56,15 +59,20 @@ impl Summary {
     }
 }
 
-/// From this many seeds on, a kind of fault that was never hit is a failure of the simulator.
-pub const SEEDS_FOR_ALL_FAULTS: u64 = 500;
+/// From this many seeds of a shape on, a kind of fault that was never hit is a failure of the simulator.
+pub fn seeds_for_all_faults(shape: Shape) -> u64 {
+    match shape {
+        Shape::Alone => 500,
+        Shape::Relays => 150,
+    }
+}
 
 /// Runs the batch, telling `progress` of every finished run.
 pub fn run_batch(batch: &Batch, progress: &(dyn Fn(&Outcome) + Sync)) -> Summary {
     let started = Instant::now();
     let next = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
-    let summary = Mutex::new(Summary { faults_least: u64::MAX, ..Summary::default() });
+    let summary = Mutex::new(Summary { shape: batch.options.shape, faults_least: u64::MAX, ..Summary::default() });
     std::thread::scope(|scope| {
         for _ in 0..batch.threads.max(1) {
             scope.spawn(|| {

@@ -313,7 +313,7 @@ fn a_crash_after_each_chunk_of_a_state_diff() {
 #[test]
 fn every_planted_fault_is_found() {
     for plant in Plant::ALL {
-        let options = Options { plant: Some(*plant), ..Options::default() };
+        let options = Options { plant: Some(*plant), shape: plant.shape(), ..Options::default() };
         let found = (0..PLANT_SEEDS).find(|seed| run(*seed, &options).violation.is_some());
         let seed = found.unwrap_or_else(|| panic!("{} was not found in {PLANT_SEEDS} seeds", plant.name()));
         println!("{}: found by seed {seed}", plant.name());

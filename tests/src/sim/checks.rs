@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use selvedge_engine::{Delta, Document, SiteId, VersionVector};
-use selvedge_protocol::client::Status;
+use selvedge_protocol::client::{Replica, Status};
 use selvedge_protocol::{Channel, DocumentId, Frames, LogId, Position, ServerMessage};
 
 use super::network::ConnectionId;
 use super::outcome::Invariant;
+use super::rooms::Host;
+use super::shape::Shape;
 use super::world::{Stop, World};
 
 /// Texts up to so many units are compared with the plain reading of the history as a run goes on.
@@ -61,7 +63,8 @@ impl Books {
 
 impl World {
     /// The relay says something: acks and advertised vectors must be true of the log as it is at this moment.
-    pub(super) fn relay_says(&mut self, connection: ConnectionId, bytes: &[u8]) -> Result<(), Stop> {
+    pub(super) fn relay_says(&mut self, relay: usize, connection: ConnectionId, bytes: &[u8]) -> Result<(), Stop> {
+        let region = self.relays[relay].region;
         for frame in Frames::new(bytes) {
             let frame = frame
                 .map_err(|error| self.stop(Invariant::Sound, format!("the relay sends a malformed frame: {error}")))?;
@@ -72,49 +75,60 @@ impl World {
             let Some(document) = self.books.channels.get(&(connection, channel)).cloned() else { continue };
             match message {
                 Some(ServerMessage::Ack(ack)) => {
-                    self.acked(connection, channel, &document, ack.site, ack.region, ack.replicated)?
+                    self.acked(region, connection, channel, &document, ack.site, ack.region, ack.replicated)?
                 }
                 Some(ServerMessage::OpenOk(ok)) => {
                     for known in &ok.known {
-                        self.must_be_logged(&document, known.site, known.counter, "open-ok")?;
+                        self.must_be_logged(region, &document, known.site, known.counter, "open-ok")?;
                     }
                 }
                 Some(ServerMessage::Gap(gap)) => {
-                    self.must_be_logged(&document, gap.site, gap.have, "a gap").or(Ok(()))?
+                    self.must_be_logged(region, &document, gap.site, gap.have, "a gap").or(Ok(()))?
                 }
-                Some(ServerMessage::Synced(synced)) => self.synced(&document, synced.position, synced.vector_hash)?,
+                Some(ServerMessage::Synced(synced)) => {
+                    self.synced(relay, &document, synced.position, synced.vector_hash)?
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one ack, and where it came from")]
     fn acked(
         &mut self,
+        region: usize,
         connection: ConnectionId,
         channel: Channel,
         document: &DocumentId,
         site: SiteId,
-        region: u64,
+        logged: u64,
         replicated: u64,
     ) -> Result<(), Stop> {
         let last = self.books.last_ack.entry((connection, channel, site)).or_default();
         let before = *last;
-        *last = (region.max(before.0), replicated.max(before.1));
-        if region < before.0 || replicated < before.1 {
+        *last = (logged.max(before.0), replicated.max(before.1));
+        if logged < before.0 || replicated < before.1 {
             return Err(self.stop(
                 Invariant::MonotoneAcks,
-                format!("{site} acked up to {before:?}, then up to {:?}", (region, replicated)),
+                format!("{site} acked up to {before:?}, then up to {:?}", (logged, replicated)),
             ));
         }
-        self.must_be_logged(document, site, region, "an ack")?;
-        self.books.acked.entry(document.clone()).or_default().advance(site, region);
+        self.must_be_logged(region, document, site, logged, "an ack")?;
+        self.books.acked.entry(document.clone()).or_default().advance(site, logged);
         *self.figures.entry("acks").or_default() += 1;
         Ok(())
     }
 
-    fn must_be_logged(&self, document: &DocumentId, site: SiteId, counter: u64, what: &str) -> Result<(), Stop> {
-        let held = self.relay.region.logged(document).get(site);
+    fn must_be_logged(
+        &self,
+        region: usize,
+        document: &DocumentId,
+        site: SiteId,
+        counter: u64,
+        what: &str,
+    ) -> Result<(), Stop> {
+        let held = self.regions[region].logged(document).get(site);
         if held < counter {
             return Err(self.stop(
                 Invariant::NoHoles,
@@ -124,20 +138,42 @@ impl World {
         Ok(())
     }
 
-    fn synced(&self, document: &DocumentId, position: Option<Position>, hash: u64) -> Result<(), Stop> {
+    fn synced(&self, relay: usize, document: &DocumentId, position: Option<Position>, hash: u64) -> Result<(), Stop> {
+        let region = self.relays[relay].region;
         let Some(position) = position else { return Ok(()) };
-        if position.log != LogId(self.relay.region.log.id()) || position.offset > self.relay.region.log.head() {
+        if position.log != LogId(self.regions[region].log.id()) || position.offset > self.regions[region].log.head() {
             return Err(self.stop(
                 Invariant::NoHoles,
-                format!("synced names {position:?}; the log ends at {}", self.relay.region.log.head()),
+                format!("synced names {position:?}; the log ends at {}", self.regions[region].log.head()),
             ));
         }
+        if self.options.shape != Shape::Alone {
+            return self.covered(relay, document, position);
+        }
         // The position is a place to read on from, and may lie before what the vector covers; never behind it.
-        if !self.relay.region.hashes_from(document, position.offset).any(|known| known == hash) {
+        if !self.regions[region].hashes_from(document, position.offset).any(|known| known == hash) {
             return Err(self.stop(
                 Invariant::NoHoles,
                 format!("synced at {position:?} names vector {hash:x}, which the log never had from there on"),
             ));
+        }
+        Ok(())
+    }
+
+    /// A room that shares its log with others knows its own confirmations before it has read what lies between: its vector is
+    /// that of no place in the log. But all of it is in the log, and all that lies below the position is in it.
+    fn covered(&self, relay: usize, document: &DocumentId, position: Position) -> Result<(), Stop> {
+        let region = &self.regions[self.relays[relay].region];
+        let Some(logged) = self.relays[relay].rooms.get(document).and_then(Host::logged) else { return Ok(()) };
+        if !region.logged(document).dominates(logged) {
+            let detail =
+                format!("relay {relay} claims more than its log: {}", difference(logged, region.logged(document)));
+            return Err(self.stop(Invariant::NoHoles, detail));
+        }
+        let below = region.vector_below(document, position.offset);
+        if !logged.dominates(&below) {
+            let detail = format!("synced at {position:?} lacks what lies below: {}", difference(logged, &below));
+            return Err(self.stop(Invariant::NoHoles, detail));
         }
         Ok(())
     }
@@ -201,13 +237,13 @@ impl World {
                 let Some(replica) = load.client.replica(opened.channel) else { continue };
                 let document = replica.document();
                 self.same_text(id, &opened.mirror, &document.text())?;
-                self.nothing_unlogged(id, load.device, &opened.document, document.vector())?;
+                self.nothing_unlogged(id, load.device, &opened.document, replica)?;
                 if close {
                     document.assert_invariants();
                 }
                 // While states are uploaded to a log that was put back, a part of a site's chain may be told otherwise
                 // than it was written; all are equal again when all of it is there.
-                if self.relay.restored {
+                if self.restored {
                     continue;
                 }
                 if close {
@@ -241,22 +277,31 @@ impl World {
         Err(self.stop(Invariant::Patches, detail))
     }
 
-    /// What another device wrote is shown only when some log held it.
-    fn nothing_unlogged(
-        &self,
-        id: usize,
-        device: usize,
-        document: &DocumentId,
-        vector: &VersionVector,
-    ) -> Result<(), Stop> {
+    /// What another device wrote is shown only when some log held it, or with a proof that a relay showed it.
+    fn nothing_unlogged(&self, id: usize, device: usize, document: &DocumentId, replica: &Replica) -> Result<(), Stop> {
         let own = &self.devices[device].principal;
         let logged = self.books.logged.get(document);
-        for (site, counter) in vector.iter() {
-            let held = logged.map_or(0, |logged| logged.get(site));
+        let stored = self.devices[device].store.read(document);
+        for (site, counter) in replica.document().vector().iter() {
+            let mut held = logged.map_or(0, |logged| logged.get(site));
+            if held >= counter {
+                continue;
+            }
+            // What another tab of the profile stored comes without its proofs; they are in the same store.
+            let mut proven: Vec<(u64, u64)> = replica
+                .kept_frames()
+                .chain(stored.frames.values())
+                .filter(|frame| frame.site == site)
+                .map(|frame| (frame.first, frame.last))
+                .collect();
+            proven.sort_unstable();
+            for (first, last) in proven {
+                held = if first <= held + 1 { held.max(last) } else { held };
+            }
             if held < counter && self.books.authors.get(&(document.clone(), site)).is_some_and(|author| author != own) {
                 return Err(self.stop(
                     Invariant::NoLoss,
-                    format!("load {id} shows {site} up to {counter}; no log holds more than {held}"),
+                    format!("load {id} shows {site} up to {counter}; no log holds, and no kept frame proves, more than {held}"),
                 ));
             }
         }
@@ -311,9 +356,11 @@ impl World {
             let ended = self.one_state(&document)?;
             self.nothing_lost(&document, &ended)?;
             self.as_written(usize::MAX, &document, &ended, usize::MAX)?;
-            self.fold_is(&document, &ended)?;
-            self.replay(&document, &ended)?;
-            self.check_snapshot(&document)?;
+            for region in 0..self.regions.len() {
+                self.fold_is(region, &document, &ended)?;
+                self.replay(region, &document, &ended)?;
+                self.check_snapshot(region, &document)?;
+            }
             *self.figures.entry("final characters").or_default() += ended.len_scalars() as u64;
             *self.figures.entry("final sites").or_default() += ended.vector().len() as u64;
         }
@@ -321,7 +368,8 @@ impl World {
             *self.figures.entry("dots").or_default() += dots as u64;
             *self.figures.entry("sites").or_default() += sites as u64;
         }
-        self.figures.insert("log records", self.relay.region.log.durable().len() as u64);
+        let records = self.regions.iter().map(|region| region.log.durable().len() as u64).sum();
+        self.figures.insert("log records", records);
         self.figures.insert("loads", self.loads.len() as u64);
         let hash = self.trace.hash();
         self.trace.absorb(&hash.to_le_bytes());
@@ -401,8 +449,8 @@ impl World {
     }
 
     /// I12: the log alone, read in its order, gives what the clients have.
-    fn fold_is(&self, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
-        let deltas = self.relay.region.deltas(document);
+    fn fold_is(&self, region: usize, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
+        let deltas = self.regions[region].deltas(document);
         let mut folded = Document::new();
         let mut held: Vec<Delta> = Vec::new();
         for delta in deltas {
@@ -434,9 +482,9 @@ impl World {
     }
 
     /// I2: everything once more, in any order, some of it twice, changes nothing.
-    fn replay(&mut self, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
+    fn replay(&mut self, region: usize, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
         let mut again = ended.clone();
-        let mut deltas = self.relay.region.deltas(document);
+        let mut deltas = self.regions[region].deltas(document);
         let mut dice = self.dice.fork("replay", 0);
         for index in (1..deltas.len()).rev() {
             deltas.swap(index, dice.index(index + 1));
@@ -456,8 +504,8 @@ impl World {
     }
 
     /// I12: the stored snapshot is the fold of the log up to its vector.
-    fn check_snapshot(&self, document: &DocumentId) -> Result<(), Stop> {
-        let Some(snapshot) = self.relay.region.snapshot(document) else { return Ok(()) };
+    fn check_snapshot(&self, region: usize, document: &DocumentId) -> Result<(), Stop> {
+        let Some(snapshot) = self.regions[region].snapshot(document) else { return Ok(()) };
         let stored = Document::load(&snapshot.bytes).map_err(|error| {
             self.stop(Invariant::SnapshotIsFold, format!("a stored snapshot does not load: {error}"))
         })?;

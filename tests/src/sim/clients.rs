@@ -44,6 +44,8 @@ pub(super) struct Device {
     /// What this device's store was reported to hold, by document.
     pub(super) saved: BTreeMap<DocumentId, VersionVector>,
     pub(super) reader: bool,
+    /// The relay it dials first.
+    pub(super) near: usize,
 }
 
 impl Device {
@@ -62,6 +64,7 @@ impl Device {
             backup: None,
             saved: BTreeMap::new(),
             reader: false,
+            near: 0,
         }
     }
 }
@@ -112,7 +115,7 @@ impl World {
         let online = self.devices[device].offline_until <= self.schedule.now();
         let now = self.schedule.instant();
         let config = ClientConfig {
-            endpoints: vec![endpoint()],
+            endpoints: self.endpoints(self.devices[device].near),
             token: Some(self.devices[device].principal.clone()),
             seed: dice.bits(),
             client: "simulator".to_owned(),
@@ -124,7 +127,7 @@ impl World {
         for document in self.documents.clone() {
             let stored = self.devices[device].store.read(&document);
             let principal = self.devices[device].principal.clone();
-            let site_seed = if self.options.plant == Some(Plant::SiteContinued) { device as u64 } else { dice.bits() };
+            let site_seed = if self.continues_site(device, &document) { device as u64 } else { dice.bits() };
             let config = ReplicaConfig {
                 store: true,
                 restored: stored.restored(),
@@ -203,7 +206,7 @@ impl World {
 
     fn carry_out(&mut self, id: usize, effect: Effect) -> Result<(), Stop> {
         match effect {
-            Effect::Connect { attempt, .. } => self.dial(id, attempt),
+            Effect::Connect { attempt, url, .. } => self.dial(id, attempt, &url),
             Effect::Send { attempt, bytes } => self.client_sends(id, attempt, bytes),
             Effect::Disconnect { attempt, code } => {
                 let close = Close { code, reason: String::new() };
@@ -255,8 +258,27 @@ impl World {
         Ok(())
     }
 
+    /// Planted faults: a load takes up the site of the load before it, always or when no log has more of it than its store.
+    fn continues_site(&self, device: usize, document: &DocumentId) -> bool {
+        match self.options.plant {
+            Some(Plant::SiteContinued) => true,
+            Some(Plant::SiteContinuedIfAgreed) => {
+                let covered = self.devices[device].store.covers(document);
+                let logged = self.regions[0].logged(document);
+                covered.iter().all(|(site, counter)| logged.get(site) <= counter)
+            }
+            _ => false,
+        }
+    }
+
+    /// The relays, the nearest first.
+    fn endpoints(&self, near: usize) -> Vec<Endpoint> {
+        let relays = self.relays.len();
+        (0..relays).map(|step| Endpoint::websocket(relay_url((near + step) % relays))).collect()
+    }
+
     /// A load wants a connection: it is there one round trip later, if anything answers.
-    fn dial(&mut self, id: usize, attempt: u64) {
+    fn dial(&mut self, id: usize, attempt: u64, url: &str) {
         let Some(load) = self.loads[id].as_ref() else { return };
         let device = &self.devices[load.device];
         let now = self.schedule.now();
@@ -269,20 +291,21 @@ impl World {
             return;
         }
         let trip = 2 * device.link.delay + self.dice.below(device.link.jitter + 1);
-        self.schedule.after(trip, Event::Dialled { load: id, attempt });
+        let Some(relay) = (0..self.relays.len()).find(|relay| relay_url(*relay) == url) else { return };
+        self.schedule.after(trip, Event::Dialled { load: id, attempt, relay });
     }
 
     /// A dial arrives at the relay and its answer at the client.
-    pub(super) fn dialled(&mut self, id: usize, attempt: u64) -> Result<(), Stop> {
+    pub(super) fn dialled(&mut self, id: usize, attempt: u64, relay: usize) -> Result<(), Stop> {
         let (now, instant) = (self.schedule.now(), self.schedule.instant());
         let Some(load) = self.loads[id].as_ref() else { return Ok(()) };
         if self.devices[load.device].dark_until > now {
             return Ok(());
         }
-        let Some(relay) = self.relay.process() else { return self.dial_failed(id, attempt) };
-        let connection = self.network.connect(id, attempt, relay);
-        self.note(format_args!("load {id}: attempt {attempt} is connection {}", connection.0));
-        self.session_begins(connection)?;
+        let Some(process) = self.relays[relay].process() else { return self.dial_failed(id, attempt) };
+        let connection = self.network.connect(id, attempt, process);
+        self.note(format_args!("load {id}: attempt {attempt} is connection {} to relay {relay}", connection.0));
+        self.session_begins(relay, connection)?;
         let Some(load) = self.loads[id].as_mut() else { return Ok(()) };
         load.connections.insert(attempt, connection);
         load.client.connect_opened(attempt, instant);
@@ -565,7 +588,7 @@ pub(super) fn apply_patches(text: &mut Vec<u16>, patches: &[TextPatch]) -> Resul
     Ok(())
 }
 
-/// The one relay of the run.
-fn endpoint() -> Endpoint {
-    Endpoint::websocket("ws://relay")
+/// Where a relay is reached.
+fn relay_url(relay: usize) -> String {
+    format!("ws://relay-{relay}")
 }

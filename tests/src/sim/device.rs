@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use selvedge_engine::{SiteId, VersionVector};
 use selvedge_protocol::DocumentId;
-use selvedge_protocol::client::{OutboxEntry, Restored, StoreError, StoreTransaction, StoredState};
+use selvedge_protocol::client::{KeptFrame, OutboxEntry, Restored, StoreError, StoreTransaction, StoredState};
 
 use super::checks::promise;
 
@@ -17,6 +17,8 @@ const AT_RISK_MAX: usize = 12;
 pub(super) struct StoredDocument {
     /// Sealed deltas that are not known to be safe elsewhere, by site and first counter.
     pub(super) outbox: BTreeMap<(SiteId, u64), OutboxEntry>,
+    /// What the state shows of others and no highest level covers, with its proof.
+    pub(super) frames: BTreeMap<(SiteId, u64), KeptFrame>,
     /// The state of some moment.
     pub(super) state: Option<StoredState>,
 }
@@ -34,6 +36,7 @@ impl StoredDocument {
             position: state.and_then(|state| state.position),
             highest: state.map(|state| state.highest),
             outbox: self.outbox.values().cloned().collect(),
+            frames: self.frames.values().cloned().collect(),
         })
     }
 }
@@ -111,6 +114,12 @@ fn apply(image: &mut Image, document: &DocumentId, transaction: &StoreTransactio
     }
     for key in &transaction.delete_outbox {
         stored.outbox.remove(&(key.site, key.first));
+    }
+    for frame in &transaction.put_frames {
+        stored.frames.insert((frame.site, frame.first), frame.clone());
+    }
+    for key in &transaction.delete_frames {
+        stored.frames.remove(&(key.site, key.first));
     }
     if let Some(state) = &transaction.state {
         let known = stored.state.as_ref().filter(|_| !state.replace).map_or(0, |state| state.generation);

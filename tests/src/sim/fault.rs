@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::shape::Shape;
+
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
         /// A kind of fault. It counts as hit when it met something it could harm, not when it was planned.
@@ -77,6 +79,29 @@ faults! {
     AppendUnknown = "append-unknown",
     /// A snapshot is lost or late.
     SnapshotLost = "snapshot-lost",
+    /// The records of an append lie in the log in another order than they were asked for.
+    LogShuffled = "log-shuffled",
+    /// A relay does not hear what another one told.
+    BusLost = "bus-lost",
+    /// A relay hears something twice.
+    BusRepeated = "bus-repeated",
+    /// A relay hears something late, and behind what was told after it.
+    BusLate = "bus-late",
+}
+
+/// What only a relay suffers that carries its log inside itself.
+const OF_EMBEDDED: &[Fault] = &[Fault::LogLostWrite, Fault::LogTornWrite, Fault::RelayRestored];
+/// What only relays suffer that share a log.
+const OF_SHARED: &[Fault] = &[Fault::LogShuffled, Fault::BusLost, Fault::BusRepeated, Fault::BusLate];
+
+impl Fault {
+    /// Whether a world of this shape can suffer it.
+    pub fn befalls(self, shape: Shape) -> bool {
+        match shape {
+            Shape::Alone => !OF_SHARED.contains(&self),
+            Shape::Relays => !OF_EMBEDDED.contains(&self),
+        }
+    }
 }
 
 /// How often each kind was hit.
@@ -106,8 +131,8 @@ impl FaultCounts {
         }
     }
 
-    /// The kinds never hit.
-    pub fn missing(&self) -> Vec<Fault> {
-        Fault::ALL.iter().copied().filter(|fault| self.of(*fault) == 0).collect()
+    /// The kinds never hit of those that a world of this shape can suffer.
+    pub fn missing(&self, shape: Shape) -> Vec<Fault> {
+        Fault::ALL.iter().copied().filter(|fault| fault.befalls(shape) && self.of(*fault) == 0).collect()
     }
 }

@@ -16,6 +16,8 @@ pub(super) type AppendId = u64;
 struct Append<R> {
     id: AppendId,
     records: Vec<R>,
+    /// The first record is kept behind so many others.
+    turned: usize,
 }
 
 /// A durable record, or an offset whose record a fault took away.
@@ -96,7 +98,7 @@ impl<R: Clone> Log<R> {
     /// Queues an append. True when a commit begins now and its end must be scheduled.
     #[must_use]
     pub(super) fn append(&mut self, id: AppendId, records: Vec<R>) -> bool {
-        self.waiting.push_back(Append { id, records });
+        self.waiting.push_back(Append { id, records, turned: 0 });
         self.begin()
     }
 
@@ -110,7 +112,11 @@ impl<R: Clone> Log<R> {
                 Ending::Failed => 0,
                 Ending::Partly => append.records.len() / 2,
             };
-            let offsets = append.records.into_iter().take(kept).map(|record| self.keep(record)).collect();
+            let mut records: Vec<R> = append.records.into_iter().take(kept).collect();
+            let turned = append.turned.min(records.len());
+            records.rotate_left(turned);
+            let mut offsets: Vec<u64> = records.into_iter().map(|record| self.keep(record)).collect();
+            offsets.rotate_right(turned);
             answers.push(Answer { append: append.id, offsets: (ending == Ending::Well).then_some(offsets) });
         }
         (answers, self.begin())
@@ -137,6 +143,22 @@ impl<R: Clone> Log<R> {
             kept if kept == all => Remains::Unconfirmed,
             _ => Remains::Torn,
         }
+    }
+
+    /// Takes back an append that no commit has begun with. False when it is too late.
+    pub(super) fn withdraw(&mut self, id: AppendId) -> bool {
+        let before = self.waiting.len();
+        self.waiting.retain(|append| append.id != id);
+        self.waiting.len() < before
+    }
+
+    /// Lets one append of the commit under way lie in the log in another order than it was asked for, as when a part of it
+    /// timed out and was repeated. True when that changes something.
+    pub(super) fn shuffle(&mut self, dice: &mut Dice) -> bool {
+        let Some(append) = self.writing.iter_mut().find(|append| append.records.len() > 1) else { return false };
+        let turn = 1 + dice.index(append.records.len() - 1);
+        append.turned = turn;
+        true
     }
 
     /// The log as a hot backup would copy it now.

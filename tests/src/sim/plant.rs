@@ -1,10 +1,14 @@
 //! Rules broken on purpose: each is a mistake a data path like this one is known to make, and the simulator has to find it.
 //!
-//! A plant sits in an adapter of the simulator (the log, the store, the network, the shell around a room or a client), not
-//! in the machines: the machines are the ones that ship.
+//! A plant sits in an adapter of the simulator (the log, the store, the network, the shell around a room or a client), or it
+//! takes one rule away from a room by [`Room::without`](selvedge_relay::room::Room::without), which nothing that ships calls.
+
+use selvedge_relay::room::Rule;
+
+use super::shape::Shape;
 
 macro_rules! plants {
-    ($($name:ident = $text:literal: $meaning:literal,)*) => {
+    ($($name:ident = $text:literal in $shape:ident: $meaning:literal,)*) => {
         /// A rule broken on purpose.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Plant {
@@ -28,26 +32,45 @@ macro_rules! plants {
                     $(Plant::$name => $meaning,)*
                 }
             }
+
+            /// The smallest world in which it can do harm.
+            pub fn shape(self) -> Shape {
+                match self {
+                    $(Plant::$name => Shape::$shape,)*
+                }
+            }
         }
     };
 }
 
 plants! {
-    AckBeforeAppend = "ack-before-append": "an append is confirmed before it is durable",
-    LyingSync = "lying-sync": "a confirmed record is gone after a crash",
-    GapIgnored = "gap-ignored": "a record is confirmed although the one before it is not there",
-    DedupeOff = "dedupe-off": "what is appended again enters the log as something new",
-    OutboxDroppedAtSend = "outbox-dropped-at-send": "the outbox forgets a delta when it is sent, not when it is acked",
-    SavedBeforeStored = "saved-before-stored": "the device says that it stored what it has not",
-    StateOverwritten = "state-overwritten": "an older state replaces a newer one in the device's store",
-    SiteContinued = "site-continued": "a load writes on as the site of the load before it",
-    FanOutLost = "fan-out-lost": "a session misses frames, and nobody notices",
-    AckBackwards = "ack-backwards": "an ack names less than the one before it",
-    TornSnapshot = "torn-snapshot": "a snapshot claims more of the log than it holds",
-    SnapshotAhead = "snapshot-ahead": "a state diff is older than the vector it is sent for",
+    AckBeforeAppend = "ack-before-append" in Alone: "an append is confirmed before it is durable",
+    LyingSync = "lying-sync" in Alone: "a confirmed record is gone after a crash",
+    GapIgnored = "gap-ignored" in Alone: "a record is confirmed although the one before it is not there",
+    DedupeOff = "dedupe-off" in Alone: "what is appended again enters the log as something new",
+    OutboxDroppedAtSend = "outbox-dropped-at-send" in Alone: "the outbox forgets a delta when it is sent, not when it is acked",
+    SavedBeforeStored = "saved-before-stored" in Alone: "the device says that it stored what it has not",
+    StateOverwritten = "state-overwritten" in Alone: "an older state replaces a newer one in the device's store",
+    SiteContinued = "site-continued" in Alone: "a load writes on as the site of the load before it",
+    FanOutLost = "fan-out-lost" in Alone: "a session misses frames, and nobody notices",
+    AckBackwards = "ack-backwards" in Alone: "an ack names less than the one before it",
+    TornSnapshot = "torn-snapshot" in Alone: "a snapshot claims more of the log than it holds",
+    SnapshotAhead = "snapshot-ahead" in Alone: "a state diff is older than the vector it is sent for",
+    SiteContinuedIfAgreed = "site-continued-if-agreed" in Alone: "a load writes on as the site read back, when its server has no more of it",
+    BeyondHoleSkipped = "beyond-hole-skipped" in Relays: "what lies beyond a hole of the log is passed over",
+    HeldForEver = "held-for-ever" in Relays: "what waited beyond a hole stays in the room when the hole fills",
 }
 
 impl Plant {
+    /// The rule of a room that it takes away.
+    pub(super) fn rule(self) -> Option<Rule> {
+        match self {
+            Self::BeyondHoleSkipped => Some(Rule::HoldBeyondHoles),
+            Self::HeldForEver => Some(Rule::ReleaseHeld),
+            _ => None,
+        }
+    }
+
     /// The plant of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|plant| plant.name() == name)

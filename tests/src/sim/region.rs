@@ -1,24 +1,15 @@
-//! What the simulated region keeps: its log, who owns which site, and snapshots. It outlives every relay.
+//! What a simulated region keeps: its log and snapshots. It outlives every relay.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use selvedge_engine::{Delta, SiteId, VersionVector};
 use selvedge_protocol::{DocumentId, LogId, Position};
 use selvedge_region::fold::Fold;
 use selvedge_region::{EntryContent, LogEntry, LogRecord, Snapshot};
 
+use super::commits::Weather;
+use super::dice::Dice;
 use super::log::Log;
-
-/// Sites a restored control plane leaves out, because they may have been leased after the backup was taken.
-const LEASES_SKIPPED: u32 = 1 << 16;
-
-/// Whom a site belongs to, and whether it may be leased again.
-#[derive(Clone, Debug)]
-struct Owned {
-    principal: String,
-    released: Option<u64>,
-}
 
 /// How much of a document the log holds without holes, kept as records become durable.
 #[derive(Clone, Debug, Default)]
@@ -29,29 +20,47 @@ struct Whole {
     hashes: BTreeMap<u64, u64>,
 }
 
+impl Whole {
+    fn add(&mut self, delta: &Delta) {
+        let beyond = self.beyond.entry((delta.site, delta.first)).or_default();
+        *beyond = delta.last().max(*beyond);
+        while let Some((&key, &last)) =
+            self.beyond.range((delta.site, 0)..=(delta.site, self.vector.get(delta.site) + 1)).next()
+        {
+            self.beyond.remove(&key);
+            self.vector.advance(delta.site, last);
+        }
+    }
+}
+
 /// All that a region keeps.
 #[derive(Clone, Debug)]
 pub(super) struct Region {
     pub(super) log: Log<LogRecord>,
-    generations: BTreeMap<DocumentId, u64>,
-    sites: BTreeMap<(DocumentId, SiteId), Owned>,
-    next_lease: BTreeMap<DocumentId, u32>,
+    pub(super) dice: Dice,
+    /// What goes wrong with it at the moment.
+    pub(super) weather: Weather,
     snapshots: BTreeMap<DocumentId, Snapshot>,
     whole: BTreeMap<DocumentId, Whole>,
     /// Records already counted in `whole`.
     counted: usize,
+    /// One up whenever what was under way in it came to nothing.
+    life: u64,
+    /// How far the other region has the log, as its ship keeps it for late rooms.
+    pub(super) marked: Option<u64>,
 }
 
 impl Region {
-    pub(super) fn new(log: u128) -> Self {
+    pub(super) fn new(log: u128, dice: Dice) -> Self {
         Self {
             log: Log::new(log),
-            generations: BTreeMap::new(),
-            sites: BTreeMap::new(),
-            next_lease: BTreeMap::new(),
+            dice,
+            weather: Weather::default(),
             snapshots: BTreeMap::new(),
             whole: BTreeMap::new(),
             counted: 0,
+            life: 0,
+            marked: None,
         }
     }
 
@@ -60,58 +69,26 @@ impl Region {
         Self { log: self.log.backup(), ..self.clone() }
     }
 
-    /// Goes on from a backup, as another log.
-    pub(super) fn restored(mut self, log: u128) -> Self {
+    /// Goes on from a backup, as another log, in the life after `life`.
+    pub(super) fn restored(mut self, log: u128, life: u64) -> Self {
         self.log.rename(log);
-        for next in self.next_lease.values_mut() {
-            *next += LEASES_SKIPPED;
-        }
-        for document in self.generations.keys() {
-            self.next_lease.entry(document.clone()).or_insert(LEASES_SKIPPED);
-        }
+        self.life = life + 1;
         self
     }
 
-    /// The document's generation; it is made when it is not there.
-    pub(super) fn generation(&mut self, document: &DocumentId) -> u64 {
-        *self.generations.entry(document.clone()).or_insert(1)
+    /// What was under way belongs to this life.
+    pub(super) fn life(&self) -> u64 {
+        self.life
     }
 
-    /// Binds a site; false when it is another's.
-    pub(super) fn bind(&mut self, document: &DocumentId, site: SiteId, principal: &str) -> bool {
-        let owned = self
-            .sites
-            .entry((document.clone(), site))
-            .or_insert_with(|| Owned { principal: principal.to_owned(), released: None });
-        owned.principal == principal
+    /// Nothing that was under way goes on.
+    pub(super) fn begin_life(&mut self) {
+        self.life += 1;
     }
 
-    /// Leases a site: one given back by the same principal, else a new one.
-    pub(super) fn lease(&mut self, document: &DocumentId, principal: &str, logged: &VersionVector) -> (SiteId, u64) {
-        let again = self.sites.iter_mut().find(|((owner, site), owned)| {
-            owner == document && owned.principal == principal && owned.released == Some(logged.get(*site))
-        });
-        if let Some(((_, site), owned)) = again {
-            let last = owned.released.take().unwrap_or_default();
-            return (*site, last + 1);
-        }
-        loop {
-            let next = self.next_lease.entry(document.clone()).or_default();
-            let site = SiteId::leased(0, *next);
-            *next += 1;
-            if let Entry::Vacant(free) = self.sites.entry((document.clone(), site)) {
-                free.insert(Owned { principal: principal.to_owned(), released: None });
-                return (site, 1);
-            }
-        }
-    }
-
-    /// Takes a site back.
-    pub(super) fn release(&mut self, document: &DocumentId, site: SiteId, principal: &str, counter: u64) {
-        if let Some(owned) = self.sites.get_mut(&(document.clone(), site)).filter(|owned| owned.principal == principal)
-        {
-            owned.released = Some(counter);
-        }
+    /// Everything below this is in the other region too, as far as is known here.
+    pub(super) fn watermark(&self) -> Option<Position> {
+        self.marked.map(|offset| self.position(offset))
     }
 
     /// A reading position.
@@ -170,6 +147,17 @@ impl Region {
         self.whole.get(document).map_or(&NOTHING, |whole| &whole.vector)
     }
 
+    /// What the records below `offset` hold of a document, without holes.
+    pub(super) fn vector_below(&self, document: &DocumentId, offset: u64) -> VersionVector {
+        let mut whole = Whole::default();
+        for logged in self.log.durable().iter().take_while(|logged| logged.offset < offset) {
+            if logged.record.document == *document {
+                whole.add(&Delta::decode(&logged.record.delta).expect("what is logged was decoded before"));
+            }
+        }
+        whole.vector
+    }
+
     /// Hashes of the vectors that the log had from `offset` on.
     pub(super) fn hashes_from(&self, document: &DocumentId, offset: u64) -> impl Iterator<Item = u64> {
         let hashes = self.whole.get(document).map(|whole| &whole.hashes);
@@ -184,14 +172,7 @@ impl Region {
         for logged in &self.log.durable()[self.counted.min(self.log.durable().len())..] {
             let delta = Delta::decode(&logged.record.delta).expect("what is logged was decoded before");
             let whole = self.whole.entry(logged.record.document.clone()).or_default();
-            let beyond = whole.beyond.entry((delta.site, delta.first)).or_default();
-            *beyond = delta.last().max(*beyond);
-            while let Some((&key, &last)) =
-                whole.beyond.range((delta.site, 0)..=(delta.site, whole.vector.get(delta.site) + 1)).next()
-            {
-                whole.beyond.remove(&key);
-                whole.vector.advance(delta.site, last);
-            }
+            whole.add(&delta);
             whole.hashes.insert(logged.offset + 1, whole.vector.hash());
             fresh.push(logged.record.clone());
         }

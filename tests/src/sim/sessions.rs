@@ -47,10 +47,21 @@ pub(super) struct Sessions {
     owed: VecDeque<(DocumentId, RoomEvent)>,
 }
 
+impl Sessions {
+    /// The connections of a relay's process; a session has one number in the whole region.
+    pub(super) fn new(relay: usize) -> Self {
+        Self { next: (relay as u64) << 32, ..Self::default() }
+    }
+
+    fn of_session(&mut self, number: u64) -> Option<&mut Host> {
+        self.hosts.get_mut(self.numbers.get(&number)?)
+    }
+}
+
 impl World {
     /// A connection is accepted.
-    pub(super) fn session_begins(&mut self, connection: ConnectionId) -> Result<(), Stop> {
-        let sessions = &mut self.relay.sessions;
+    pub(super) fn session_begins(&mut self, relay: usize, connection: ConnectionId) -> Result<(), Stop> {
+        let sessions = &mut self.relays[relay].sessions;
         sessions.next += 1;
         let number = sessions.next;
         let config = SessionConfig {
@@ -58,6 +69,7 @@ impl World {
             session: number,
             region: "local".to_owned(),
             endpoints: Vec::new(),
+            tags: self.tag_keys.is_some(),
         };
         let host = Host {
             session: Session::new(config, self.schedule.instant()),
@@ -72,7 +84,7 @@ impl World {
         };
         sessions.hosts.insert(connection, host);
         sessions.numbers.insert(number, connection);
-        self.pump_session(connection)
+        self.pump_session(relay, connection)
     }
 
     /// Something arrives at the relay.
@@ -82,31 +94,29 @@ impl World {
         connection: ConnectionId,
         parcel: Parcel,
     ) -> Result<(), Stop> {
-        if self.relay.process() != Some(process) {
-            return Ok(());
-        }
-        let Some(host) = self.relay.sessions.hosts.get_mut(&connection) else { return Ok(()) };
+        let Some(relay) = self.relay_of(process) else { return Ok(()) };
+        let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) else { return Ok(()) };
         match parcel {
-            Parcel::Closed(_) => return self.session_ends(connection),
+            Parcel::Closed(_) => return self.session_ends(relay, connection),
             Parcel::Message(bytes) => host.unread.push_back(bytes),
         }
-        self.read_session(connection)
+        self.read_session(relay, connection)
     }
 
-    fn read_session(&mut self, connection: ConnectionId) -> Result<(), Stop> {
+    fn read_session(&mut self, relay: usize, connection: ConnectionId) -> Result<(), Stop> {
         let instant = self.schedule.instant();
-        while let Some(host) = self.relay.sessions.hosts.get_mut(&connection) {
+        while let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) {
             if host.session.read_at(instant).is_some_and(|at| at > instant) {
                 break;
             }
             let Some(bytes) = host.unread.pop_front() else { break };
             self.hear(connection, &bytes)?;
-            if let Some(host) = self.relay.sessions.hosts.get_mut(&connection) {
+            if let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) {
                 host.session.receive(&bytes, instant);
             }
-            self.pump_session(connection)?;
+            self.pump_session(relay, connection)?;
         }
-        self.set_session_alarm(connection);
+        self.set_session_alarm(relay, connection);
         Ok(())
     }
 
@@ -126,10 +136,10 @@ impl World {
         Ok(())
     }
 
-    fn pump_session(&mut self, connection: ConnectionId) -> Result<(), Stop> {
+    fn pump_session(&mut self, relay: usize, connection: ConnectionId) -> Result<(), Stop> {
         let instant = self.schedule.instant();
         loop {
-            let Some(host) = self.relay.sessions.hosts.get_mut(&connection) else { return Ok(()) };
+            let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) else { return Ok(()) };
             let Some(event) = host.session.poll_event() else { break };
             let key = |channel| SessionKey { session: host.number, channel };
             let (channel, event) = match event {
@@ -140,7 +150,7 @@ impl World {
                     continue;
                 }
                 SessionEvent::Reply { channel, message } => {
-                    self.queue(connection, channel, Outgoing::Message(message));
+                    self.queue(relay, connection, channel, Outgoing::Message(message));
                     continue;
                 }
                 SessionEvent::Open { channel, document, open } => {
@@ -154,6 +164,7 @@ impl World {
                         open: *open,
                         listens: true,
                         seeds: false,
+                        tags: host.session.has_tags(),
                     };
                     host.open.insert(channel, document);
                     (channel, RoomEvent::Join(Box::new(join)))
@@ -169,23 +180,24 @@ impl World {
                     let key = key(channel);
                     let Some(document) = host.open.remove(&channel) else { continue };
                     if let Some((site, counter)) = site {
-                        self.tell_room(&document, RoomEvent::Bye { key, site, counter })?;
+                        self.tell_room(relay, &document, RoomEvent::Bye { key, site, counter })?;
                     }
-                    self.tell_room(&document, RoomEvent::Leave { key })?;
+                    self.tell_room(relay, &document, RoomEvent::Leave { key })?;
                     continue;
                 }
-                SessionEvent::Fault(fault) => return self.session_fails(connection, fault),
+                SessionEvent::Fault(fault) => return self.session_fails(relay, connection, fault),
             };
-            let document = self.relay.sessions.hosts.get(&connection).and_then(|host| host.open.get(&channel)).cloned();
+            let document =
+                self.relays[relay].sessions.hosts.get(&connection).and_then(|host| host.open.get(&channel)).cloned();
             if let Some(document) = document {
-                self.tell_room(&document, event)?;
+                self.tell_room(relay, &document, event)?;
             }
         }
-        self.flush_sessions()
+        self.flush_sessions(relay)
     }
 
     /// The relay gives a connection up. Honest clients give it no reason but slowness.
-    fn session_fails(&mut self, connection: ConnectionId, fault: SessionFault) -> Result<(), Stop> {
+    fn session_fails(&mut self, relay: usize, connection: ConnectionId, fault: SessionFault) -> Result<(), Stop> {
         self.note(format_args!("relay: connection {} is closed: {:?} {}", connection.0, fault.code, fault.reason));
         if ![CloseCode::TOO_SLOW, CloseCode::RATE_LIMITED, CloseCode::DRAINING].contains(&fault.code) {
             return Err(self.stop(
@@ -194,22 +206,22 @@ impl World {
             ));
         }
         *self.figures.entry("connections given up").or_default() += 1;
-        self.session_closes_connection(connection, Close { code: fault.code, reason: fault.reason })
+        self.session_closes_connection(relay, connection, Close { code: fault.code, reason: fault.reason })
     }
 
-    fn session_closes_connection(&mut self, connection: ConnectionId, close: Close) -> Result<(), Stop> {
+    fn session_closes_connection(&mut self, relay: usize, connection: ConnectionId, close: Close) -> Result<(), Stop> {
         let Some(link) = self.link_of(connection) else { return Ok(()) };
         self.send(connection, End::Client, Parcel::Closed(Some(close)), link);
         self.network.silence(connection, End::Relay);
-        self.session_ends(connection)
+        self.session_ends(relay, connection)
     }
 
     /// A connection is over: its rooms are told.
-    fn session_ends(&mut self, connection: ConnectionId) -> Result<(), Stop> {
-        let Some(host) = self.relay.sessions.hosts.remove(&connection) else { return Ok(()) };
-        self.relay.sessions.numbers.remove(&host.number);
+    fn session_ends(&mut self, relay: usize, connection: ConnectionId) -> Result<(), Stop> {
+        let Some(host) = self.relays[relay].sessions.hosts.remove(&connection) else { return Ok(()) };
+        self.relays[relay].sessions.numbers.remove(&host.number);
         for (channel, document) in host.open {
-            self.tell_room(&document, RoomEvent::Leave { key: SessionKey { session: host.number, channel } })?;
+            self.tell_room(relay, &document, RoomEvent::Leave { key: SessionKey { session: host.number, channel } })?;
         }
         Ok(())
     }
@@ -217,21 +229,20 @@ impl World {
     /// A session's alarm rings.
     pub(super) fn session_wakes(&mut self, process: u64, connection: ConnectionId) -> Result<(), Stop> {
         let (now, instant) = (self.schedule.now(), self.schedule.instant());
-        if self.relay.process() != Some(process) {
-            return Ok(());
-        }
-        let Some(host) = self.relay.sessions.hosts.get_mut(&connection).filter(|host| host.wake == Some(now)) else {
+        let Some(relay) = self.relay_of(process) else { return Ok(()) };
+        let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection).filter(|host| host.wake == Some(now))
+        else {
             return Ok(());
         };
         host.wake = None;
         host.session.tick(instant);
-        self.pump_session(connection)?;
-        self.read_session(connection)
+        self.pump_session(relay, connection)?;
+        self.read_session(relay, connection)
     }
 
-    fn set_session_alarm(&mut self, connection: ConnectionId) {
-        let (now, instant, process) = (self.schedule.now(), self.schedule.instant(), self.relay.process());
-        let Some(host) = self.relay.sessions.hosts.get_mut(&connection) else { return };
+    fn set_session_alarm(&mut self, relay: usize, connection: ConnectionId) {
+        let (now, instant, process) = (self.schedule.now(), self.schedule.instant(), self.relays[relay].process());
+        let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) else { return };
         let mut deadline = host.session.deadline();
         if !host.unread.is_empty()
             && let Some(at) = host.session.read_at(instant)
@@ -250,17 +261,18 @@ impl World {
     /// A room sends to a session.
     pub(super) fn session_sends(
         &mut self,
+        relay: usize,
         document: &DocumentId,
         key: SessionKey,
         message: Outgoing,
     ) -> Result<(), Stop> {
-        let Some(connection) = self.relay.sessions.numbers.get(&key.session).copied() else { return Ok(()) };
+        let Some(connection) = self.relays[relay].sessions.numbers.get(&key.session).copied() else { return Ok(()) };
         let Some(message) = self.sent_by_plant(message) else { return Ok(()) };
-        self.queue(connection, key.channel, message);
-        let Some(host) = self.relay.sessions.hosts.get(&connection) else { return Ok(()) };
+        self.queue(relay, connection, key.channel, message);
+        let Some(host) = self.relays[relay].sessions.hosts.get(&connection) else { return Ok(()) };
         if host.queued > QUEUE_BYTES {
             *self.figures.entry("queues overrun").or_default() += 1;
-            self.relay.sessions.owed.push_back((document.clone(), RoomEvent::Congested { key }));
+            self.relays[relay].sessions.owed.push_back((document.clone(), RoomEvent::Congested { key }));
         }
         Ok(())
     }
@@ -281,16 +293,15 @@ impl World {
         }
     }
 
-    fn queue(&mut self, connection: ConnectionId, channel: Channel, message: Outgoing) {
-        let Some(host) = self.relay.sessions.hosts.get_mut(&connection) else { return };
+    fn queue(&mut self, relay: usize, connection: ConnectionId, channel: Channel, message: Outgoing) {
+        let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) else { return };
         host.queued += message.bytes();
         host.queue.push_back((channel, message));
     }
 
     /// A room wants to know when a session's queue is empty.
-    pub(super) fn session_watches(&mut self, document: &DocumentId, key: SessionKey) {
-        let connection = self.relay.sessions.numbers.get(&key.session);
-        if let Some(host) = connection.and_then(|connection| self.relay.sessions.hosts.get_mut(connection)) {
+    pub(super) fn session_watches(&mut self, relay: usize, document: &DocumentId, key: SessionKey) {
+        if let Some(host) = self.relays[relay].sessions.of_session(key.session) {
             host.watchers.push((document.clone(), key));
         }
     }
@@ -298,6 +309,7 @@ impl World {
     /// A room closes a document for a session.
     pub(super) fn session_closes_channel(
         &mut self,
+        relay: usize,
         document: &DocumentId,
         key: SessionKey,
         closed: Closed,
@@ -306,10 +318,10 @@ impl World {
             "relay: {document} is closed for session {}: {} {}",
             key.session, closed.code, closed.reason
         ));
-        let Some(connection) = self.relay.sessions.numbers.get(&key.session).copied() else { return Ok(()) };
+        let Some(connection) = self.relays[relay].sessions.numbers.get(&key.session).copied() else { return Ok(()) };
         *self.figures.entry("documents closed").or_default() += 1;
-        self.queue(connection, key.channel, closed.into());
-        if let Some(host) = self.relay.sessions.hosts.get_mut(&connection) {
+        self.queue(relay, connection, key.channel, closed.into());
+        if let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) {
             host.open.remove(&key.channel);
             host.session.channel_closed(key.channel);
         }
@@ -317,30 +329,29 @@ impl World {
     }
 
     /// A room gives a whole connection up.
-    pub(super) fn session_closes(&mut self, key: SessionKey, code: CloseCode) {
-        let connection = self.relay.sessions.numbers.get(&key.session);
-        if let Some(host) = connection.and_then(|connection| self.relay.sessions.hosts.get_mut(connection)) {
+    pub(super) fn session_closes(&mut self, relay: usize, key: SessionKey, code: CloseCode) {
+        if let Some(host) = self.relays[relay].sessions.of_session(key.session) {
             *self.figures.entry("connections given up").or_default() += 1;
             host.ending.get_or_insert(Close { code, reason: code.sentence().to_owned() });
         }
     }
 
     /// Writes what waits, as far as sockets take it, and tells rooms what they are owed.
-    pub(super) fn flush_sessions(&mut self) -> Result<(), Stop> {
-        for connection in self.relay.sessions.hosts.keys().copied().collect::<Vec<_>>() {
-            self.flush_session(connection)?;
+    pub(super) fn flush_sessions(&mut self, relay: usize) -> Result<(), Stop> {
+        for connection in self.relays[relay].sessions.hosts.keys().copied().collect::<Vec<_>>() {
+            self.flush_session(relay, connection)?;
         }
-        while let Some((document, event)) = self.relay.sessions.owed.pop_front() {
-            self.tell_room(&document, event)?;
+        while let Some((document, event)) = self.relays[relay].sessions.owed.pop_front() {
+            self.tell_room(relay, &document, event)?;
         }
         Ok(())
     }
 
     /// Writes what waits for one connection.
-    pub(super) fn flush_session(&mut self, connection: ConnectionId) -> Result<(), Stop> {
+    pub(super) fn flush_session(&mut self, relay: usize, connection: ConnectionId) -> Result<(), Stop> {
         let Some(link) = self.link_of(connection) else { return Ok(()) };
         loop {
-            let Some(host) = self.relay.sessions.hosts.get_mut(&connection) else { return Ok(()) };
+            let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) else { return Ok(()) };
             if self.network.bytes_under_way(connection, End::Client) >= SOCKET_BYTES {
                 return Ok(());
             }
@@ -358,18 +369,18 @@ impl World {
             if out.is_empty() {
                 break;
             }
-            self.relay_says(connection, &out)?;
+            self.relay_says(relay, connection, &out)?;
             self.trace.absorb(&out);
             for message in self.befall_chunks(out) {
                 self.send(connection, End::Client, Parcel::Message(message), link);
             }
         }
-        let Some(host) = self.relay.sessions.hosts.get_mut(&connection) else { return Ok(()) };
+        let Some(host) = self.relays[relay].sessions.hosts.get_mut(&connection) else { return Ok(()) };
         if let Some(close) = host.ending.take() {
-            return self.session_closes_connection(connection, close);
+            return self.session_closes_connection(relay, connection, close);
         }
         for (document, key) in std::mem::take(&mut host.watchers) {
-            self.relay.sessions.owed.push_back((document, RoomEvent::Drained { key }));
+            self.relays[relay].sessions.owed.push_back((document, RoomEvent::Drained { key }));
         }
         Ok(())
     }
@@ -417,10 +428,10 @@ impl World {
     }
 
     /// The process is gone: so are its sockets. Some peers are told, some find out.
-    pub(super) fn hang_up_all(&mut self) {
-        let hosts = std::mem::take(&mut self.relay.sessions.hosts);
-        self.relay.sessions.numbers.clear();
-        self.relay.sessions.owed.clear();
+    pub(super) fn hang_up_all(&mut self, relay: usize) {
+        let hosts = std::mem::take(&mut self.relays[relay].sessions.hosts);
+        self.relays[relay].sessions.numbers.clear();
+        self.relays[relay].sessions.owed.clear();
         let told = self.fate.percent(70);
         for connection in hosts.into_keys() {
             self.network.silence(connection, End::Relay);
@@ -434,11 +445,11 @@ impl World {
     }
 
     /// Everybody is told to go elsewhere.
-    pub(super) fn drain_sessions(&mut self) -> Result<(), Stop> {
-        for connection in self.relay.sessions.hosts.keys().copied().collect::<Vec<_>>() {
+    pub(super) fn drain_sessions(&mut self, relay: usize) -> Result<(), Stop> {
+        for connection in self.relays[relay].sessions.hosts.keys().copied().collect::<Vec<_>>() {
             let drain = Drain { endpoints: Vec::new(), after_ms: 500 };
-            self.queue(connection, Channel::CONNECTION, drain.into());
+            self.queue(relay, connection, Channel::CONNECTION, drain.into());
         }
-        self.flush_sessions()
+        self.flush_sessions(relay)
     }
 }

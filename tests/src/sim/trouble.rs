@@ -8,6 +8,7 @@ use super::dice::Dice;
 use super::fault::Fault;
 use super::network::{End, Link, Parcel};
 use super::schedule::{MS, Micros, SECOND};
+use super::shape::Shape;
 use super::world::{Event, Stop, World};
 
 /// Devices a run may have, copies included.
@@ -37,6 +38,10 @@ const CAUSES: &[(u64, Fault)] = &[
     (4, Fault::AppendFailed),
     (4, Fault::AppendUnknown),
     (3, Fault::SnapshotLost),
+    (4, Fault::LogShuffled),
+    (5, Fault::BusLost),
+    (4, Fault::BusRepeated),
+    (4, Fault::BusLate),
 ];
 
 /// The kinds of one run, weighted, and how often they come.
@@ -47,12 +52,13 @@ pub(super) struct Troubles {
 }
 
 impl Troubles {
-    /// A selection for one run.
-    pub(super) fn draw(dice: &mut Dice) -> Self {
+    /// A selection for one run, of what its shape can suffer.
+    pub(super) fn draw(shape: Shape, dice: &mut Dice) -> Self {
         let share = dice.between(25, 100);
-        let mut causes: Vec<_> = CAUSES.iter().copied().filter(|_| dice.percent(share)).collect();
+        let possible: Vec<_> = CAUSES.iter().copied().filter(|(_, fault)| fault.befalls(shape)).collect();
+        let mut causes: Vec<_> = possible.iter().copied().filter(|_| dice.percent(share)).collect();
         if causes.is_empty() {
-            causes.push(CAUSES[dice.index(CAUSES.len())]);
+            causes.push(possible[dice.index(possible.len())]);
         }
         Self { causes, every: dice.between(500, 5_000) * MS }
     }
@@ -98,11 +104,24 @@ impl World {
             Fault::StoreSlow => self.devices[device].slow_store_until = now + lasting,
             Fault::ProfileCopied => self.copy_profile(device),
             Fault::BackupRestored => self.restore_device(device),
-            Fault::RelayCrash => self.crash_relay(),
-            Fault::LogLostWrite => self.relay.crash_in_next_sync(),
+            Fault::RelayCrash => {
+                let relay = self.fate.index(self.relays.len());
+                self.crash_relay(relay);
+            }
+            Fault::LogLostWrite => self.regions[0].weather.crash_in_sync = true,
             Fault::RelayRestored => self.restore_relay(),
-            Fault::RelayDrain => return self.drain_relay(),
-            other => self.relay.trouble(other, now + lasting),
+            Fault::RelayDrain => {
+                let relay = self.fate.index(self.relays.len());
+                return self.drain_relay(relay);
+            }
+            Fault::BusLost | Fault::BusRepeated | Fault::BusLate => {
+                let relay = self.fate.index(self.relays.len());
+                self.relays[relay].bus.trouble(fault, now + lasting);
+            }
+            other => {
+                let region = self.fate.index(self.regions.len());
+                self.regions[region].weather.trouble(other, now + lasting);
+            }
         }
         Ok(())
     }
@@ -282,9 +301,9 @@ impl World {
         let copy = self.devices.len();
         self.note(format_args!("fault: device {device} is copied to device {copy}"));
         let from = &self.devices[device];
-        let (store, principal, reader) = (from.store.clone(), from.principal.clone(), from.reader);
+        let (store, principal, reader, near) = (from.store.clone(), from.principal.clone(), from.reader, from.near);
         let link = Link::usual(&mut self.fate);
-        self.devices.push(Device { store, link, usual_link: link, reader, ..Device::new(principal, link) });
+        self.devices.push(Device { store, link, usual_link: link, reader, near, ..Device::new(principal, link) });
         self.promise_what_is_stored(copy);
         let delay = self.fate.spread(2 * SECOND);
         self.schedule.after(delay, Event::OpenTab { device: copy, tab: 0 });
@@ -320,6 +339,6 @@ impl World {
             }
             self.go_online(device)?;
         }
-        self.relay_settles()
+        self.relays_settle()
     }
 }

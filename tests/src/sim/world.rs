@@ -4,22 +4,30 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use selvedge_engine::Delta;
 use selvedge_protocol::client::{StoreError, StoreTicket};
+use selvedge_protocol::tag::TagKeys;
 use selvedge_protocol::{Channel, DocumentId};
+use selvedge_region::Snapshot;
+use selvedge_relay::room::RoomEvent;
 
 use super::clients::{Device, Load};
+use super::commits::Asked;
+use super::control::Control;
 use super::dice::Dice;
 use super::fault::{Fault, FaultCounts};
 use super::history::History;
-use super::log::Answer;
+use super::log::{Answer, AppendId};
 use super::network::{ConnectionId, End, Link, Network, Parcel};
 use super::outcome::{Invariant, Outcome, Violation};
 use super::panics;
 use super::plant::Plant;
+use super::region::Region;
 use super::relay::Relay;
 use super::schedule::{MS, Micros, SECOND, Schedule};
+use super::shape::Shape;
 use super::trace::Trace;
 use super::trouble::Troubles;
 
@@ -34,11 +42,13 @@ pub struct Options {
     pub story: bool,
     /// No faults but those that a test causes by hand.
     pub calm: bool,
+    /// How much of the system there is.
+    pub shape: Shape,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seconds: 60, plant: None, story: false, calm: false }
+        Self { seconds: 60, plant: None, story: false, calm: false, shape: Shape::Alone }
     }
 }
 
@@ -47,6 +57,9 @@ const QUIET_SECONDS: u64 = 60;
 
 /// Lines of the story kept for the case that something does not hold.
 const TAIL_LINES: usize = 60;
+
+/// The key of broadcast tags of every run.
+const TAG_KEYS: &str = "1 5e1fed9e5e1fed9e5e1fed9e5e1fed9e5e1fed9e5e1fed9e5e1fed9e5e1fed9e";
 
 /// Faults that every run must really suffer.
 const FAULTS_LEAST: u64 = 3;
@@ -58,7 +71,7 @@ pub(super) struct Stop(pub(super) Violation);
 /// Everything that can happen next.
 #[derive(Debug)]
 pub(super) enum Event {
-    Dialled { load: usize, attempt: u64 },
+    Dialled { load: usize, attempt: u64, relay: usize },
     DialFailed { load: usize, attempt: u64 },
     Arrive { connection: ConnectionId, to: End },
     Wake { load: usize },
@@ -72,11 +85,14 @@ pub(super) enum Event {
     CrashBeforeStore,
     RoomWake { process: u64, document: DocumentId },
     SessionWake { process: u64, connection: ConnectionId },
-    RelayStart { restored: bool },
+    RelayStart { relay: usize, restored: bool },
     RelayEnd { process: u64 },
-    RelayJob { job: u64 },
-    LogSync { process: u64 },
-    LogAnswers { process: u64, answers: Vec<Answer> },
+    RelayJob { process: u64, job: u64 },
+    Heard { process: u64, document: DocumentId, event: Box<RoomEvent> },
+    LogSync { region: usize, life: u64 },
+    LogAnswers { region: usize, answers: Vec<Answer> },
+    Fold { region: usize, life: u64, document: DocumentId },
+    Put { region: usize, life: u64, document: DocumentId, snapshot: Box<Snapshot> },
     Trouble,
     Inspect,
 }
@@ -95,7 +111,22 @@ pub(super) struct World {
     pub(super) documents: Vec<DocumentId>,
     pub(super) devices: Vec<Device>,
     pub(super) loads: Vec<Option<Load>>,
-    pub(super) relay: Relay,
+    pub(super) regions: Vec<Region>,
+    pub(super) relays: Vec<Relay>,
+    pub(super) control: Control,
+    /// Processes of relays that ever were.
+    pub(super) processes: u64,
+    /// Logs that ever were: the number of the latest is its identity.
+    pub(super) logs: u128,
+    /// Appends under way, and who waits for them.
+    pub(super) appends: BTreeMap<AppendId, Asked>,
+    pub(super) next_append: AppendId,
+    /// Region and control plane as a backup holds them.
+    pub(super) backup: Option<(Region, Control)>,
+    /// Keys of broadcast tags, the same everywhere.
+    pub(super) tag_keys: Option<Arc<TagKeys>>,
+    /// A log was put back: relays take from writers what it lacks.
+    pub(super) restored: bool,
     pub(super) troubles: Troubles,
     /// Everything ever written, by document: sites are a document's own.
     pub(super) history: BTreeMap<DocumentId, History>,
@@ -138,7 +169,14 @@ impl World {
         let documents = (0..if setup.percent(25) { 2 } else { 1 })
             .map(|index| DocumentId::parse(&format!("default/text-{index}"), "default").expect("the name is one"))
             .collect();
-        let devices = (0..setup.between(2, 4)).map(|index| device(index, &mut setup)).collect();
+        let relays = match options.shape {
+            Shape::Alone => 1,
+            Shape::Relays => setup.between(2, 3) as usize,
+        };
+        let mut devices: Vec<Device> = (0..setup.between(2, 4)).map(|index| device(index, &mut setup)).collect();
+        for device in &mut devices {
+            device.near = setup.index(relays);
+        }
         Self {
             options: options.clone(),
             schedule: Schedule::default(),
@@ -150,8 +188,17 @@ impl World {
             documents,
             devices,
             loads: Vec::new(),
-            troubles: Troubles::draw(&mut dice.fork("troubles", 0)),
-            relay: Relay::new(dice.fork("relay", 0)),
+            troubles: Troubles::draw(options.shape, &mut dice.fork("troubles", 0)),
+            regions: vec![Region::new(1, dice.fork("region", 0))],
+            relays: (0..relays).map(|index| Relay::new(index, 0, dice.fork("relay", index as u64))).collect(),
+            control: Control::default(),
+            processes: 0,
+            logs: 1,
+            appends: BTreeMap::new(),
+            next_append: 0,
+            backup: None,
+            tag_keys: (options.shape != Shape::Alone).then(|| Arc::new(TagKeys::parse(TAG_KEYS).expect("it is a key"))),
+            restored: false,
             history: BTreeMap::new(),
             books: super::checks::Books::default(),
             quiet: false,
@@ -174,9 +221,14 @@ impl World {
         self.reckon()
     }
 
-    /// The relay is up, every device opens its tabs, and trouble is on its way.
+    /// The relays are up, every device opens its tabs, and trouble is on its way.
     pub(super) fn begin(&mut self) -> Result<(), Stop> {
-        self.relay_starts(false)?;
+        for relay in 0..self.relays.len() {
+            self.relay_starts(relay, false)?;
+        }
+        if self.options.shape != Shape::Alone {
+            (0..self.regions.len()).for_each(|region| self.persist_starts(region));
+        }
         for device in 0..self.devices.len() {
             for tab in 0..self.devices[device].tabs.len() {
                 let delay = self.dice.spread(SECOND);
@@ -201,7 +253,7 @@ impl World {
 
     fn dispatch(&mut self, event: Event) -> Result<(), Stop> {
         match event {
-            Event::Dialled { load, attempt } => self.dialled(load, attempt),
+            Event::Dialled { load, attempt, relay } => self.dialled(load, attempt, relay),
             Event::DialFailed { load, attempt } => self.dial_failed(load, attempt),
             Event::Arrive { connection, to } => self.arrive(connection, to),
             Event::Wake { load } => self.wake(load),
@@ -221,14 +273,23 @@ impl World {
             }
             Event::RoomWake { process, document } => self.room_wakes(process, &document),
             Event::SessionWake { process, connection } => self.session_wakes(process, connection),
-            Event::RelayStart { restored } => self.relay_starts(restored),
+            Event::RelayStart { relay, restored } => self.relay_starts(relay, restored),
             Event::RelayEnd { process } => {
                 self.relay_ends(process);
                 Ok(())
             }
-            Event::RelayJob { job } => self.relay_job(job),
-            Event::LogSync { process } => self.log_syncs(process),
-            Event::LogAnswers { process, answers } => self.log_answers(process, answers),
+            Event::RelayJob { process, job } => self.relay_job(process, job),
+            Event::Heard { process, document, event } => self.hears(process, &document, *event),
+            Event::LogSync { region, life } => self.log_syncs(region, life),
+            Event::LogAnswers { region, answers } => self.log_answers(region, answers),
+            Event::Fold { region, life, document } => {
+                self.persist_folds(region, life, document);
+                Ok(())
+            }
+            Event::Put { region, life, document, snapshot } => {
+                self.persist_puts(region, life, document, *snapshot);
+                Ok(())
+            }
             Event::Trouble => self.trouble(),
             Event::Inspect => {
                 self.inspect()?;
@@ -258,7 +319,10 @@ impl World {
             End::Client => {
                 self.client_receives(load, attempt, parcel)?;
                 // The socket has room again.
-                self.flush_sessions()
+                match self.relay_of(relay) {
+                    Some(relay) => self.flush_sessions(relay),
+                    None => Ok(()),
+                }
             }
             End::Relay => self.session_receives(relay, connection, parcel),
         }
@@ -296,6 +360,9 @@ impl World {
         let mut arguments = String::new();
         if self.options.seconds != Options::default().seconds {
             arguments += &format!(" --seconds {}", self.options.seconds);
+        }
+        if self.options.shape != Shape::Alone {
+            arguments += &format!(" --shape {}", self.options.shape.name());
         }
         if let Some(plant) = self.options.plant {
             arguments += &format!(" --plant {}", plant.name());

@@ -1,7 +1,7 @@
 /** Turns the calls of one drain into a list of effects; executing them is the link's work. */
 
 import { NONE_PENDING, type Pending, type Rights, type SaveLevel, type Status } from "../status.js";
-import type { OutboxEntry, StoredState, StoreTransaction } from "../store/store.js";
+import type { OutboxEntry, StoredFrame, StoredState, StoreTransaction } from "../store/store.js";
 import type { TextPatch } from "../text-event.js";
 import type { Shell } from "../wasm/selvedge.js";
 
@@ -69,6 +69,8 @@ export class Recorder implements Shell {
   #presence: PresenceChange[] = [];
   #put: OutboxEntry[] = [];
   #delete: { site: string; first: number }[] = [];
+  #putFrames: StoredFrame[] = [];
+  #deleteFrames: { site: string; first: number }[] = [];
   #state: StoredState | null = null;
   #replace = false;
   readonly #levels: Record<SaveLevel, Pending> = { device: NONE_PENDING, region: NONE_PENDING, replicated: NONE_PENDING };
@@ -107,15 +109,28 @@ export class Recorder implements Shell {
     this.#delete.push({ site, first });
   }
 
+  framePut(site: string, first: number, bytes: Uint8Array): void {
+    this.#putFrames.push({ site, first, bytes });
+  }
+
+  frameDelete(site: string, first: number): void {
+    this.#deleteFrames.push({ site, first });
+  }
+
   statePut(vector: Uint8Array, generation: number, highest: string, position: Uint8Array | undefined, snapshot: Uint8Array, replace: boolean): void {
     this.#replace = replace;
     this.#state = { vector, generation, highest: highest as SaveLevel, position: position ?? null, snapshot };
   }
 
   store(channel: number, ticket: number): void {
-    const transaction = { putOutbox: this.#put, deleteOutbox: this.#delete, state: this.#state, replace: this.#replace };
+    const transaction = {
+      putOutbox: this.#put, deleteOutbox: this.#delete, putFrames: this.#putFrames, deleteFrames: this.#deleteFrames,
+      state: this.#state, replace: this.#replace,
+    };
     this.#put = [];
     this.#delete = [];
+    this.#putFrames = [];
+    this.#deleteFrames = [];
     this.#state = null;
     this.#replace = false;
     this.#document(channel, { kind: "store", ticket, transaction });

@@ -315,7 +315,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     try {
       const entries = await this.store.outbox(this.document);
       if (this.#destroyed || this.link.over || entries.length === 0) return;
-      const restored = restoredOf({ state: null, outbox: entries });
+      const restored = restoredOf({ state: null, outbox: entries, frames: [] });
       this.run((client, channel, now) => client.adoptOutbox(channel, restored, now));
     } catch (cause) {
       if (!this.#destroyed) this.storeTrouble(cause instanceof StoreError ? cause : new StoreError("io", String(cause), cause));

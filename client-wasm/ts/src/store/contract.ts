@@ -22,7 +22,7 @@ function state(vector: [bigint, bigint][], size = 10, fields: Partial<StoredStat
 }
 
 function write(fields: Partial<StoreTransaction>): StoreTransaction {
-  return { putOutbox: [], deleteOutbox: [], state: null, replace: false, ...fields };
+  return { putOutbox: [], deleteOutbox: [], putFrames: [], deleteFrames: [], state: null, replace: false, ...fields };
 }
 
 /** Registers the suite. `device` gives an empty device each time. */
@@ -30,7 +30,7 @@ export function storeContract(name: string, device: () => Device): void {
   describe(`store: ${name}`, () => {
     it("knows nothing of a document never stored", async () => {
       const store = device().open();
-      assert.deepEqual(await store.load(DOCUMENT), { state: null, outbox: [] });
+      assert.deepEqual(await store.load(DOCUMENT), { state: null, outbox: [], frames: [] });
       assert.deepEqual(await store.list(), []);
       await store.close();
     });
@@ -50,6 +50,22 @@ export function storeContract(name: string, device: () => Device): void {
       await second.close();
     });
 
+    it("keeps frames with the state that shows them, or neither", async () => {
+      const disk = device();
+      const store = disk.open();
+      const shown = { site: "b", first: 3, bytes: Uint8Array.of(1, 2, 3) };
+      await store.transact(DOCUMENT, write({ putFrames: [shown, { ...shown, first: 9 }], state: state([[1n, 9n]]) }));
+      const behind = await store.transact(DOCUMENT, write({ putFrames: [{ ...shown, first: 20 }], state: state([[1n, 4n]]) }));
+      assert.equal(behind.kind, "conflict");
+      await store.transact(DOCUMENT, write({ deleteFrames: [{ site: "b", first: 9 }, { site: "z", first: 1 }] }));
+      await store.close();
+      const again = disk.open();
+      assert.deepEqual((await again.load(DOCUMENT)).frames, [shown]);
+      await again.clear(DOCUMENT);
+      assert.deepEqual((await again.load(DOCUMENT)).frames, []);
+      await again.close();
+    });
+
     it("keeps documents apart", async () => {
       const store = device().open();
       await store.transact("default/a", write({ putOutbox: [entry("s", 1, 1)], state: state([[1n, 1n]]) }));
@@ -57,7 +73,7 @@ export function storeContract(name: string, device: () => Device): void {
       assert.equal((await store.load("default/a")).outbox.length, 1);
       assert.equal((await store.load("default/ab")).state, null);
       await store.clear("default/a");
-      assert.deepEqual(await store.load("default/a"), { state: null, outbox: [] });
+      assert.deepEqual(await store.load("default/a"), { state: null, outbox: [], frames: [] });
       assert.equal((await store.load("default/ab")).outbox.length, 1);
       await store.close();
     });

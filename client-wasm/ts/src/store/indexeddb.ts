@@ -4,7 +4,7 @@
  *     documents  document                  {generation, vector, highest, position, chunks}
  *     state      [document, chunk]         bytes of the snapshot, 256 KiB each
  *     outbox     [document, site, first]   {last, principal, bytes, acked}
- *     frames     [document, site, first]   bytes: deltas seen with a broadcast tag that no level covers yet
+ *     frames     [document, site, first]   bytes: deltas of others, each with the proof of it, that the highest level does not cover yet
  *     device     "principal"               this browser profile's own principal
  *
  * Opening and reading write nothing. A transaction is one strict IndexedDB transaction: all or nothing, on the disk before
@@ -13,7 +13,7 @@
 
 import type { SaveLevel } from "../status.js";
 import { bySiteAndCounter, mayReplace, written } from "./memory.js";
-import { StoreError, type OutboxEntry, type Store, type StoredDocument, type StoredState, type StoredSummary, type StoreTransaction, type TransactionOutcome } from "./store.js";
+import { StoreError, type OutboxEntry, type Store, type StoredDocument, type StoredFrame, type StoredState, type StoredSummary, type StoreTransaction, type TransactionOutcome } from "./store.js";
 
 const DATABASE = "selvedge";
 const VERSION = 1;
@@ -56,10 +56,11 @@ export class IndexedDbStore implements Store {
   }
 
   async load(document: string): Promise<StoredDocument> {
-    return this.#run(["documents", "state", "outbox"], "readonly", async (stores) => {
+    return this.#run(["documents", "state", "outbox", "frames"], "readonly", async (stores) => {
       const row = await done<DocumentRow | undefined>(stores("documents").get(document));
       const outbox = await outboxOf(document, stores("outbox"));
-      return { state: row ? await stateOf(row, document, stores("state")) : null, outbox };
+      const frames = await framesOf(document, stores("frames"));
+      return { state: row ? await stateOf(row, document, stores("state")) : null, outbox, frames };
     });
   }
 
@@ -67,8 +68,8 @@ export class IndexedDbStore implements Store {
     return this.#run(["outbox"], "readonly", (stores) => outboxOf(document, stores("outbox")));
   }
 
-  async transact(document: string, { putOutbox, deleteOutbox, state, replace }: StoreTransaction): Promise<TransactionOutcome> {
-    const names = state ? ["documents", "state", "outbox"] : ["outbox"];
+  async transact(document: string, { putOutbox, deleteOutbox, putFrames, deleteFrames, state, replace }: StoreTransaction): Promise<TransactionOutcome> {
+    const names = ["outbox", ...(state ? ["documents", "state"] : []), ...(putFrames.length + deleteFrames.length > 0 ? ["frames"] : [])];
     return this.#run<TransactionOutcome>(names, "readwrite", async (stores) => {
       if (state) {
         const row = await done<DocumentRow | undefined>(stores("documents").get(document));
@@ -81,6 +82,8 @@ export class IndexedDbStore implements Store {
       const outbox = stores("outbox");
       for (const { site, first, ...entry } of putOutbox) outbox.put(entry satisfies OutboxRow, [document, site, first]);
       for (const { site, first } of deleteOutbox) outbox.delete([document, site, first]);
+      for (const { site, first, bytes } of putFrames) stores("frames").put(bytes, [document, site, first]);
+      for (const { site, first } of deleteFrames) stores("frames").delete([document, site, first]);
       return { kind: "written" };
     });
   }
@@ -211,6 +214,15 @@ async function outboxOf(document: string, outbox: IDBObjectStore): Promise<Outbo
     return { site, first, ...row };
   });
   return entries.sort(bySiteAndCounter);
+}
+
+async function framesOf(document: string, frames: IDBObjectStore): Promise<StoredFrame[]> {
+  const range = within(document);
+  const [keys, rows] = await Promise.all([done<IDBValidKey[]>(frames.getAllKeys(range)), done<Uint8Array[]>(frames.getAll(range))]);
+  return rows.map((bytes, i) => {
+    const [, site, first] = keys[i] as [string, string, number];
+    return { site, first, bytes };
+  });
 }
 
 function withoutSnapshot(row: DocumentRow): StoredState {

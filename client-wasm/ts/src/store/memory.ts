@@ -1,9 +1,13 @@
 /** A store that forgets with the page: for servers, tests, and browsers that refuse storage. */
 
 import { decodeVector, dominates } from "../protocol/vector.js";
-import type { OutboxEntry, Store, StoredDocument, StoredState, StoredSummary, StoreTransaction, TransactionOutcome } from "./store.js";
+import type { OutboxEntry, Store, StoredDocument, StoredFrame, StoredState, StoredSummary, StoreTransaction, TransactionOutcome } from "./store.js";
 
-interface Kept { state: StoredState | null; readonly outbox: Map<string, OutboxEntry> }
+interface Kept {
+  state: StoredState | null;
+  readonly outbox: Map<string, OutboxEntry>;
+  readonly frames: Map<string, StoredFrame>;
+}
 
 /** Whether `next` may replace `stored`. */
 export function mayReplace(stored: StoredState | null, next: StoredState): boolean {
@@ -26,19 +30,21 @@ export class MemoryStore implements Store {
 
   async load(document: string): Promise<StoredDocument> {
     const kept = this.#documents.get(document);
-    return { state: kept?.state ?? null, outbox: await this.outbox(document) };
+    return { state: kept?.state ?? null, outbox: await this.outbox(document), frames: [...(kept?.frames.values() ?? [])] };
   }
 
   async outbox(document: string): Promise<OutboxEntry[]> {
     return [...(this.#documents.get(document)?.outbox.values() ?? [])].sort(bySiteAndCounter);
   }
 
-  async transact(document: string, { putOutbox, deleteOutbox, state, replace }: StoreTransaction): Promise<TransactionOutcome> {
-    const kept = this.#documents.get(document) ?? { state: null, outbox: new Map<string, OutboxEntry>() };
+  async transact(document: string, { putOutbox, deleteOutbox, putFrames, deleteFrames, state, replace }: StoreTransaction): Promise<TransactionOutcome> {
+    const kept = this.#documents.get(document) ?? { state: null, outbox: new Map<string, OutboxEntry>(), frames: new Map<string, StoredFrame>() };
     if (state && kept.state && !replace && !mayReplace(kept.state, state)) return { kind: "conflict", stored: kept.state };
     if (state) kept.state = replace ? state : written(kept.state, state);
     for (const entry of putOutbox) kept.outbox.set(`${entry.site}:${entry.first}`, entry);
     for (const { site, first } of deleteOutbox) kept.outbox.delete(`${site}:${first}`);
+    for (const frame of putFrames) kept.frames.set(`${frame.site}:${frame.first}`, frame);
+    for (const { site, first } of deleteFrames) kept.frames.delete(`${site}:${first}`);
     this.#documents.set(document, kept);
     return { kind: "written" };
   }

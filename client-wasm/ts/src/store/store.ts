@@ -16,6 +16,13 @@ export interface OutboxEntry {
   readonly acked: SaveLevel;
 }
 
+/** A delta of somebody else that is shown and not safe everywhere yet, with a relay's proof that it showed it. Opaque. */
+export interface StoredFrame {
+  readonly site: string;
+  readonly first: number;
+  readonly bytes: Uint8Array;
+}
+
 /** The document as folded at one vector. */
 export interface StoredState {
   /** Encoded version vector the snapshot covers. */
@@ -32,6 +39,9 @@ export interface StoredState {
 export interface StoreTransaction {
   readonly putOutbox: readonly OutboxEntry[];
   readonly deleteOutbox: readonly { readonly site: string; readonly first: number }[];
+  /** What the state in the same transaction shows of others. */
+  readonly putFrames: readonly StoredFrame[];
+  readonly deleteFrames: readonly { readonly site: string; readonly first: number }[];
   readonly state: StoredState | null;
   /** The state is a copy fetched anew: it is written whatever the stored one covers. */
   readonly replace: boolean;
@@ -41,6 +51,7 @@ export interface StoreTransaction {
 export interface StoredDocument {
   readonly state: StoredState | null;
   readonly outbox: readonly OutboxEntry[];
+  readonly frames: readonly StoredFrame[];
 }
 
 /** A document known to a store, for lists. */
@@ -72,7 +83,7 @@ export class StoreError extends Error {
 
 /** A device's memory of documents. Reading writes nothing. */
 export interface Store {
-  /** State and outbox of `document`; empty for one never stored. */
+  /** State, outbox and kept frames of `document`; empty for one never stored. */
   load(document: string): Promise<StoredDocument>;
   /** The outbox of `document` alone, which other tabs write to as well. */
   outbox(document: string): Promise<readonly OutboxEntry[]>;
@@ -87,7 +98,7 @@ export interface Store {
   adoptPrincipal(candidate: string): Promise<string>;
   /** Every document kept here. */
   list(): Promise<StoredSummary[]>;
-  /** Forgets `document`, its outbox included. */
+  /** Forgets `document`, its outbox and kept frames included. */
   clear(document: string): Promise<void>;
   /** Asks the browser never to evict this store; true if it agreed. */
   persist(): Promise<boolean>;

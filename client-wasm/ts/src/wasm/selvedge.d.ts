@@ -21,8 +21,10 @@ export interface Shell {
 
   outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void;
   outboxDelete(site: string, first: number): void;
+  framePut(site: string, first: number, bytes: Uint8Array): void;
+  frameDelete(site: string, first: number): void;
   statePut(vector: Uint8Array, generation: number, highest: string, position: Uint8Array | undefined, snapshot: Uint8Array, replace: boolean): void;
-  /** Closes the transaction begun by the three above. */
+  /** Closes the transaction begun by the five above. */
   store(channel: number, ticket: number): void;
 
   textPatch(at: number, remove: number, insert: string): void;
@@ -57,6 +59,8 @@ export class Restored {
   constructor(generation: number, state: Uint8Array | undefined, position: Uint8Array | undefined, highest: string | undefined);
   /** Adds one entry of the outbox. */
   outbox(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void;
+  /** Adds one kept frame; a damaged one is left out. */
+  frame(bytes: Uint8Array): void;
   free(): void;
   [Symbol.dispose](): void;
 }

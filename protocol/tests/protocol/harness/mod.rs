@@ -22,6 +22,7 @@ use server::Server;
 pub struct Disk {
     pub outbox: BTreeMap<OutboxKey, OutboxEntry>,
     pub state: Option<StoredState>,
+    pub frames: BTreeMap<OutboxKey, KeptFrame>,
 }
 
 impl Disk {
@@ -33,6 +34,7 @@ impl Disk {
             position: state.as_ref().and_then(|state| state.position),
             highest: state.as_ref().map(|state| state.highest),
             outbox: self.outbox.values().cloned().collect(),
+            frames: self.frames.values().cloned().collect(),
         })
     }
 
@@ -51,6 +53,12 @@ impl Disk {
         }
         for key in &transaction.delete_outbox {
             self.outbox.remove(key);
+        }
+        for frame in &transaction.put_frames {
+            self.frames.insert(OutboxKey { site: frame.site, first: frame.first }, frame.clone());
+        }
+        for key in &transaction.delete_frames {
+            self.frames.remove(key);
         }
         if transaction.state.is_some() {
             self.state.clone_from(&transaction.state);

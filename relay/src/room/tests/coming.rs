@@ -68,6 +68,7 @@ fn who_was_away_gets_the_tail_from_its_position() {
             open: asks,
             listens: true,
             seeds: false,
+            tags: false,
         };
         table.readers.insert(key(2), Reader { document: away, ..Reader::default() });
         table.tell(RoomEvent::Join(Box::new(join)));

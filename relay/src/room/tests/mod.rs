@@ -5,11 +5,12 @@ mod log;
 mod pace;
 mod refusals;
 mod replicated;
+mod tags;
 
 use std::sync::Arc;
 
 use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
-use selvedge_protocol::message::{Open, SiteLease};
+use selvedge_protocol::message::{Open, SiteLease, TAG_BYTES};
 use selvedge_protocol::stream::RoomDecoder;
 use selvedge_protocol::transfer::Staging;
 use selvedge_protocol::{AckLevel, Channel, LogId, Rights, ServerMessage};
@@ -43,6 +44,8 @@ struct Table {
     log_away: bool,
     /// What the other relays were told of sessions here.
     presence_told: Vec<(u64, Option<Vec<u8>>)>,
+    /// Deltas told to the other relays while the log was silent.
+    tentative: usize,
 }
 
 /// What a session does with what it is sent.
@@ -61,6 +64,8 @@ struct Reader {
     frames: usize,
     bytes: usize,
     credit: u64,
+    /// The proofs it came with, in order.
+    tags: Vec<[u8; TAG_BYTES]>,
 }
 
 fn key(session: u64) -> SessionKey {
@@ -85,7 +90,7 @@ fn open() -> Open {
 }
 
 fn pushed(delta: &Delta) -> PushedDelta {
-    PushedDelta { delta: Arc::new(delta.clone()), bytes: delta.encode(), announced: false }
+    PushedDelta { delta: Arc::new(delta.clone()), bytes: delta.encode(), announced: false, tag: None }
 }
 
 impl Table {
@@ -98,7 +103,11 @@ impl Table {
     }
 
     fn up_to(highest: AckLevel, config: RoomConfig) -> Self {
-        let setup = RoomSetup { config, document: "t/d".parse().unwrap(), highest, restored: false };
+        Self::with_tags(highest, config, None)
+    }
+
+    fn with_tags(highest: AckLevel, config: RoomConfig, tags: Option<Arc<TagKeys>>) -> Self {
+        let setup = RoomSetup { config, document: "t/d".parse().unwrap(), highest, restored: false, tags };
         Table {
             room: Room::new(setup, Instant(0)),
             log: Vec::new(),
@@ -118,6 +127,7 @@ impl Table {
             watermark_reads: 0,
             log_away: false,
             presence_told: Vec::new(),
+            tentative: 0,
         }
     }
 
@@ -224,6 +234,7 @@ impl Table {
             RoomEffect::Close { key, closed } => self.closed.push((key, CloseCode(closed.code))),
             RoomEffect::CloseSession { key, code } => self.closed.push((key, code)),
             RoomEffect::Unload => self.unloads += 1,
+            RoomEffect::PublishTentative { records } => self.tentative += records.len(),
             RoomEffect::PublishPresence { session, data, .. } => self.presence_told.push((session, data)),
             RoomEffect::Publish { .. } | RoomEffect::Absorb { .. } => {}
         }
@@ -263,8 +274,11 @@ impl Table {
             }
             ServerMessage::Deltas(deltas) => {
                 reader.frames += 1;
+                reader.tags.extend(deltas.tag);
                 for delta in reader.decoder.decode(&deltas).unwrap() {
-                    reader.document.apply(&delta).unwrap();
+                    let applied = reader.document.apply(&delta);
+                    // The proof of what a state brings comes before it.
+                    assert!(applied.is_ok() || (deltas.tag.is_some() && deltas.epoch == 0));
                 }
             }
             ServerMessage::Chunk(chunk) => {
@@ -298,7 +312,8 @@ impl Table {
 
     fn join_as(&mut self, session: u64, rights: Rights, open: Open) {
         let principal = format!("anon:{session}");
-        let join = Join { key: key(session), principal, user: None, rights, open, listens: true, seeds: false };
+        let join =
+            Join { key: key(session), principal, user: None, rights, open, listens: true, seeds: false, tags: true };
         self.readers.insert(key(session), Reader::default());
         self.tell(RoomEvent::Join(Box::new(join)));
     }
