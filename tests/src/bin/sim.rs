@@ -28,7 +28,8 @@ struct Arguments {
     /// Seconds of virtual time under faults, before the quiet end.
     #[arg(long, default_value_t = Options::default().seconds)]
     seconds: u64,
-    /// How much of the system there is: `alone` (one relay with its region inside), `relays` (several on one region).
+    /// How much of the system there is: `alone` (one relay with its region inside), `relays` (several on one region),
+    /// `regions` (two, shipped to each other).
     #[arg(long)]
     shape: Option<String>,
     /// Break a rule on purpose, to see it found; `list` names them.

@@ -64,6 +64,7 @@ pub fn seeds_for_all_faults(shape: Shape) -> u64 {
     match shape {
         Shape::Alone => 500,
         Shape::Relays => 150,
+        Shape::Regions => 150,
     }
 }
 

@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    fn carry(&mut self, to: usize, document: &DocumentId, event: &RoomEvent) {
+    pub(super) fn carry(&mut self, to: usize, document: &DocumentId, event: &RoomEvent) {
         let (now, bus) = (self.schedule.now(), self.relays[to].bus);
         let Some(process) = self.relays[to].process() else { return };
         if bus.lost_until > now && self.dice.percent(60) {

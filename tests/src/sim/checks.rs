@@ -6,6 +6,7 @@ use selvedge_engine::{Delta, Document, SiteId, VersionVector};
 use selvedge_protocol::client::{Replica, Status};
 use selvedge_protocol::{Channel, DocumentId, Frames, LogId, Position, ServerMessage};
 
+use super::fault::Fault;
 use super::network::ConnectionId;
 use super::outcome::Invariant;
 use super::rooms::Host;
@@ -18,8 +19,10 @@ const PLAIN_UNITS_MAX: usize = 6_000;
 /// What was promised and to whom.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    /// Acked as in the region's log, by document: must never be lost.
-    acked: BTreeMap<DocumentId, VersionVector>,
+    /// Acked as in a region's log, by region and document: not lost as long as the region is not.
+    acked: BTreeMap<(usize, DocumentId), VersionVector>,
+    /// Acked as in both regions' logs, by document: must never be lost.
+    replicated: BTreeMap<DocumentId, VersionVector>,
     /// The last ack of each site on each channel.
     last_ack: BTreeMap<(ConnectionId, Channel, SiteId), (u64, u64)>,
     /// Which document a channel is.
@@ -50,9 +53,19 @@ impl Books {
         self.logged.entry(document.clone()).or_default().join(vector);
     }
 
+    /// What was acked as in both regions' logs.
+    pub(super) fn replicated(&self, document: &DocumentId) -> Option<&VersionVector> {
+        self.replicated.get(document)
+    }
+
+    /// A region is lost: what it alone had acked is owed by devices and readers alone.
+    pub(super) fn region_lost(&mut self, region: usize) {
+        self.acked.retain(|(of, _), _| *of != region);
+    }
+
     /// The log was put back to hold only this: what was acked beyond it is owed by living replicas alone.
     pub(super) fn log_restored(&mut self, document: &DocumentId, kept: &VersionVector) {
-        let Some(acked) = self.acked.get_mut(document) else { return };
+        let Some(acked) = self.acked.get_mut(&(0, document.clone())) else { return };
         let mut owed = VersionVector::default();
         for (site, counter) in acked.iter() {
             owed.advance(site, counter.min(kept.get(site)));
@@ -115,8 +128,24 @@ impl World {
             ));
         }
         self.must_be_logged(region, document, site, logged, "an ack")?;
-        self.books.acked.entry(document.clone()).or_default().advance(site, logged);
+        self.books.acked.entry((region, document.clone())).or_default().advance(site, logged);
+        self.replicated_is_true(document, site, replicated)?;
         *self.figures.entry("acks").or_default() += 1;
+        Ok(())
+    }
+
+    /// What is acked as replicated is in every region's log, unless one was lost meanwhile.
+    fn replicated_is_true(&mut self, document: &DocumentId, site: SiteId, replicated: u64) -> Result<(), Stop> {
+        if replicated == 0 {
+            return Ok(());
+        }
+        self.books.replicated.entry(document.clone()).or_default().advance(site, replicated);
+        if self.faults.of(Fault::RegionWiped) > 0 {
+            return Ok(());
+        }
+        for region in 0..self.regions.len() {
+            self.must_be_logged(region, document, site, replicated, "a replicated ack")?;
+        }
         Ok(())
     }
 
@@ -429,8 +458,11 @@ impl World {
 
     /// I1: what was acked, and what anyone showed when the faults ended, is there.
     fn nothing_lost(&self, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
-        for (what, owed) in [("acked", &self.books.acked), ("shown", &self.books.living)] {
-            let Some(owed) = owed.get(document) else { continue };
+        let acked = (0..self.regions.len()).map(|region| ("acked", self.books.acked.get(&(region, document.clone()))));
+        let others =
+            [("acked replicated", self.books.replicated.get(document)), ("shown", self.books.living.get(document))];
+        for (what, owed) in acked.chain(others) {
+            let Some(owed) = owed else { continue };
             if let Some((site, counter)) = owed.iter().find(|(site, counter)| ended.vector().get(*site) < *counter) {
                 return Err(self.stop(
                     Invariant::NoLoss,
@@ -450,6 +482,9 @@ impl World {
 
     /// I12: the log alone, read in its order, gives what the clients have.
     fn fold_is(&self, region: usize, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
+        if !self.routes.is_empty() {
+            return self.region_is(region, document, ended);
+        }
         let deltas = self.regions[region].deltas(document);
         let mut folded = Document::new();
         let mut held: Vec<Delta> = Vec::new();
@@ -477,6 +512,22 @@ impl World {
                 Invariant::SnapshotIsFold,
                 "the log's fold has the clients' vector and another state".to_owned(),
             ));
+        }
+        Ok(())
+    }
+
+    /// I12 where logs are trimmed and regions fed: snapshot and log together give what the clients have.
+    fn region_is(&self, region: usize, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
+        let folded = self.regions[region].fold(document);
+        if folded.vector() != ended.vector() {
+            return Err(self.stop(
+                Invariant::SnapshotIsFold,
+                format!("region {region} and clients differ: {}", difference(folded.vector(), ended.vector())),
+            ));
+        }
+        if folded.document().snapshot() != ended.snapshot() {
+            let detail = format!("region {region} has the clients' vector and another state");
+            return Err(self.stop(Invariant::SnapshotIsFold, detail));
         }
         Ok(())
     }

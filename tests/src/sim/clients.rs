@@ -274,7 +274,12 @@ impl World {
     /// The relays, the nearest first.
     fn endpoints(&self, near: usize) -> Vec<Endpoint> {
         let relays = self.relays.len();
-        (0..relays).map(|step| Endpoint::websocket(relay_url((near + step) % relays))).collect()
+        let endpoint = |relay: usize| Endpoint {
+            relay: format!("relay-{relay}"),
+            region: format!("region-{}", self.relays[relay].region),
+            ..Endpoint::websocket(relay_url(relay))
+        };
+        (0..relays).map(|step| endpoint((near + step) % relays)).collect()
     }
 
     /// A load wants a connection: it is there one round trip later, if anything answers.
@@ -428,6 +433,9 @@ impl World {
     ) -> Result<(), StoreError> {
         if self.options.plant == Some(Plant::OutboxDroppedAtSend) {
             transaction.put_outbox.clear();
+        }
+        if self.options.plant == Some(Plant::FramesNotStored) {
+            transaction.put_frames.clear();
         }
         self.devices[device].store.commit(document, transaction)
     }

@@ -4,6 +4,7 @@ use selvedge_engine::{Delta, SiteId};
 use selvedge_protocol::DocumentId;
 use selvedge_region::LogRecord;
 use selvedge_relay::room::{Failure, RoomEvent};
+use selvedge_replicator::ship::CopyId;
 
 use super::fault::Fault;
 use super::log::{Answer, AppendId, Ending};
@@ -13,11 +14,18 @@ use super::world::{Event, Stop, World};
 
 /// Who waits for an append.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) process: u64,
-    document: DocumentId,
-    /// The room's number for it.
-    append: u64,
+pub(super) enum Asked {
+    /// A room, with its number for it.
+    Room { process: u64, document: DocumentId, append: u64 },
+    /// A ship of the other region.
+    Ship { route: usize, life: u64, copy: CopyId },
+}
+
+impl Asked {
+    /// Whether this process of a relay waits for it.
+    pub(super) fn is_of(&self, process: u64) -> bool {
+        matches!(self, Self::Room { process: mine, .. } if *mine == process)
+    }
 }
 
 /// What goes wrong with a region for a while.
@@ -73,7 +81,7 @@ impl World {
         }
         let (id, region) = (self.next_append, self.relays[relay].region);
         self.next_append += 1;
-        self.appends.insert(id, Asked { process, document: document.clone(), append });
+        self.appends.insert(id, Asked::Room { process, document: document.clone(), append });
         let records = self.append_by_plant(id, region, records);
         if self.regions[region].log.append(id, records) {
             self.begin_sync(region);
@@ -184,19 +192,24 @@ impl World {
             // Under a planted fault an append is answered early; its true answer comes to nobody. Nor does that of a process
             // which is gone.
             let Some(asked) = self.appends.remove(&answer.append) else { continue };
-            let Some(relay) = self.relay_of(asked.process) else { continue };
+            let (process, document, append) = match asked {
+                Asked::Room { process, document, append } => (process, document, append),
+                Asked::Ship { route, life, copy } => {
+                    self.copy_answered(route, life, copy, answer.offsets.is_some());
+                    continue;
+                }
+            };
+            let Some(relay) = self.relay_of(process) else { continue };
             let here = &self.regions[region];
             let outcome = match answer.offsets {
                 Some(offsets) => Ok(offsets.into_iter().map(|offset| here.position(offset)).collect()),
                 None => Err(Failure::Retry),
             };
             self.note(format_args!(
-                "relay {relay}: append {} of {} {}",
-                asked.append,
-                asked.document,
+                "relay {relay}: append {append} of {document} {}",
                 if outcome.is_ok() { "confirmed" } else { "failed" }
             ));
-            self.tell_room(relay, &asked.document, RoomEvent::Appended { append: asked.append, outcome })?;
+            self.tell_room(relay, &document, RoomEvent::Appended { append, outcome })?;
         }
         Ok(())
     }

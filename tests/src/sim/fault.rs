@@ -87,6 +87,18 @@ faults! {
     BusRepeated = "bus-repeated",
     /// A relay hears something late, and behind what was told after it.
     BusLate = "bus-late",
+    /// Nothing gets from one region to the other for a while.
+    RegionLinkCut = "region-link-cut",
+    /// A copy is in the other region's log, and ship is told that it is not.
+    CopyUnknown = "copy-unknown",
+    /// The process that ships is gone, and another one begins.
+    ShipCrash = "ship-crash",
+    /// A region is lost with everything it kept.
+    RegionWiped = "region-wiped",
+    /// A region that was lost is given what the other's log no longer holds.
+    RegionFed = "region-fed",
+    /// The cleanup job trims a log.
+    LogTrimmed = "log-trimmed",
 }
 
 /// What only a relay suffers that carries its log inside itself.
@@ -94,12 +106,23 @@ const OF_EMBEDDED: &[Fault] = &[Fault::LogLostWrite, Fault::LogTornWrite, Fault:
 /// What only relays suffer that share a log.
 const OF_SHARED: &[Fault] = &[Fault::LogShuffled, Fault::BusLost, Fault::BusRepeated, Fault::BusLate];
 
+/// What only regions suffer that have each other.
+const OF_REGIONS: &[Fault] = &[
+    Fault::RegionLinkCut,
+    Fault::CopyUnknown,
+    Fault::ShipCrash,
+    Fault::RegionWiped,
+    Fault::RegionFed,
+    Fault::LogTrimmed,
+];
+
 impl Fault {
     /// Whether a world of this shape can suffer it.
     pub fn befalls(self, shape: Shape) -> bool {
         match shape {
-            Shape::Alone => !OF_SHARED.contains(&self),
-            Shape::Relays => !OF_EMBEDDED.contains(&self),
+            Shape::Alone => !OF_SHARED.contains(&self) && !OF_REGIONS.contains(&self),
+            Shape::Relays => !OF_EMBEDDED.contains(&self) && !OF_REGIONS.contains(&self),
+            Shape::Regions => !OF_EMBEDDED.contains(&self),
         }
     }
 }

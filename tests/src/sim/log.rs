@@ -70,6 +70,8 @@ pub(super) struct Log<R> {
     id: u128,
     durable: Vec<Logged<R>>,
     next_offset: u64,
+    /// The first offset that was not trimmed away.
+    start: u64,
     writing: Vec<Append<R>>,
     waiting: VecDeque<Append<R>>,
 }
@@ -77,7 +79,7 @@ pub(super) struct Log<R> {
 impl<R: Clone> Log<R> {
     /// An empty log.
     pub(super) fn new(id: u128) -> Self {
-        Self { id, durable: Vec::new(), next_offset: 0, writing: Vec::new(), waiting: VecDeque::new() }
+        Self { id, durable: Vec::new(), next_offset: 0, start: 0, writing: Vec::new(), waiting: VecDeque::new() }
     }
 
     /// The log's identity.
@@ -88,6 +90,18 @@ impl<R: Clone> Log<R> {
     /// One past the last durable record.
     pub(super) fn head(&self) -> u64 {
         self.next_offset
+    }
+
+    /// The first offset that can still be read.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Takes away what lies below an offset.
+    pub(super) fn trim(&mut self, below: u64) {
+        self.start = self.start.max(below.min(self.next_offset));
+        let start = self.start;
+        self.durable.retain(|logged| logged.offset >= start);
     }
 
     /// All durable records, in order.

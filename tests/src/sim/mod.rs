@@ -30,6 +30,7 @@ mod rooms;
 mod schedule;
 mod sessions;
 mod shape;
+mod ship;
 mod trace;
 mod trouble;
 mod world;

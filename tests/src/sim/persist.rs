@@ -1,10 +1,13 @@
 //! The persisting task: it folds the log into a snapshot, and stores it a moment later, now and then.
 
+use selvedge_engine::Delta;
 use selvedge_protocol::DocumentId;
-use selvedge_region::Snapshot;
+use selvedge_region::{LogRecord, Snapshot};
 
 use super::fault::Fault;
+use super::log::Logged;
 use super::plant::Plant;
+use super::region::Region;
 use super::schedule::{MS, SECOND};
 use super::world::{Event, World};
 
@@ -44,5 +47,33 @@ impl World {
         }
         let pause = self.regions[region].dice.spread(8 * SECOND);
         self.schedule.after(pause, Event::Fold { region, life, document });
+    }
+
+    /// The cleanup job trims a region's log below what every region's snapshots cover and what ship has copied.
+    pub(super) fn trim_log(&mut self, region: usize) {
+        self.schedule.after(4 * SECOND, Event::Trim { region });
+        let below = self.trim_horizon(region, self.options.plant == Some(Plant::TrimmedEarly));
+        if below > self.regions[region].log.start() {
+            self.hit(Fault::LogTrimmed);
+            self.note(format_args!("region {region}: the log is trimmed below {below}"));
+            self.regions[region].log.trim(below);
+        }
+    }
+
+    /// The first record that has to stay; `early`: as if neither the other region nor ship mattered (a planted fault).
+    fn trim_horizon(&self, region: usize, early: bool) -> u64 {
+        let (here, other) = (&self.regions[region], &self.regions[1 - region]);
+        let shipped = here.progress.get(&(here.log.id(), other.log.id())).copied().unwrap_or(0);
+        let end = if early { here.log.head() } else { shipped.min(here.log.head()) };
+        let regions: &[&Region] = if early { &[here] } else { &[here, other] };
+        let covered = |entry: &Logged<LogRecord>| {
+            let Ok(delta) = Delta::decode(&entry.record.delta) else { return false };
+            regions.iter().all(|region| {
+                let snapshot = region.snapshot(&entry.record.document);
+                snapshot.is_some_and(|snapshot| delta.last() <= snapshot.vector.get(delta.site))
+            })
+        };
+        let kept = here.log.durable().iter().find(|entry| !covered(entry)).map_or(end, |entry| entry.offset);
+        kept.min(end)
     }
 }

@@ -59,6 +59,12 @@ plants! {
     SiteContinuedIfAgreed = "site-continued-if-agreed" in Alone: "a load writes on as the site read back, when its server has no more of it",
     BeyondHoleSkipped = "beyond-hole-skipped" in Relays: "what lies beyond a hole of the log is passed over",
     HeldForEver = "held-for-ever" in Relays: "what waited beyond a hole stays in the room when the hole fills",
+    FirstOriginKept = "first-origin-kept" in Regions: "a copied record names the log it was written to first, not the one it came from",
+    OffsetsSurvivePeer = "offsets-survive-peer" in Regions: "ship goes on where it was, although the other region has another log",
+    PeerNotFed = "peer-not-fed" in Regions: "a new log is not given what the other's log no longer holds",
+    TrimmedEarly = "trimmed-early" in Regions: "a log is trimmed below what its own region has stored, shipped or not",
+    FramesNotStored = "frames-not-stored" in Regions: "what was shown with a proof is stored without it",
+    PairedLow = "paired-low" in Regions: "what a room holds is paired with how far it has read, not with its highest record",
 }
 
 impl Plant {
@@ -67,6 +73,7 @@ impl Plant {
         match self {
             Self::BeyondHoleSkipped => Some(Rule::HoldBeyondHoles),
             Self::HeldForEver => Some(Rule::ReleaseHeld),
+            Self::PairedLow => Some(Rule::PairWithHighest),
             _ => None,
         }
     }

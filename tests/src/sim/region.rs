@@ -21,15 +21,24 @@ struct Whole {
 }
 
 impl Whole {
+    /// Everything up to `vector` is there, by another way.
+    fn join(&mut self, vector: &VersionVector) {
+        self.vector.join(vector);
+        let sites: Vec<SiteId> = self.beyond.keys().map(|&(site, _)| site).collect();
+        sites.into_iter().for_each(|site| self.close(site));
+    }
+
+    fn close(&mut self, site: SiteId) {
+        while let Some((&key, &last)) = self.beyond.range((site, 0)..=(site, self.vector.get(site) + 1)).next() {
+            self.beyond.remove(&key);
+            self.vector.advance(site, last);
+        }
+    }
+
     fn add(&mut self, delta: &Delta) {
         let beyond = self.beyond.entry((delta.site, delta.first)).or_default();
         *beyond = delta.last().max(*beyond);
-        while let Some((&key, &last)) =
-            self.beyond.range((delta.site, 0)..=(delta.site, self.vector.get(delta.site) + 1)).next()
-        {
-            self.beyond.remove(&key);
-            self.vector.advance(delta.site, last);
-        }
+        self.close(delta.site);
     }
 }
 
@@ -43,9 +52,11 @@ pub(super) struct Region {
     snapshots: BTreeMap<DocumentId, Snapshot>,
     whole: BTreeMap<DocumentId, Whole>,
     /// Records already counted in `whole`.
-    counted: usize,
+    counted: u64,
     /// One up whenever what was under way in it came to nothing.
     life: u64,
+    /// How far each pair of logs has been shipped, by source and target.
+    pub(super) progress: BTreeMap<(u128, u128), u64>,
     /// How far the other region has the log, as its ship keeps it for late rooms.
     pub(super) marked: Option<u64>,
 }
@@ -60,8 +71,14 @@ impl Region {
             whole: BTreeMap::new(),
             counted: 0,
             life: 0,
+            progress: BTreeMap::new(),
             marked: None,
         }
+    }
+
+    /// A region that is built where another one was lost, in the life after `life`.
+    pub(super) fn anew(log: u128, dice: Dice, life: u64) -> Self {
+        Self { life: life + 1, ..Self::new(log, dice) }
     }
 
     /// As a hot backup copies it.
@@ -104,6 +121,15 @@ impl Region {
         })
     }
 
+    /// All records from an offset on.
+    pub(super) fn all_entries(&self, from: u64) -> impl Iterator<Item = LogEntry> {
+        let begin = self.log.durable().partition_point(|logged| logged.offset < from);
+        self.log.durable()[begin..].iter().map(|logged| LogEntry {
+            position: self.position(logged.offset),
+            content: EntryContent::Record(logged.record.clone()),
+        })
+    }
+
     /// A document's deltas, in the log's order.
     pub(super) fn deltas(&self, document: &DocumentId) -> Vec<Delta> {
         let records =
@@ -134,6 +160,16 @@ impl Region {
         if kept.is_none_or(|kept| snapshot.vector.dominates(&kept.vector)) {
             self.snapshots.insert(document.clone(), snapshot);
         }
+    }
+
+    /// Takes over what another region's snapshot holds; positions of its log mean nothing here.
+    pub(super) fn merge_snapshot(&mut self, document: &DocumentId, other: &Snapshot) {
+        let mut fold = self.fold(document);
+        let given = Fold::from_snapshot(other).expect("a kept snapshot loads").into_document();
+        fold.merge(&given).expect("a kept snapshot merges");
+        let vector = fold.vector().clone();
+        self.snapshots.insert(document.clone(), fold.snapshot());
+        self.whole.entry(document.clone()).or_default().join(&vector);
     }
 
     /// The kept snapshot.
@@ -169,14 +205,15 @@ impl Region {
     /// Counts records that became durable since the last call, and returns them.
     pub(super) fn count(&mut self) -> Vec<LogRecord> {
         let mut fresh = Vec::new();
-        for logged in &self.log.durable()[self.counted.min(self.log.durable().len())..] {
+        let begin = self.log.durable().partition_point(|logged| logged.offset < self.counted);
+        for logged in &self.log.durable()[begin..] {
             let delta = Delta::decode(&logged.record.delta).expect("what is logged was decoded before");
             let whole = self.whole.entry(logged.record.document.clone()).or_default();
             whole.add(&delta);
             whole.hashes.insert(logged.offset + 1, whole.vector.hash());
             fresh.push(logged.record.clone());
         }
-        self.counted = self.log.durable().len();
+        self.counted = self.log.head();
         fresh
     }
 }

@@ -9,6 +9,7 @@ use super::dice::Dice;
 use super::fault::Fault;
 use super::log::Remains;
 use super::plant::Plant;
+use super::region::Region;
 use super::rooms::{Host, Question};
 use super::schedule::{MS, Micros, SECOND};
 use super::sessions::Sessions;
@@ -85,7 +86,7 @@ impl World {
             self.note(format_args!("fault: relay {relay} is gone"));
             self.abandon_appends(process, region);
         }
-        self.appends.retain(|_, asked| asked.process != process);
+        self.appends.retain(|_, asked| !asked.is_of(process));
         let place = &mut self.relays[relay];
         place.rooms.clear();
         place.jobs.clear();
@@ -115,7 +116,7 @@ impl World {
     /// What a process that is gone had asked the region's log for happens later, or does not.
     fn abandon_appends(&mut self, process: u64, region: usize) {
         let asked: Vec<u64> =
-            self.appends.iter().filter(|(_, asked)| asked.process == process).map(|(&id, _)| id).collect();
+            self.appends.iter().filter(|(_, asked)| asked.is_of(process)).map(|(&id, _)| id).collect();
         let mut kept = 0;
         for id in asked {
             if !self.fate.percent(40) || !self.regions[region].log.withdraw(id) {
@@ -150,6 +151,33 @@ impl World {
         self.restored = true;
     }
 
+    /// A region is lost with everything in it, and built anew as another log. Not while it alone holds what both had acked.
+    pub(super) fn wipe_region(&mut self, region: usize) {
+        let other = 1 - region;
+        let whole = self.documents.clone().into_iter().all(|document| {
+            self.books.replicated(&document).is_none_or(|owed| self.regions[other].logged(&document).dominates(owed))
+        });
+        if !whole {
+            return;
+        }
+        self.hit(Fault::RegionWiped);
+        self.note(format_args!("fault: region {region} is lost"));
+        for relay in 0..self.relays.len() {
+            if self.relays[relay].region == region {
+                self.crash_relay(relay);
+            }
+        }
+        self.logs += 1;
+        let (life, dice) = (self.regions[region].life(), self.dice.fork("region", self.processes));
+        self.regions[region] = Region::anew(self.logs, dice, life);
+        self.books.region_lost(region);
+        self.persist_starts(region);
+        for route in 0..self.routes.len() {
+            let pause = self.fate.between(100, 4_000) * MS;
+            self.ship_starts(route, pause);
+        }
+    }
+
     /// A process is told to end, sends everybody away, and starts again.
     pub(super) fn drain_relay(&mut self, relay: usize) -> Result<(), Stop> {
         let Some(process) = self.relays[relay].process else { return Ok(()) };
@@ -172,6 +200,9 @@ impl World {
         let now: Micros = self.schedule.now();
         for region in &mut self.regions {
             region.weather.clear(now);
+        }
+        for route in &mut self.routes {
+            (route.cut_until, route.deaf_until) = (now, now);
         }
         for relay in 0..self.relays.len() {
             self.relays[relay].bus.clear(now);

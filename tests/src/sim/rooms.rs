@@ -72,7 +72,7 @@ impl World {
         RoomSetup {
             config,
             document: document.clone(),
-            highest: AckLevel::Region,
+            highest: if self.routes.is_empty() { AckLevel::Region } else { AckLevel::Replicated },
             restored: self.restored,
             tags: self.tag_keys.clone(),
         }
@@ -210,7 +210,7 @@ impl World {
 
 /// A page of a document's records.
 fn tail(region: &Region, document: &DocumentId, from: Position) -> Result<TailPage, Failure> {
-    if from.log != LogId(region.log.id()) || from.offset > region.log.head() {
+    if from.log != LogId(region.log.id()) || !(region.log.start()..=region.log.head()).contains(&from.offset) {
         return Err(Failure::Gone);
     }
     let mut entries: Vec<TailEntry> = region

@@ -67,7 +67,7 @@ impl World {
         let config = SessionConfig {
             limits: Limits::default(),
             session: number,
-            region: "local".to_owned(),
+            region: format!("region-{}", self.relays[relay].region),
             endpoints: Vec::new(),
             tags: self.tag_keys.is_some(),
         };

@@ -8,17 +8,20 @@ pub enum Shape {
     Alone,
     /// Several relays on one region's log, which outlives each of them, and the bus between them.
     Relays,
+    /// Two regions with relays each, their logs shipped to each other; a region may be lost with all that it keeps.
+    Regions,
 }
 
 impl Shape {
     /// Every shape, the smallest first.
-    pub const ALL: &[Shape] = &[Shape::Alone, Shape::Relays];
+    pub const ALL: &[Shape] = &[Shape::Alone, Shape::Relays, Shape::Regions];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Alone => "alone",
             Self::Relays => "relays",
+            Self::Regions => "regions",
         }
     }
 

@@ -7,7 +7,7 @@ use selvedge_protocol::{DocumentId, LogId, Position};
 use selvedge_region::{Assignment, LogEntry, LogPage, LogRecord};
 use selvedge_replicator::ship::{CopyId, Effect, Event as ShipEvent, Ship, ShipConfig};
 
-use super::commits::Asker;
+use super::commits::Asked;
 use super::fault::Fault;
 use super::plant::Plant;
 use super::schedule::{MS, Micros, SECOND};
@@ -152,7 +152,6 @@ impl World {
     }
 
     fn serve_ship(&mut self, route: usize, effect: Effect) {
-        let now = self.schedule.now();
         let source = self.routes[route].source;
         match effect {
             Effect::Copy { copy, records, .. } => self.copy_leaves(route, copy, records),
@@ -169,7 +168,6 @@ impl World {
             }
             Effect::Rewind { partition, offset } => {
                 self.routes[route].read_from = offset;
-                debug_assert!(now >= self.routes[route].cut_until.min(now));
                 self.ship_later(route, Step::Tell(ShipEvent::Rewound { partition, done: true }), 20 * MS);
             }
         }
@@ -199,7 +197,7 @@ impl World {
         let id = self.next_append;
         self.next_append += 1;
         let life = self.routes[route].life;
-        self.appends.insert(id, Asker::Ship { route, life, copy });
+        self.appends.insert(id, Asked::Ship { route, life, copy });
         if self.regions[target].log.append(id, records) {
             self.begin_sync(target);
         }

@@ -42,6 +42,10 @@ const CAUSES: &[(u64, Fault)] = &[
     (5, Fault::BusLost),
     (4, Fault::BusRepeated),
     (4, Fault::BusLate),
+    (5, Fault::RegionLinkCut),
+    (4, Fault::CopyUnknown),
+    (4, Fault::ShipCrash),
+    (2, Fault::RegionWiped),
 ];
 
 /// The kinds of one run, weighted, and how often they come.
@@ -117,6 +121,22 @@ impl World {
             Fault::BusLost | Fault::BusRepeated | Fault::BusLate => {
                 let relay = self.fate.index(self.relays.len());
                 self.relays[relay].bus.trouble(fault, now + lasting);
+            }
+            Fault::RegionLinkCut => {
+                let route = self.fate.index(self.routes.len());
+                self.routes[route].cut_until = now + lasting;
+            }
+            Fault::CopyUnknown => {
+                let route = self.fate.index(self.routes.len());
+                self.routes[route].deaf_until = now + lasting;
+            }
+            Fault::ShipCrash => {
+                let route = self.fate.index(self.routes.len());
+                self.crash_ship(route);
+            }
+            Fault::RegionWiped => {
+                let region = self.fate.index(self.regions.len());
+                self.wipe_region(region);
             }
             other => {
                 let region = self.fate.index(self.regions.len());

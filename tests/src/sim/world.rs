@@ -28,6 +28,7 @@ use super::region::Region;
 use super::relay::Relay;
 use super::schedule::{MS, Micros, SECOND, Schedule};
 use super::shape::Shape;
+use super::ship::{Route, Step};
 use super::trace::Trace;
 use super::trouble::Troubles;
 
@@ -93,6 +94,8 @@ pub(super) enum Event {
     LogAnswers { region: usize, answers: Vec<Answer> },
     Fold { region: usize, life: u64, document: DocumentId },
     Put { region: usize, life: u64, document: DocumentId, snapshot: Box<Snapshot> },
+    Ship { route: usize, life: u64, step: Box<Step> },
+    Trim { region: usize },
     Trouble,
     Inspect,
 }
@@ -113,6 +116,8 @@ pub(super) struct World {
     pub(super) loads: Vec<Option<Load>>,
     pub(super) regions: Vec<Region>,
     pub(super) relays: Vec<Relay>,
+    /// The ships between the regions, where there are two.
+    pub(super) routes: Vec<Route>,
     pub(super) control: Control,
     /// Processes of relays that ever were.
     pub(super) processes: u64,
@@ -172,7 +177,9 @@ impl World {
         let relays = match options.shape {
             Shape::Alone => 1,
             Shape::Relays => setup.between(2, 3) as usize,
+            Shape::Regions => setup.between(2, 4) as usize,
         };
+        let regions = if options.shape == Shape::Regions { 2 } else { 1 };
         let mut devices: Vec<Device> = (0..setup.between(2, 4)).map(|index| device(index, &mut setup)).collect();
         for device in &mut devices {
             device.near = setup.index(relays);
@@ -189,11 +196,14 @@ impl World {
             devices,
             loads: Vec::new(),
             troubles: Troubles::draw(options.shape, &mut dice.fork("troubles", 0)),
-            regions: vec![Region::new(1, dice.fork("region", 0))],
-            relays: (0..relays).map(|index| Relay::new(index, 0, dice.fork("relay", index as u64))).collect(),
+            regions: (0..regions).map(|index| Region::new(1 + index as u128, dice.fork("region", index as u64))).collect(),
+            relays: (0..relays)
+                .map(|index| Relay::new(index, index % regions, dice.fork("relay", index as u64)))
+                .collect(),
+            routes: if regions > 1 { vec![Route::new(0, 1), Route::new(1, 0)] } else { Vec::new() },
             control: Control::default(),
             processes: 0,
-            logs: 1,
+            logs: regions as u128,
             appends: BTreeMap::new(),
             next_append: 0,
             backup: None,
@@ -228,6 +238,10 @@ impl World {
         }
         if self.options.shape != Shape::Alone {
             (0..self.regions.len()).for_each(|region| self.persist_starts(region));
+        }
+        for route in 0..self.routes.len() {
+            self.ship_starts(route, 10 * MS);
+            self.schedule.after(4 * SECOND, Event::Trim { region: route });
         }
         for device in 0..self.devices.len() {
             for tab in 0..self.devices[device].tabs.len() {
@@ -288,6 +302,11 @@ impl World {
             }
             Event::Put { region, life, document, snapshot } => {
                 self.persist_puts(region, life, document, *snapshot);
+                Ok(())
+            }
+            Event::Ship { route, life, step } => self.ship_steps(route, life, *step),
+            Event::Trim { region } => {
+                self.trim_log(region);
                 Ok(())
             }
             Event::Trouble => self.trouble(),
