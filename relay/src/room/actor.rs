@@ -1,6 +1,6 @@
 //! The task that owns a room: executes its effects on the region, and hands it what comes back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use selvedge_engine::{Delta, Document, SiteKind, StateDiff, VersionVector};
@@ -9,12 +9,12 @@ use selvedge_protocol::tag::TagKeys;
 use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Position, Rights, ServerMessage};
 use selvedge_region::fold::{PERSIST_READER, materialise};
 use selvedge_region::{
-    BusMessage, DocumentKey, EntryContent, Error, LogRecord, NewDocument, REPLICATED_READER, Region,
+    BusMessage, DocumentKey, EntryContent, Error, LogPage, LogRecord, NewDocument, REPLICATED_READER, Region,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::event::{Failure, Loaded, Materialised, Outgoing, PushedDelta, TailEntry, TailPage};
+use super::event::{Failure, Loaded, Materialised, Outgoing, PROOF_BYTES_MAX, PushedDelta, TailEntry, TailPage};
 use super::health::LogHealth;
 use super::hearing::{Hearing, Hears};
 use super::registry::Registry;
@@ -318,8 +318,8 @@ impl Actor {
             RoomEffect::ReadBacklog => {
                 self.tasks.spawn(async move { RoomEvent::Backlog(read_backlog(&ground, &key.document).await) });
             }
-            RoomEffect::Materialise { request, since } => self.blocking(async move {
-                let outcome = diffs(&ground, &key, &since).await;
+            RoomEffect::Materialise { request, since, beyond } => self.blocking(async move {
+                let outcome = diffs(&ground, &key, &since, beyond).await;
                 RoomEvent::Materialised { request, outcome }
             }),
             RoomEffect::Absorb { key: session, bytes } => self.blocking(async move {
@@ -467,14 +467,17 @@ async fn bind(
 
 async fn read_tail(ground: &Ground, key: &DocumentKey, from: Position) -> Result<TailPage, Failure> {
     let page = ground.region.log.tail(&key.document, Some(from), PAGE_RECORDS).await;
-    let page = page.map_err(|error| failure(&key.document, &error))?;
+    Ok(tail_page(page.map_err(|error| failure(&key.document, &error))?, key.generation))
+}
+
+fn tail_page(page: LogPage, generation: u64) -> TailPage {
     let entries = page.entries.into_iter().filter_map(|entry| match entry.content {
-        EntryContent::Record(record) if record.generation == key.generation => {
+        EntryContent::Record(record) if record.generation == generation => {
             Some(TailEntry { position: entry.position, delta: record.delta })
         }
         _ => None,
     });
-    Ok(TailPage { entries: entries.collect(), next: page.next, at_end: page.at_end })
+    TailPage { entries: entries.collect(), next: page.next, at_end: page.at_end }
 }
 
 /// How far the other region has the document's partition.
@@ -512,7 +515,13 @@ async fn read_backlog(ground: &Ground, document: &DocumentId) -> Option<u64> {
     }
 }
 
-async fn diffs(ground: &Ground, key: &DocumentKey, since: &[VersionVector]) -> Result<Materialised, Failure> {
+/// State diffs against each vector, and the log's records from `from` on.
+async fn diffs(
+    ground: &Ground,
+    key: &DocumentKey,
+    since: &[VersionVector],
+    from: Option<Position>,
+) -> Result<Materialised, Failure> {
     let fold = materialise(&ground.region, key).await.map_err(|error| failure(&key.document, &error))?;
     let document = fold.document();
     let mut made: Vec<(&VersionVector, Arc<[u8]>)> = Vec::new();
@@ -525,7 +534,38 @@ async fn diffs(ground: &Ground, key: &DocumentKey, since: &[VersionVector]) -> R
         }
     });
     let diffs = diffs.collect();
-    Ok(Materialised { vector: fold.vector().clone(), text_bytes: document.len_bytes() as u64, diffs })
+    let beyond = match from {
+        Some(from) => latest(ground, key, from).await?,
+        None => Vec::new(),
+    };
+    Ok(Materialised { vector: fold.vector().clone(), text_bytes: document.len_bytes() as u64, diffs, beyond })
+}
+
+/// The log's latest records from a position on, or from where it begins.
+async fn latest(ground: &Ground, key: &DocumentKey, from: Position) -> Result<Vec<TailEntry>, Failure> {
+    let (mut entries, mut bytes) = (VecDeque::new(), 0);
+    let mut next = Some(from);
+    loop {
+        let page = match ground.region.log.tail(&key.document, next, PAGE_RECORDS).await {
+            // What was trimmed is in the other region.
+            Err(Error::Gone { .. }) if next.is_some() => {
+                next = None;
+                continue;
+            }
+            page => tail_page(page.map_err(|error| failure(&key.document, &error))?, key.generation),
+        };
+        for entry in page.entries {
+            bytes += entry.delta.len();
+            entries.push_back(entry);
+        }
+        while bytes > PROOF_BYTES_MAX {
+            bytes -= entries.pop_front().map_or(bytes, |entry: TailEntry| entry.delta.len());
+        }
+        if page.at_end {
+            return Ok(entries.into());
+        }
+        next = Some(page.next);
+    }
 }
 
 /// Turns an uploaded state into deltas: what the merged document has beyond the log, counter by counter.

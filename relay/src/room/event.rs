@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use selvedge_engine::{Delta, SiteId, VersionVector};
+use selvedge_protocol::client::FRAMES_BYTES_MAX;
 use selvedge_protocol::message::{Closed, Open, SiteLease, TAG_BYTES};
 use selvedge_protocol::{Channel, CloseCode, DecodeError, Frame, Position, Rights, ServerMessage};
 use selvedge_region::LogRecord;
@@ -86,6 +87,9 @@ pub struct TailPage {
     pub at_end: bool,
 }
 
+/// Most bytes of records that a state diff comes with proofs of: as much as a client keeps.
+pub const PROOF_BYTES_MAX: usize = FRAMES_BYTES_MAX;
+
 /// State diffs made from snapshot and tail.
 #[derive(Clone, Debug)]
 pub struct Materialised {
@@ -95,6 +99,8 @@ pub struct Materialised {
     pub text_bytes: u64,
     /// One encoded state diff for each vector asked for, in the same order.
     pub diffs: Vec<Arc<[u8]>>,
+    /// The log's records from where they were asked for on, in order; of many the latest, about [`PROOF_BYTES_MAX`] of them.
+    pub beyond: Vec<TailEntry>,
 }
 
 /// Why a part of the region did not do as asked.
@@ -341,6 +347,8 @@ pub enum RoomEffect {
         request: u64,
         /// What the askers have.
         since: Vec<VersionVector>,
+        /// Where what the other region has ends: the records from here on come along, for their proofs.
+        beyond: Option<Position>,
     },
     /// Turn an uploaded state into deltas. Answer: [`RoomEvent::Absorbed`].
     Absorb {

@@ -178,11 +178,8 @@ impl Room {
         let plan = match (outcome, position) {
             (Ok(page), Some(position)) if page.at_end || page.next.offset >= floor => {
                 let read = page.entries.into_iter().filter(|entry| entry.position.offset < floor);
-                let entries = read.filter_map(|entry| {
-                    let delta = selvedge_engine::Delta::decode(&entry.delta).ok()?;
-                    Some(Entry::new(Arc::new(delta), Some(entry.position), entry.delta.len()))
-                });
-                let (has, entries) = behind(&ready.ledger, position.offset, entries.collect());
+                let entries = read.filter_map(Entry::of_tail).collect();
+                let (has, entries) = behind(&ready.ledger, position.offset, entries);
                 Plan::Tail { has, entries }
             }
             _ => Plan::Ask,
@@ -324,8 +321,9 @@ impl Room {
             return;
         }
         let request = self.next_request();
+        let beyond = self.proofs_from(&keys);
         self.materialising = Some((request, keys));
-        self.effects.push_back(RoomEffect::Materialise { request, since });
+        self.effects.push_back(RoomEffect::Materialise { request, since, beyond });
     }
 
     pub(super) fn materialised(&mut self, request: u64, outcome: Result<Materialised, Failure>, now: Instant) {
@@ -337,6 +335,7 @@ impl Room {
         // What is on its way into the log counts by its length, and is measured again once it is there.
         self.growth.text_bytes = materialised.text_bytes + self.queue.bytes();
         self.growth.exact = self.queue.is_idle();
+        let beyond: Vec<Entry> = materialised.beyond.into_iter().filter_map(Entry::of_tail).collect();
         let mut encoded: Vec<(Arc<[u8]>, Chunks)> = Vec::new();
         for (key, diff) in keys.into_iter().zip(materialised.diffs) {
             let Some(Member { state: State::Waiting { has }, .. }) = self.members.get(&key) else { continue };
@@ -357,7 +356,7 @@ impl Room {
                 }
             };
             self.counts.transfers += 1;
-            let (mut messages, proven) = self.proofs(key, has, &then_has);
+            let (mut messages, proven) = self.proofs(key, has, &then_has, &beyond);
             let chunks = if messages.is_empty() {
                 chunks
             } else {

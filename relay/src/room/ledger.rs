@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use selvedge_engine::{Delta, SiteId, VersionVector};
 use selvedge_protocol::Position;
 
-use super::event::Loaded;
+use super::event::{Loaded, TailEntry};
 use super::rule::Rule;
 
 /// A delta that sessions may need.
@@ -28,6 +28,12 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(delta: Arc<Delta>, position: Option<Position>, bytes: usize) -> Self {
         Entry { last: delta.last(), delta, position, bytes }
+    }
+
+    /// A record as it was read; none if it is no delta.
+    pub(crate) fn of_tail(read: TailEntry) -> Option<Self> {
+        let delta = Delta::decode(&read.delta).ok()?;
+        Some(Self::new(Arc::new(delta), Some(read.position), read.delta.len()))
     }
 
     pub(crate) fn site(&self) -> SiteId {
@@ -102,7 +108,8 @@ impl Ledger {
 
     /// What pairs with `logged` for a replicated watermark: one past the highest record known.
     pub(crate) fn paired(&self) -> Position {
-        Position { offset: self.highest, ..self.covered }
+        let offset = if self.missing == Some(Rule::PairWithHighest) { self.covered.offset } else { self.highest };
+        Position { offset, ..self.covered }
     }
 
     pub(crate) fn floor(&self) -> u64 {

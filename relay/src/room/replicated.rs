@@ -44,6 +44,11 @@ impl Replicated {
         &self.vector
     }
 
+    /// How far the other region has this region's log, as last told; offset 0 while nothing is known.
+    pub(crate) fn watermark(&self) -> Position {
+        self.watermark
+    }
+
     /// Whether something waits for the watermark.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.pairs.is_empty()

@@ -12,4 +12,8 @@ pub enum Rule {
     HoldBeyondHoles,
     /// What was held is released to every session when the hole fills.
     ReleaseHeld,
+    /// What is logged is paired with one past the highest position of any record in it, own confirmations included.
+    PairWithHighest,
+    /// What a sync sends beyond the highest ack level is tagged, like a broadcast.
+    TagSyncs,
 }

@@ -2,8 +2,8 @@
 //! can give it back when this relay, or this region, is lost.
 //!
 //! With tags a room may show what its log is silent about: after [`SILENT_MS`] of an outage it fans out first: the proof is all
-//! that such a frame has, no log may hold it. Readers are told how safe what they keep is: every [`READER_ACKS_MS`] one ack for each site that rose,
-//! encoded once for all of them.
+//! that such a frame has, no log may hold it. Readers are told how safe what they keep is: every [`READER_ACKS_MS`] one ack for
+//! each site that rose, encoded once for all of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use std::sync::Arc;
 use selvedge_engine::{Delta, SiteId, VersionVector};
 use selvedge_protocol::message::{Ack, Deltas};
 use selvedge_protocol::stream::standalone;
-use selvedge_protocol::{AckLevel, Instant, ServerMessage};
+use selvedge_protocol::{AckLevel, Instant, Position, ServerMessage};
 
 use super::event::{PushedDelta, RoomEffect, SessionKey, Shared};
 use super::ledger::Entry;
+use super::rule::Rule;
 use super::{Phase, Room};
 
 /// How long the log may be silent before what waits for it is shown all the same, in milliseconds.
@@ -61,7 +62,7 @@ impl Room {
 
     /// The same outside the room's stream, for one session.
     pub(super) fn encode_alone(&self, key: SessionKey, entries: &[Entry]) -> Vec<Shared> {
-        let proofs = self.members.get(&key).is_some_and(|member| member.tags);
+        let proofs = self.gives_proofs(key);
         let tagged = |entry: &Entry| proofs && self.needs_tag(entry);
         let mut messages = Vec::new();
         for run in entries.chunk_by(|left, right| !tagged(left) && !tagged(right)) {
@@ -76,33 +77,48 @@ impl Room {
         messages
     }
 
-    /// The proofs of what a state diff brings to a session beyond the highest level, as far as the recent past reaches; they go
-    /// first.
+    /// Where the records begin of which a state diff for these sessions needs proofs. Where one region is all there is, what its
+    /// log holds has reached the highest level.
+    pub(super) fn proofs_from(&self, keys: &[SessionKey]) -> Option<Position> {
+        let replicated = self.ready()?.replicated.as_ref().filter(|_| self.setup.highest == AckLevel::Replicated)?;
+        keys.iter().any(|key| self.gives_proofs(*key)).then(|| replicated.watermark())
+    }
+
+    /// The proofs of what a state diff brings to a session beyond the highest level, from the log's records `beyond` what the
+    /// other region was known to have; they go first.
     pub(super) fn proofs(
         &self,
         key: SessionKey,
         has: &VersionVector,
         then_has: &VersionVector,
+        beyond: &[Entry],
     ) -> (Vec<Shared>, Vec<SiteId>) {
-        let (Some(ready), true) = (self.ready(), self.members.get(&key).is_some_and(|member| member.tags)) else {
+        if !self.gives_proofs(key) {
             return Default::default();
-        };
+        }
+        let mut told = BTreeSet::new();
         let brings = |entry: &&Entry| {
             let (site, last) = (entry.site(), entry.last);
-            last > has.get(site) && last <= then_has.get(site) && self.needs_tag(entry)
+            let brought = last > has.get(site) && last <= then_has.get(site) && self.needs_tag(entry);
+            // The log may hold a delta twice.
+            brought && told.insert((site, entry.delta.first, last))
         };
-        let mut entries: Vec<Entry> = ready.ledger.recent().filter(brings).cloned().collect();
-        entries.dedup_by_key(|entry| (entry.site(), entry.delta.first));
+        let entries: Vec<Entry> = beyond.iter().filter(brings).cloned().collect();
         (self.encode_alone(key, &entries), self.proven_sites(key, &entries))
     }
 
     /// Sites of what a session is given with proofs: it is told afterwards how safe they are.
     pub(super) fn proven_sites(&self, key: SessionKey, entries: &[Entry]) -> Vec<SiteId> {
-        if !self.members.get(&key).is_some_and(|member| member.tags) {
+        if !self.gives_proofs(key) {
             return Vec::new();
         }
         let proven = entries.iter().filter(|entry| self.needs_tag(entry)).map(Entry::site);
         proven.collect::<BTreeSet<SiteId>>().into_iter().collect()
+    }
+
+    /// Whether what a sync brings to this session comes with proofs.
+    fn gives_proofs(&self, key: SessionKey) -> bool {
+        self.missing != Some(Rule::TagSyncs) && self.members.get(&key).is_some_and(|member| member.tags)
     }
 
     /// Whether a pushed delta carries a valid proof that some relay showed it.

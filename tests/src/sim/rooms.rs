@@ -7,7 +7,7 @@ use std::sync::Arc;
 use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
 use selvedge_protocol::message::SiteLease;
 use selvedge_protocol::{AckLevel, DocumentId, LogId, Position};
-use selvedge_region::EntryContent;
+use selvedge_region::{EntryContent, LogEntry};
 use selvedge_relay::room::{
     Failure, Loaded, Materialised, PushedDelta, Room, RoomConfig, RoomEffect, RoomEvent, RoomSetup, SessionKey,
     TailEntry, TailPage,
@@ -30,7 +30,7 @@ pub(super) enum Question {
     Release { site: SiteId, principal: String, counter: u64 },
     Tail { request: u64, from: Position },
     Watermark,
-    Materialise { request: u64, since: Vec<VersionVector> },
+    Materialise { request: u64, since: Vec<VersionVector>, beyond: Option<Position> },
     Absorb { key: SessionKey, bytes: Vec<u8> },
 }
 
@@ -122,7 +122,9 @@ impl World {
             RoomEffect::Release { site, principal, counter } => (Question::Release { site, principal, counter }, delay),
             RoomEffect::ReadTail { request, from } => (Question::Tail { request, from }, delay),
             RoomEffect::ReadWatermark => (Question::Watermark, delay),
-            RoomEffect::Materialise { request, since } => (Question::Materialise { request, since }, delay * 3),
+            RoomEffect::Materialise { request, since, beyond } => {
+                (Question::Materialise { request, since, beyond }, delay * 3)
+            }
             RoomEffect::Absorb { key, bytes } => (Question::Absorb { key, bytes }, delay * 3),
             RoomEffect::Append { append, records } => return self.append(relay, document, append, records),
             RoomEffect::Send { key, message } => return self.session_sends(relay, document, key, message),
@@ -198,9 +200,9 @@ impl World {
             }
             Question::Tail { request, from } => RoomEvent::Tail { request, outcome: tail(region, &document, from) },
             Question::Watermark => RoomEvent::Watermark(region.watermark()),
-            Question::Materialise { request, since } => {
+            Question::Materialise { request, since, beyond } => {
                 let torn = self.options.plant == Some(Plant::SnapshotAhead);
-                RoomEvent::Materialised { request, outcome: Ok(materialise(region, &document, &since, torn)) }
+                RoomEvent::Materialised { request, outcome: Ok(materialise(region, &document, &since, beyond, torn)) }
             }
             Question::Absorb { key, bytes } => RoomEvent::Absorbed { key, outcome: absorb(region, &document, &bytes) },
         };
@@ -213,14 +215,8 @@ fn tail(region: &Region, document: &DocumentId, from: Position) -> Result<TailPa
     if from.log != LogId(region.log.id()) || !(region.log.start()..=region.log.head()).contains(&from.offset) {
         return Err(Failure::Gone);
     }
-    let mut entries: Vec<TailEntry> = region
-        .entries(document, from.offset)
-        .take(PAGE_RECORDS + 1)
-        .filter_map(|entry| match entry.content {
-            EntryContent::Record(record) => Some(TailEntry { position: entry.position, delta: record.delta }),
-            EntryContent::Undecodable { .. } => None,
-        })
-        .collect();
+    let mut entries: Vec<TailEntry> =
+        region.entries(document, from.offset).take(PAGE_RECORDS + 1).filter_map(tail_entry).collect();
     let at_end = entries.len() <= PAGE_RECORDS;
     entries.truncate(PAGE_RECORDS);
     let read = entries.last().map_or(from.offset, |entry| entry.position.offset + 1);
@@ -228,14 +224,29 @@ fn tail(region: &Region, document: &DocumentId, from: Position) -> Result<TailPa
     Ok(TailPage { entries, next, at_end })
 }
 
-/// State diffs against each vector; `torn`: of an older state than they say (a planted fault).
-fn materialise(region: &Region, document: &DocumentId, since: &[VersionVector], torn: bool) -> Materialised {
+fn tail_entry(entry: LogEntry) -> Option<TailEntry> {
+    match entry.content {
+        EntryContent::Record(record) => Some(TailEntry { position: entry.position, delta: record.delta }),
+        EntryContent::Undecodable { .. } => None,
+    }
+}
+
+/// State diffs against each vector, and the records from `beyond` on; `torn`: of an older state than they say (a planted fault).
+fn materialise(
+    region: &Region,
+    document: &DocumentId,
+    since: &[VersionVector],
+    beyond: Option<Position>,
+    torn: bool,
+) -> Materialised {
     let fold = region.fold(document);
     let vector = fold.vector().clone();
     let kept = || region.snapshot(document).and_then(|kept| Document::load(&kept.bytes).ok());
     let state = if torn { kept().unwrap_or_default() } else { fold.into_document() };
     let diffs = since.iter().map(|since| Arc::from(state.state_diff(since).encode())).collect();
-    Materialised { vector, text_bytes: state.len_bytes() as u64, diffs }
+    let beyond =
+        beyond.map_or_else(Vec::new, |from| region.entries(document, from.offset).filter_map(tail_entry).collect());
+    Materialised { vector, text_bytes: state.len_bytes() as u64, diffs, beyond }
 }
 
 /// A state that a writer uploads, as deltas for the log: from what the log makes to what it makes with that state.

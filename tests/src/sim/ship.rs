@@ -50,16 +50,7 @@ pub(super) enum Step {
 impl Route {
     /// The way from one region to another.
     pub(super) fn new(source: usize, target: usize) -> Self {
-        Self {
-            source,
-            target,
-            machine: None,
-            life: 0,
-            read_from: 0,
-            last_arrival: 0,
-            cut_until: 0,
-            deaf_until: 0,
-        }
+        Self { source, target, machine: None, life: 0, read_from: 0, last_arrival: 0, cut_until: 0, deaf_until: 0 }
     }
 }
 
@@ -110,7 +101,9 @@ impl World {
         let (source, target) = self.pair(route);
         let region = &self.regions[self.routes[route].source];
         let committed = match self.options.plant {
-            Some(Plant::OffsetsSurvivePeer) => region.progress.iter().filter(|((from, _), _)| *from == source.0).map(|(_, offset)| *offset).max(),
+            Some(Plant::OffsetsSurvivePeer) => {
+                region.progress.iter().filter(|((from, _), _)| *from == source.0).map(|(_, offset)| *offset).max()
+            }
             _ => region.progress.get(&(source.0, target.0)).copied(),
         };
         let start = region.log.start();
@@ -241,7 +234,8 @@ impl World {
     fn announce(&mut self, region: usize, watermark: Position, documents: &[DocumentId]) {
         for document in documents {
             let event = selvedge_relay::room::RoomEvent::Replicated { watermark };
-            for relay in (0..self.relays.len()).filter(|relay| self.relays[*relay].region == region).collect::<Vec<_>>() {
+            for relay in (0..self.relays.len()).filter(|relay| self.relays[*relay].region == region).collect::<Vec<_>>()
+            {
                 self.carry(relay, document, &event);
             }
         }

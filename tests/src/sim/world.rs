@@ -196,7 +196,9 @@ impl World {
             devices,
             loads: Vec::new(),
             troubles: Troubles::draw(options.shape, &mut dice.fork("troubles", 0)),
-            regions: (0..regions).map(|index| Region::new(1 + index as u128, dice.fork("region", index as u64))).collect(),
+            regions: (0..regions)
+                .map(|index| Region::new(1 + index as u128, dice.fork("region", index as u64)))
+                .collect(),
             relays: (0..relays)
                 .map(|index| Relay::new(index, index % regions, dice.fork("relay", index as u64)))
                 .collect(),

@@ -158,6 +158,11 @@ impl Table {
         self.room.handle(event, self.now);
     }
 
+    fn entries_from(&self, offset: u64) -> Vec<TailEntry> {
+        let read = (offset..).zip(self.log.iter().skip(usize::try_from(offset).unwrap_or(usize::MAX)));
+        read.map(|(offset, record)| TailEntry { position: at(offset), delta: record.delta.clone() }).collect()
+    }
+
     fn fold(&self) -> Document {
         let mut document = Document::new();
         let mut rest: Vec<Delta> = self.log.iter().map(|record| Delta::decode(&record.delta).unwrap()).collect();
@@ -209,19 +214,17 @@ impl Table {
                 let outcome = if from.offset > end || self.lose_tail {
                     Err(Failure::Gone)
                 } else {
-                    let entries = (from.offset..end).map(|offset| TailEntry {
-                        position: at(offset),
-                        delta: self.log[offset as usize].delta.clone(),
-                    });
-                    Ok(TailPage { entries: entries.collect(), next: at(end), at_end: true })
+                    Ok(TailPage { entries: self.entries_from(from.offset), next: at(end), at_end: true })
                 };
                 self.answer(RoomEvent::Tail { request, outcome });
             }
-            RoomEffect::Materialise { request, since } => {
+            RoomEffect::Materialise { request, since, beyond } => {
                 let document = self.fold();
                 let diffs = since.iter().map(|since| document.state_diff(since).encode().into()).collect();
                 let text_bytes = document.len_bytes() as u64;
-                let outcome = Ok(Materialised { vector: document.vector().clone(), text_bytes, diffs });
+                let from = beyond.map_or(u64::MAX, |position| position.offset);
+                let beyond = self.entries_from(from);
+                let outcome = Ok(Materialised { vector: document.vector().clone(), text_bytes, diffs, beyond });
                 self.answer(RoomEvent::Materialised { request, outcome });
             }
             RoomEffect::ReadWatermark => {
