@@ -20,6 +20,10 @@ use crate::message::{Known, OUTBOX_SITES_MAX, Push, SiteRange, TAG_BYTES};
 pub const FRAMES_BYTES_MAX: usize = 1024 * 1024;
 /// How long a kept frame waits, while connected, for a region's ack before it is given back, in milliseconds.
 pub const GIVE_BACK_MS: u64 = 10_000;
+/// Frames given back at a time while connected, and how long the others wait then, in milliseconds: what was announced in `open`
+/// is paced by credit, this by the limits on pushes.
+const GIVE_BACK_FRAMES: usize = 32;
+const GIVE_BACK_PAUSE_MS: u64 = 1_000;
 /// How long after a gap what is missing is given back, in milliseconds.
 const GAP_MS: u64 = 500;
 
@@ -41,6 +45,16 @@ pub(super) struct Frames {
     unstored: BTreeSet<OutboxKey>,
     /// In the store and not needed any more.
     deletable: BTreeSet<OutboxKey>,
+    /// A rule that a test has taken away.
+    missing: Option<Rule>,
+}
+
+/// A rule of a client that can be taken away, so that tests see it missed. Nothing else takes one away.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// A kept frame is given back also while connected.
+    GiveBackWhileConnected,
 }
 
 impl Frames {
@@ -210,7 +224,7 @@ impl Replica {
             self.store.state_changed(cx.now);
         }
         self.frames.answered(known, cx.now);
-        self.give_back_due(cx);
+        self.give_back(usize::MAX, cx);
     }
 
     /// A gap in what was given back. False if it is none of the frames'.
@@ -222,17 +236,33 @@ impl Replica {
         concerns
     }
 
-    /// Gives back what is due, as far as the credit goes.
+    /// This copy without one of its rules.
+    pub(super) fn forget_rule(&mut self, rule: Rule) {
+        self.frames.missing = Some(rule);
+    }
+
+    /// Gives back what has come due while connected.
     pub(super) fn give_back_due(&mut self, cx: &mut Context<'_>) {
+        if self.frames.missing != Some(Rule::GiveBackWhileConnected) {
+            self.give_back(GIVE_BACK_FRAMES, cx);
+        }
+    }
+
+    /// Gives back what is due, as far as the credit goes, and at most so many frames.
+    fn give_back(&mut self, frames_max: usize, cx: &mut Context<'_>) {
         if !matches!(self.session.phase, Phase::Syncing | Phase::Live) || !cx.link.has_tags() {
             return;
         }
         let Some(wire) = self.session.wire else { return };
         let now = cx.now;
         let due = self.frames.kept.iter_mut().filter(|(_, kept)| kept.due.is_some_and(|at| at <= now));
-        for (_, kept) in due {
+        for (index, (_, kept)) in due.enumerate() {
             if self.session.credit == 0 {
                 return;
+            }
+            if index >= frames_max {
+                kept.due = Some(now.after(GIVE_BACK_PAUSE_MS));
+                continue;
             }
             kept.due = Some(now.after(GIVE_BACK_MS));
             // It was encoded here, or decoded when it was restored.
@@ -249,7 +279,8 @@ impl Replica {
     /// When something is to be given back.
     pub(super) fn give_back_deadline(&self) -> Option<Instant> {
         let can = matches!(self.session.phase, Phase::Syncing | Phase::Live) && self.session.credit > 0;
-        self.frames.next_due().filter(|_| can && self.session.tags)
+        let gives = self.frames.missing != Some(Rule::GiveBackWhileConnected);
+        self.frames.next_due().filter(|_| can && gives && self.session.tags)
     }
 }
 

@@ -34,7 +34,7 @@ pub use effect::{
     StoredState,
 };
 pub use error::Error;
-pub use frames::{FRAMES_BYTES_MAX, GIVE_BACK_MS};
+pub use frames::{FRAMES_BYTES_MAX, GIVE_BACK_MS, Rule};
 pub use link::{ATTEMPT_MS_MAX, RACE_MS};
 pub use ping::{DEAD_MS_MIN, SUSPECT_MS_MIN};
 pub use presence::{PRESENCE_MS_MIN, PRESENCES_MAX};
@@ -137,6 +137,14 @@ impl Client {
     /// An open document.
     pub fn replica(&self, channel: Channel) -> Option<&Replica> {
         self.replicas.get(&channel)
+    }
+
+    /// An open document goes on without one of its rules: only for tests that show what the rule is for.
+    #[doc(hidden)]
+    pub fn without(&mut self, channel: Channel, rule: Rule) {
+        if let Some(replica) = self.replicas.get_mut(&channel) {
+            replica.forget_rule(rule);
+        }
     }
 
     /// The open documents.

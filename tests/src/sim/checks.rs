@@ -29,7 +29,7 @@ pub(super) struct Books {
     channels: BTreeMap<(ConnectionId, Channel), DocumentId>,
     /// Who writes as a site.
     authors: BTreeMap<(DocumentId, SiteId), String>,
-    /// What every log ever held, by document: what anyone may show.
+    /// What the logs that were not lost ever held, by document: what anyone may show without proof.
     logged: BTreeMap<DocumentId, VersionVector>,
     /// Whose turn it is to be looked at closely.
     turn: usize,
@@ -58,9 +58,11 @@ impl Books {
         self.replicated.get(document)
     }
 
-    /// A region is lost: what it alone had acked is owed by devices and readers alone.
-    pub(super) fn region_lost(&mut self, region: usize) {
+    /// A region is lost: what it alone had acked is owed by devices and readers alone, and who shows what it alone held has to
+    /// prove it. `kept` is what the other region holds.
+    pub(super) fn region_lost(&mut self, region: usize, kept: BTreeMap<DocumentId, VersionVector>) {
         self.acked.retain(|(of, _), _| *of != region);
+        self.logged = kept;
     }
 
     /// The log was put back to hold only this: what was acked beyond it is owed by living replicas alone.

@@ -137,6 +137,9 @@ impl World {
             let channel = client.open(config, now).map_err(|error| {
                 self.stop(Invariant::OwnText, format!("a stored copy of {document} does not open: {error}"))
             })?;
+            if let Some(rule) = self.options.plant.and_then(Plant::client_rule) {
+                client.without(channel, rule);
+            }
             let writer = Writer::new(dice.fork("writer", opened.len() as u64), self.devices[device].reader);
             let mirror: Vec<u16> = client
                 .replica(channel)

@@ -23,6 +23,8 @@ mod outcome;
 mod panics;
 mod persist;
 mod plant;
+#[cfg(test)]
+mod planted;
 mod region;
 mod relay;
 mod report;

@@ -1,8 +1,10 @@
 //! Rules broken on purpose: each is a mistake a data path like this one is known to make, and the simulator has to find it.
 //!
 //! A plant sits in an adapter of the simulator (the log, the store, the network, the shell around a room or a client), or it
-//! takes one rule away from a room by [`Room::without`](selvedge_relay::room::Room::without), which nothing that ships calls.
+//! takes one rule away from a room by [`Room::without`](selvedge_relay::room::Room::without), or from a client by
+//! [`Client::without`](selvedge_protocol::client::Client::without), which nothing that ships calls.
 
+use selvedge_protocol::client;
 use selvedge_relay::room::Rule;
 
 use super::shape::Shape;
@@ -59,6 +61,9 @@ plants! {
     SiteContinuedIfAgreed = "site-continued-if-agreed" in Alone: "a load writes on as the site read back, when its server has no more of it",
     BeyondHoleSkipped = "beyond-hole-skipped" in Relays: "what lies beyond a hole of the log is passed over",
     HeldForEver = "held-for-ever" in Relays: "what waited beyond a hole stays in the room when the hole fills",
+    SentBySeen = "sent-by-seen" in Relays: "a session is not sent what its room has seen already, shown to it or not",
+    KeptToOneself = "kept-to-oneself" in Relays: "what was shown with a proof is given back on the next connection alone",
+    SyncsUntagged = "syncs-untagged" in Regions: "what answers an opening comes without proofs",
     FirstOriginKept = "first-origin-kept" in Regions: "a copied record names the log it was written to first, not the one it came from",
     OffsetsSurvivePeer = "offsets-survive-peer" in Regions: "ship goes on where it was, although the other region has another log",
     PeerNotFed = "peer-not-fed" in Regions: "a new log is not given what the other's log no longer holds",
@@ -74,8 +79,15 @@ impl Plant {
             Self::BeyondHoleSkipped => Some(Rule::HoldBeyondHoles),
             Self::HeldForEver => Some(Rule::ReleaseHeld),
             Self::PairedLow => Some(Rule::PairWithHighest),
+            Self::SentBySeen => Some(Rule::SentByOwnVector),
+            Self::SyncsUntagged => Some(Rule::TagSyncs),
             _ => None,
         }
+    }
+
+    /// The rule of a client that it takes away.
+    pub(super) fn client_rule(self) -> Option<client::Rule> {
+        (self == Self::KeptToOneself).then_some(client::Rule::GiveBackWhileConnected)
     }
 
     /// The plant of that name.

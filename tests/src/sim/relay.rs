@@ -170,7 +170,9 @@ impl World {
         self.logs += 1;
         let (life, dice) = (self.regions[region].life(), self.dice.fork("region", self.processes));
         self.regions[region] = Region::anew(self.logs, dice, life);
-        self.books.region_lost(region);
+        let documents = self.documents.iter();
+        let kept = documents.map(|document| (document.clone(), self.regions[other].logged(document).clone())).collect();
+        self.books.region_lost(region, kept);
         self.persist_starts(region);
         for route in 0..self.routes.len() {
             let pause = self.fate.between(100, 4_000) * MS;
