@@ -383,6 +383,7 @@ impl World {
     /// The end: all faults have stopped, all had time.
     pub(super) fn reckon(&mut self) -> Result<(), Stop> {
         self.inspect()?;
+        self.somebody_decides()?;
         for document in self.documents.clone() {
             let ended = self.one_state(&document)?;
             self.nothing_lost(&document, &ended)?;

@@ -99,6 +99,14 @@ faults! {
     RegionFed = "region-fed",
     /// The cleanup job trims a log.
     LogTrimmed = "log-trimmed",
+    /// The witness does not answer an observer of the lease for a while.
+    WitnessCut = "witness-cut",
+    /// An observer's process is stopped for a while, and does not know.
+    ObserverStopped = "observer-stopped",
+    /// An observer's process is gone, and another one begins.
+    ObserverCrash = "observer-crash",
+    /// The control plane is ordered to the other region.
+    Switchover = "switchover",
 }
 
 /// What only a relay suffers that carries its log inside itself.
@@ -114,6 +122,10 @@ const OF_REGIONS: &[Fault] = &[
     Fault::RegionWiped,
     Fault::RegionFed,
     Fault::LogTrimmed,
+    Fault::WitnessCut,
+    Fault::ObserverStopped,
+    Fault::ObserverCrash,
+    Fault::Switchover,
 ];
 
 impl Fault {

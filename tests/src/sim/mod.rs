@@ -15,6 +15,7 @@ mod commits;
 mod control;
 mod device;
 mod dice;
+mod failover;
 mod fault;
 mod history;
 mod log;

@@ -16,6 +16,8 @@ pub enum Invariant {
     Convergence,
     /// I4: an advertised vector has no holes.
     NoHoles,
+    /// I5: one chain of epochs, one process that decides.
+    OneChain,
     /// I8: no refusal, close or error that nothing explains.
     ClearErrors,
     /// I9: acks never go back.
@@ -43,6 +45,7 @@ impl fmt::Display for Invariant {
             Self::ReplayProof => "I2 replay-proof",
             Self::Convergence => "I3 equal vectors, equal state",
             Self::NoHoles => "I4 no hole advertised",
+            Self::OneChain => "I5 one chain of epochs",
             Self::ClearErrors => "I8 every refusal explained",
             Self::MonotoneAcks => "I9 acks never go back",
             Self::OwnText => "I10 own text always visible",

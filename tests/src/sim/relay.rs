@@ -174,6 +174,7 @@ impl World {
         let kept = documents.map(|document| (document.clone(), self.regions[other].logged(document).clone())).collect();
         self.books.region_lost(region, kept);
         self.persist_starts(region);
+        self.crash_observer(region);
         for route in 0..self.routes.len() {
             let pause = self.fate.between(100, 4_000) * MS;
             self.ship_starts(route, pause);
@@ -205,6 +206,9 @@ impl World {
         }
         for route in &mut self.routes {
             (route.cut_until, route.deaf_until) = (now, now);
+        }
+        for observer in &mut self.observers {
+            (observer.cut_until, observer.stopped_until) = (now, now);
         }
         for relay in 0..self.relays.len() {
             self.relays[relay].bus.clear(now);

@@ -46,6 +46,10 @@ const CAUSES: &[(u64, Fault)] = &[
     (4, Fault::CopyUnknown),
     (4, Fault::ShipCrash),
     (2, Fault::RegionWiped),
+    (4, Fault::WitnessCut),
+    (4, Fault::ObserverStopped),
+    (3, Fault::ObserverCrash),
+    (2, Fault::Switchover),
 ];
 
 /// The kinds of one run, weighted, and how often they come.
@@ -138,6 +142,19 @@ impl World {
                 let region = self.fate.index(self.regions.len());
                 self.wipe_region(region);
             }
+            Fault::WitnessCut => {
+                let observer = self.fate.index(self.observers.len());
+                self.observers[observer].cut_until = now + lasting;
+            }
+            Fault::ObserverStopped => {
+                let observer = self.fate.index(self.observers.len());
+                self.observers[observer].stopped_until = now + lasting;
+            }
+            Fault::ObserverCrash => {
+                let observer = self.fate.index(self.observers.len());
+                self.crash_observer(observer);
+            }
+            Fault::Switchover => self.order_switchover(),
             other => {
                 let region = self.fate.index(self.regions.len());
                 self.regions[region].weather.trouble(other, now + lasting);

@@ -17,6 +17,7 @@ use super::clients::{Device, Load};
 use super::commits::Asked;
 use super::control::Control;
 use super::dice::Dice;
+use super::failover::{self, Observer, Witness};
 use super::fault::{Fault, FaultCounts};
 use super::history::History;
 use super::log::{Answer, AppendId};
@@ -95,6 +96,7 @@ pub(super) enum Event {
     Fold { region: usize, life: u64, document: DocumentId },
     Put { region: usize, life: u64, document: DocumentId, snapshot: Box<Snapshot> },
     Ship { route: usize, life: u64, step: Box<Step> },
+    Watch { observer: usize, life: u64, step: Box<failover::Step> },
     Trim { region: usize },
     Trouble,
     Inspect,
@@ -118,6 +120,9 @@ pub(super) struct World {
     pub(super) relays: Vec<Relay>,
     /// The ships between the regions, where there are two.
     pub(super) routes: Vec<Route>,
+    /// Who watches the lease on the control plane, where there are two regions.
+    pub(super) observers: Vec<Observer>,
+    pub(super) witness: Witness,
     pub(super) control: Control,
     /// Processes of relays that ever were.
     pub(super) processes: u64,
@@ -153,6 +158,12 @@ pub(super) struct Chunks {
     pub(super) stopped: bool,
     /// Chunks waiting for the rest of their transfer.
     pub(super) waiting: Vec<Vec<u8>>,
+}
+
+/// An observer of the lease in each region, and one in a third place.
+fn observers(dice: &Dice) -> Vec<Observer> {
+    let places = [Some(0), Some(1), None].into_iter().zip(1..);
+    places.map(|(region, process)| Observer::new(region, process, dice.fork("observer", process))).collect()
 }
 
 /// Runs `seed` once.
@@ -203,6 +214,8 @@ impl World {
                 .map(|index| Relay::new(index, index % regions, dice.fork("relay", index as u64)))
                 .collect(),
             routes: if regions > 1 { vec![Route::new(0, 1), Route::new(1, 0)] } else { Vec::new() },
+            observers: if regions > 1 { observers(&dice) } else { Vec::new() },
+            witness: Witness::default(),
             control: Control::default(),
             processes: 0,
             logs: regions as u128,
@@ -245,6 +258,7 @@ impl World {
             self.ship_starts(route, 10 * MS);
             self.schedule.after(4 * SECOND, Event::Trim { region: route });
         }
+        (0..self.observers.len()).for_each(|observer| self.observer_starts(observer, 10 * MS));
         for device in 0..self.devices.len() {
             for tab in 0..self.devices[device].tabs.len() {
                 let delay = self.dice.spread(SECOND);
@@ -307,6 +321,7 @@ impl World {
                 Ok(())
             }
             Event::Ship { route, life, step } => self.ship_steps(route, life, *step),
+            Event::Watch { observer, life, step } => self.watch_steps(observer, life, *step),
             Event::Trim { region } => {
                 self.trim_log(region);
                 Ok(())
