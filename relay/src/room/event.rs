@@ -88,7 +88,7 @@ pub struct TailPage {
 }
 
 /// Most bytes of records that a state diff comes with proofs of: as much as a client keeps.
-pub const PROOF_BYTES_MAX: usize = FRAMES_BYTES_MAX;
+pub(super) const PROOF_BYTES_MAX: usize = FRAMES_BYTES_MAX;
 
 /// State diffs made from snapshot and tail.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ pub struct Materialised {
     pub text_bytes: u64,
     /// One encoded state diff for each vector asked for, in the same order.
     pub diffs: Vec<Arc<[u8]>>,
-    /// The log's records from where they were asked for on, in order; of many the latest, about [`PROOF_BYTES_MAX`] of them.
+    /// The log's records from where they were asked for on, in order; of many the latest, about 1 MiB of them.
     pub beyond: Vec<TailEntry>,
 }
 

@@ -7,6 +7,7 @@ use selvedge_protocol::client::{Replica, Status};
 use selvedge_protocol::{Channel, DocumentId, Frames, LogId, Position, ServerMessage};
 
 use super::fault::Fault;
+use super::history::History;
 use super::network::ConnectionId;
 use super::outcome::Invariant;
 use super::rooms::Host;
@@ -273,8 +274,10 @@ impl World {
                     document.assert_invariants();
                 }
                 // While states are uploaded to a log that was put back, a part of a site's chain may be told otherwise
-                // than it was written; all are equal again when all of it is there.
-                if self.restored {
+                // than it was written; all are equal again when all of it is there. A hole that is closed takes from some
+                // what others never had.
+                let closed = self.history.get(&opened.document).is_some_and(History::has_closed);
+                if self.restored || closed {
                     continue;
                 }
                 if close {
@@ -391,6 +394,7 @@ impl World {
             for region in 0..self.regions.len() {
                 self.fold_is(region, &document, &ended)?;
                 self.replay(region, &document, &ended)?;
+                self.op_store_is(region, &document, &ended)?;
                 self.check_snapshot(region, &document)?;
             }
             *self.figures.entry("final characters").or_default() += ended.len_scalars() as u64;
@@ -515,6 +519,33 @@ impl World {
                 Invariant::SnapshotIsFold,
                 "the log's fold has the clients' vector and another state".to_owned(),
             ));
+        }
+        Ok(())
+    }
+
+    /// I11, I12: no hole is open for ever, and the op store alone gives what the clients have.
+    fn op_store_is(&self, region: usize, document: &DocumentId, ended: &Document) -> Result<(), Stop> {
+        if self.options.shape == Shape::Alone {
+            return Ok(());
+        }
+        if let Some(hole) = self.regions[region].fold(document).holes().first() {
+            let detail = format!(
+                "region {region}: what follows waits for {} to {} of {} for ever",
+                hole.first, hole.last, hole.site
+            );
+            return Err(self.stop(Invariant::Drained, detail));
+        }
+        let rebuilt = self.regions[region].rebuilt(document);
+        if rebuilt.vector() != ended.vector() {
+            let detail = format!(
+                "op store of region {region} and clients differ: {}",
+                difference(rebuilt.vector(), ended.vector())
+            );
+            return Err(self.stop(Invariant::SnapshotIsFold, detail));
+        }
+        if rebuilt.snapshot() != ended.snapshot() {
+            let detail = format!("the op store of region {region} has the clients' vector and another state");
+            return Err(self.stop(Invariant::SnapshotIsFold, detail));
         }
         Ok(())
     }

@@ -268,7 +268,7 @@ impl World {
     }
 
     /// Who decides now, and in which epoch.
-    fn deciding(&self) -> Vec<(usize, u64)> {
+    pub(super) fn deciding(&self) -> Vec<(usize, u64)> {
         let outlived = self.options.plant == Some(Plant::LeaseOutlived);
         let epoch_of = |observer: &Observer| {
             let now = if outlived { observer.last } else { observer.clock(self.schedule.now()) };

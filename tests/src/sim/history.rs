@@ -32,6 +32,8 @@ pub(super) struct History {
     seen: BTreeSet<(SiteId, u64, u64, u64)>,
     /// What deltas made from an uploaded state say of dots that once said something else.
     retold: Vec<(SiteId, u64, Content)>,
+    /// What was closed because nobody was left to fill it: dots from one counter to another.
+    closed: Vec<(SiteId, u64, u64)>,
     /// A region's data was put back from a backup: writers upload states, and deltas are made from them.
     pub(super) retelling: bool,
 }
@@ -92,6 +94,20 @@ impl History {
         Ok(())
     }
 
+    /// These dots are closed: whatever they said is undone.
+    pub(super) fn close(&mut self, site: SiteId, first: u64, last: u64) {
+        self.closed.push((site, first, last));
+    }
+
+    /// Whether anything was closed.
+    pub(super) fn has_closed(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
+    fn is_closed(&self, site: SiteId, counter: u64) -> bool {
+        self.closed.iter().any(|(closed, first, last)| *closed == site && (*first..=*last).contains(&counter))
+    }
+
     /// How many counters of how many sites are known.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.contents.values().map(BTreeMap::len).sum(), self.contents.len())
@@ -141,6 +157,7 @@ impl History {
         }
         let deleted: BTreeMap<SiteId, Vec<(u64, u64)>> =
             deleted.into_iter().map(|(site, ranges)| (site, united(ranges))).collect();
+        living.retain(|(_, _, dot)| !self.is_closed(dot.site, dot.counter));
         living.retain(|(_, _, dot)| !deleted.get(&dot.site).is_some_and(|ranges| within(ranges, dot.counter)));
         living.sort_by(|(left, ..), (right, ..)| compare(left, right));
         living.into_iter().map(|(_, character, _)| character).collect()
@@ -151,8 +168,11 @@ impl History {
         let mut winners: BTreeMap<&str, (u64, SiteId, &Option<Vec<u8>>)> = BTreeMap::new();
         for (site, last) in vector.iter() {
             let Some(known) = self.contents.get(&site) else { continue };
-            for content in known.range(1..=last).map(|(_, content)| content) {
+            for (counter, content) in known.range(1..=last) {
                 let Content::Meta { key, value, lamport } = content else { continue };
+                if self.is_closed(site, *counter) {
+                    continue;
+                }
                 let rival = winners.entry(key).or_insert((*lamport, site, value));
                 if (*lamport, site) >= (rival.0, rival.1) {
                     *rival = (*lamport, site, value);

@@ -34,6 +34,7 @@ mod schedule;
 mod sessions;
 mod shape;
 mod ship;
+mod synchronizer;
 mod trace;
 mod trouble;
 mod world;

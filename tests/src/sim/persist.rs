@@ -1,18 +1,18 @@
-//! The persisting task: it folds the log into a snapshot, and stores it a moment later, now and then.
+//! The persisting task of an embedded region: it folds the log into a snapshot, and stores it a moment later, now and then.
+//! And what trims a region's log where there are two.
 
-use selvedge_engine::Delta;
 use selvedge_protocol::DocumentId;
-use selvedge_region::{LogRecord, Snapshot};
+use selvedge_region::{LogEntry, Snapshot};
+use selvedge_replicator::cleanup::trim_below;
 
 use super::fault::Fault;
-use super::log::Logged;
 use super::plant::Plant;
 use super::region::Region;
 use super::schedule::{MS, SECOND};
 use super::world::{Event, World};
 
 impl World {
-    /// The task starts, for every document.
+    /// The task of an embedded region starts, for every document.
     pub(super) fn persist_starts(&mut self, region: usize) {
         let life = self.regions[region].life();
         for document in self.documents.clone() {
@@ -64,16 +64,15 @@ impl World {
     fn trim_horizon(&self, region: usize, early: bool) -> u64 {
         let (here, other) = (&self.regions[region], &self.regions[1 - region]);
         let shipped = here.progress.get(&(here.log.id(), other.log.id())).copied().unwrap_or(0);
-        let end = if early { here.log.head() } else { shipped.min(here.log.head()) };
+        let persisted = here.persisted.unwrap_or(0);
+        let limit = if early { persisted } else { persisted.min(shipped) };
         let regions: &[&Region] = if early { &[here] } else { &[here, other] };
-        let covered = |entry: &Logged<LogRecord>| {
-            let Ok(delta) = Delta::decode(&entry.record.delta) else { return false };
+        let entries: Vec<LogEntry> = here.all_entries(here.log.start()).collect();
+        trim_below(&entries, here.log.start(), limit, |key, header| {
             regions.iter().all(|region| {
-                let snapshot = region.snapshot(&entry.record.document);
-                snapshot.is_some_and(|snapshot| delta.last() <= snapshot.vector.get(delta.site))
+                let snapshot = region.snapshot(&key.document);
+                snapshot.is_some_and(|snapshot| header.last <= snapshot.vector.get(header.site))
             })
-        };
-        let kept = here.log.durable().iter().find(|entry| !covered(entry)).map_or(end, |entry| entry.offset);
-        kept.min(end)
+        })
     }
 }

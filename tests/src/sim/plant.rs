@@ -69,6 +69,7 @@ plants! {
     PeerNotFed = "peer-not-fed" in Regions: "a new log is not given what the other's log no longer holds",
     TrimmedEarly = "trimmed-early" in Regions: "a log is trimmed below what its own region has stored, shipped or not",
     FramesNotStored = "frames-not-stored" in Regions: "what was shown with a proof is stored without it",
+    HoleLeftOpen = "hole-left-open" in Relays: "a hole that nobody is left to fill stays open",
     LeaseOutlived = "lease-outlived" in Regions: "who holds the control plane decides until somebody tells it otherwise",
     PairedLow = "paired-low" in Regions: "what a room holds is paired with how far it has read, not with its highest record",
 }

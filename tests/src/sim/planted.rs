@@ -52,6 +52,7 @@ rows! {
     a_new_log_not_fed: PeerNotFed,
     a_log_trimmed_early: TrimmedEarly,
     frames_not_stored_with_their_state: FramesNotStored,
+    a_hole_that_is_left_open: HoleLeftOpen,
     a_lease_that_is_outlived: LeaseOutlived,
     a_pair_below_the_highest_record: PairedLow,
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use selvedge_engine::{Delta, SiteId, VersionVector};
+use selvedge_engine::{Delta, Document, SiteId, VersionVector};
 use selvedge_protocol::{DocumentId, LogId, Position};
 use selvedge_region::fold::Fold;
-use selvedge_region::{EntryContent, LogEntry, LogRecord, Snapshot};
+use selvedge_region::{EntryContent, LogEntry, LogRecord, OpRun, Snapshot};
 
 use super::commits::Weather;
 use super::dice::Dice;
@@ -57,6 +57,10 @@ pub(super) struct Region {
     life: u64,
     /// How far each pair of logs has been shipped, by source and target.
     pub(super) progress: BTreeMap<(u128, u128), u64>,
+    /// The op store: runs of operations by document, site and counters.
+    ops: BTreeMap<(DocumentId, SiteId, u64, u64), Vec<u8>>,
+    /// What the synchronizer has committed.
+    pub(super) persisted: Option<u64>,
     /// How far the other region has the log, as its ship keeps it for late rooms.
     pub(super) marked: Option<u64>,
 }
@@ -72,6 +76,8 @@ impl Region {
             counted: 0,
             life: 0,
             progress: BTreeMap::new(),
+            ops: BTreeMap::new(),
+            persisted: None,
             marked: None,
         }
     }
@@ -170,6 +176,28 @@ impl Region {
         let vector = fold.vector().clone();
         self.snapshots.insert(document.clone(), fold.snapshot());
         self.whole.entry(document.clone()).or_default().join(&vector);
+    }
+
+    /// Keeps runs in the op store.
+    pub(super) fn keep_runs(&mut self, document: &DocumentId, runs: Vec<OpRun>) {
+        for OpRun { site, first, last, bytes } in runs {
+            self.ops.insert((document.clone(), site, first, last), bytes);
+        }
+    }
+
+    /// Takes over what another region's op store holds of a document.
+    pub(super) fn merge_ops(&mut self, document: &DocumentId, other: &Self) {
+        let given = other.ops.iter().filter(|((of, ..), _)| of == document);
+        self.ops.extend(given.map(|(key, bytes)| (key.clone(), bytes.clone())));
+    }
+
+    /// The document as the op store alone makes it.
+    pub(super) fn rebuilt(&self, document: &DocumentId) -> Document {
+        let mut fold = Fold::new();
+        for ((_, ..), bytes) in self.ops.iter().filter(|((of, ..), _)| of == document) {
+            fold.integrate(Delta::decode(bytes).expect("a run is a delta")).expect("what was logged applies");
+        }
+        fold.into_document()
     }
 
     /// The kept snapshot.

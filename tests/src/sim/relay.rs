@@ -173,7 +173,7 @@ impl World {
         let documents = self.documents.iter();
         let kept = documents.map(|document| (document.clone(), self.regions[other].logged(document).clone())).collect();
         self.books.region_lost(region, kept);
-        self.persist_starts(region);
+        self.crash_synchronizer(region);
         self.crash_observer(region);
         for route in 0..self.routes.len() {
             let pause = self.fate.between(100, 4_000) * MS;
@@ -207,6 +207,7 @@ impl World {
         for route in &mut self.routes {
             (route.cut_until, route.deaf_until) = (now, now);
         }
+        self.synchronizers_settle();
         for observer in &mut self.observers {
             (observer.cut_until, observer.stopped_until) = (now, now);
         }

@@ -223,6 +223,8 @@ impl World {
                 if let Some(snapshot) = self.regions[source].snapshot(&document).cloned() {
                     self.note(format_args!("ship {route}: feeds {document}"));
                     self.regions[target].merge_snapshot(&document, &snapshot);
+                    let given = self.regions[source].clone();
+                    self.regions[target].merge_ops(&document, &given);
                     self.books.logged(&document, self.regions[target].logged(&document));
                 }
             }

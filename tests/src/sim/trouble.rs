@@ -46,6 +46,8 @@ const CAUSES: &[(u64, Fault)] = &[
     (4, Fault::CopyUnknown),
     (4, Fault::ShipCrash),
     (2, Fault::RegionWiped),
+    (4, Fault::OpsRefused),
+    (4, Fault::PersistCrash),
     (4, Fault::WitnessCut),
     (4, Fault::ObserverStopped),
     (3, Fault::ObserverCrash),
@@ -141,6 +143,14 @@ impl World {
             Fault::RegionWiped => {
                 let region = self.fate.index(self.regions.len());
                 self.wipe_region(region);
+            }
+            Fault::OpsRefused => {
+                let region = self.fate.index(self.regions.len());
+                self.synchronizers[region].refused_until = now + lasting;
+            }
+            Fault::PersistCrash => {
+                let region = self.fate.index(self.regions.len());
+                self.crash_synchronizer(region);
             }
             Fault::WitnessCut => {
                 let observer = self.fate.index(self.observers.len());

@@ -30,6 +30,7 @@ use super::relay::Relay;
 use super::schedule::{MS, Micros, SECOND, Schedule};
 use super::shape::Shape;
 use super::ship::{Route, Step};
+use super::synchronizer::{self, Synchronizer};
 use super::trace::Trace;
 use super::trouble::Troubles;
 
@@ -95,6 +96,7 @@ pub(super) enum Event {
     LogAnswers { region: usize, answers: Vec<Answer> },
     Fold { region: usize, life: u64, document: DocumentId },
     Put { region: usize, life: u64, document: DocumentId, snapshot: Box<Snapshot> },
+    Persist { region: usize, life: u64, step: Box<synchronizer::Step> },
     Ship { route: usize, life: u64, step: Box<Step> },
     Watch { observer: usize, life: u64, step: Box<failover::Step> },
     Trim { region: usize },
@@ -118,6 +120,8 @@ pub(super) struct World {
     pub(super) loads: Vec<Option<Load>>,
     pub(super) regions: Vec<Region>,
     pub(super) relays: Vec<Relay>,
+    /// The conflict synchronizer of each region; an embedded one has a task of its own.
+    pub(super) synchronizers: Vec<Synchronizer>,
     /// The ships between the regions, where there are two.
     pub(super) routes: Vec<Route>,
     /// Who watches the lease on the control plane, where there are two regions.
@@ -213,6 +217,7 @@ impl World {
             relays: (0..relays)
                 .map(|index| Relay::new(index, index % regions, dice.fork("relay", index as u64)))
                 .collect(),
+            synchronizers: (0..regions).map(|_| Synchronizer::default()).collect(),
             routes: if regions > 1 { vec![Route::new(0, 1), Route::new(1, 0)] } else { Vec::new() },
             observers: if regions > 1 { observers(&dice) } else { Vec::new() },
             witness: Witness::default(),
@@ -252,7 +257,7 @@ impl World {
             self.relay_starts(relay, false)?;
         }
         if self.options.shape != Shape::Alone {
-            (0..self.regions.len()).for_each(|region| self.persist_starts(region));
+            self.synchronizers_begin();
         }
         for route in 0..self.routes.len() {
             self.ship_starts(route, 10 * MS);
@@ -320,6 +325,7 @@ impl World {
                 self.persist_puts(region, life, document, *snapshot);
                 Ok(())
             }
+            Event::Persist { region, life, step } => self.persist_steps(region, life, *step),
             Event::Ship { route, life, step } => self.ship_steps(route, life, *step),
             Event::Watch { observer, life, step } => self.watch_steps(observer, life, *step),
             Event::Trim { region } => {
