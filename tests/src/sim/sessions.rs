@@ -61,13 +61,14 @@ impl Sessions {
 impl World {
     /// A connection is accepted.
     pub(super) fn session_begins(&mut self, relay: usize, connection: ConnectionId) -> Result<(), Stop> {
+        let region = format!("region-{}", self.relays[relay].region);
         let sessions = &mut self.relays[relay].sessions;
         sessions.next += 1;
         let number = sessions.next;
         let config = SessionConfig {
             limits: Limits::default(),
             session: number,
-            region: format!("region-{}", self.relays[relay].region),
+            region,
             endpoints: Vec::new(),
             tags: self.tag_keys.is_some(),
         };
