@@ -17,8 +17,8 @@ use super::tally::Tally;
 
 /// Seeds of the simulator that the test command runs.
 const SIM_SEEDS: &str = "500";
-/// Seeds of worlds with several relays on one region's log: enough that every kind of fault comes.
-const SIM_SEEDS_RELAYS: &str = "150";
+/// Seeds of worlds with several relays on one region's log, and of those with two regions: enough that every kind of fault comes.
+const SIM_SEEDS_GREATER: &str = "150";
 /// Test programs of this name start real processes and wrong them: they run in view, with more time.
 const FAULTS: &str = "faults";
 /// Those of this name need a region's services.
@@ -178,7 +178,12 @@ pub(super) fn sim(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let program =
         workshop.built()?.program("sim").context("the simulator's program `sim` was not built")?.to_path_buf();
     let mut sum = Tally::default();
-    for (name, shape, seeds) in [("sim", "alone", SIM_SEEDS), ("sim relays", "relays", SIM_SEEDS_RELAYS)] {
+    let shapes = [
+        ("sim", "alone", SIM_SEEDS),
+        ("sim relays", "relays", SIM_SEEDS_GREATER),
+        ("sim regions", "regions", SIM_SEEDS_GREATER),
+    ];
+    for (name, shape, seeds) in shapes {
         let mut command = Command::new(&program);
         command.args(["--shape", shape, "--seeds", seeds]).current_dir(&workshop.root);
         sum.add(workshop.count(name, &mut command)?);
