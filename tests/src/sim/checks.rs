@@ -400,7 +400,7 @@ impl World {
             *self.figures.entry("final characters").or_default() += ended.len_scalars() as u64;
             *self.figures.entry("final sites").or_default() += ended.vector().len() as u64;
         }
-        for (dots, sites) in self.history.values().map(super::history::History::size) {
+        for (dots, sites) in self.history.values().map(History::size) {
             *self.figures.entry("dots").or_default() += dots as u64;
             *self.figures.entry("sites").or_default() += sites as u64;
         }
