@@ -11,6 +11,7 @@ use selvedge_engine::{Delta, SiteId, VersionVector};
 
 use super::Context;
 use super::config::{KeptFrame, OutboxKey};
+use super::outbox::Queue;
 use super::replica::Replica;
 use super::sync::Phase;
 use crate::level::{AckLevel, Instant};
@@ -153,13 +154,15 @@ impl Frames {
     }
 
     /// The server has a site up to `have` and was given something beyond: what fills the hole is due soon, if it is here.
-    fn gap(&mut self, site: SiteId, have: u64, now: Instant) {
+    /// True if it is.
+    fn gap(&mut self, site: SiteId, have: u64, now: Instant) -> bool {
         let fills = self.of_site(site).any(|(_, kept)| kept.frame.first <= have + 1 && kept.frame.last > have);
         let again = now.after(if fills { GAP_MS } else { GIVE_BACK_MS });
         let all = OutboxKey { site, first: 0 }..=OutboxKey { site, first: u64::MAX };
         for kept in self.kept.range_mut(all).map(|(_, kept)| kept).filter(|kept| kept.frame.last > have) {
             kept.due = Some(again);
         }
+        fills
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -203,14 +206,14 @@ impl Replica {
         self.frames.kept.values().map(|kept| &kept.frame)
     }
 
-    /// Keeps a tagged delta that was just shown, unless it is of this copy's own outbox.
+    /// Keeps a tagged delta that was just shown, unless the outbox holds it. A site of one's own is no reason: what an earlier
+    /// load sent and never stored is nowhere else, and what it wrote may come back under a site that was leased again.
     pub(super) fn keep_frame(&mut self, delta: &Delta, tag: [u8; TAG_BYTES], cx: &mut Context<'_>) {
-        let own = self.document.site() == Some(delta.site)
-            || self.outbox.queue(delta.site).is_some_and(|queue| !queue.entries.is_empty());
-        if own {
+        let (first, last) = (delta.first, delta.last());
+        let held = |queue: &Queue| queue.entries.iter().any(|entry| entry.first <= first && last <= entry.last);
+        if self.outbox.queue(delta.site).is_some_and(held) {
             return;
         }
-        let (first, last) = (delta.first, delta.last());
         let frame =
             KeptFrame { site: delta.site, first, last, generation: self.generation, tag, bytes: delta.encode() };
         self.frames.keep(frame, cx.now.after(GIVE_BACK_MS));
@@ -227,13 +230,9 @@ impl Replica {
         self.give_back(usize::MAX, cx);
     }
 
-    /// A gap in what was given back. False if it is none of the frames'.
+    /// A gap: what was given back is due again. True if what fills it is among the frames kept.
     pub(super) fn frames_gap(&mut self, site: SiteId, have: u64, now: Instant) -> bool {
-        let concerns = self.frames.concerns(site);
-        if concerns {
-            self.frames.gap(site, have, now);
-        }
-        concerns
+        self.frames.gap(site, have, now)
     }
 
     /// This copy without one of its rules.

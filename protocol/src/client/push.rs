@@ -5,6 +5,7 @@ use selvedge_engine::{Delta, SiteId};
 use super::Context;
 use super::config::OutboxKey;
 use super::effect::Effect;
+use super::outbox::Queue;
 use super::replica::{Refusal, Replica};
 use super::sync::Phase;
 use crate::close::CloseCode;
@@ -35,13 +36,12 @@ impl Replica {
     }
 
     pub(super) fn gap(&mut self, gap: Gap, cx: &mut Context<'_>) {
-        let queued = self.outbox.queue(gap.site).is_some_and(|queue| !queue.entries.is_empty());
-        if !queued && self.frames_gap(gap.site, gap.have, cx.now) {
-            return;
-        }
+        let kept = self.frames_gap(gap.site, gap.have, cx.now);
         let can_fill = self.outbox.rewind(gap.site, gap.have, cx.now);
         if can_fill {
             self.push_due(cx);
+        } else if kept {
+            // What fills the hole is due soon, among the frames kept.
         } else if !self.session.vector_sent {
             // What the server lacks is not in the outbox any more: it comes as state.
             self.send_vector(cx);
@@ -121,8 +121,10 @@ impl Replica {
     }
 
     pub(super) fn refuse(&mut self, refused: Refused, cx: &mut Context<'_>) {
-        let queued = self.outbox.queue(refused.site).is_some_and(|queue| !queue.entries.is_empty());
-        if !queued && self.frames.concerns(refused.site) {
+        let holds =
+            |queue: &Queue| queue.entries.iter().any(|entry| entry.first <= refused.from && refused.from <= entry.last);
+        let own = self.outbox.queue(refused.site).is_some_and(holds);
+        if !own && self.frames.concerns(refused.site) {
             // A proof that no relay takes is none. What it proved stays on the screen; nothing of the user's is lost.
             self.frames.give_up(|frame| frame.site == refused.site && frame.last >= refused.from);
             self.store.state_changed(cx.now);

@@ -134,6 +134,7 @@ impl World {
         self.books.acked.entry((region, document.clone())).or_default().advance(site, logged);
         self.replicated_is_true(document, site, replicated)?;
         *self.figures.entry("acks").or_default() += 1;
+        self.note(format_args!("connection {}: {site} is acked up to {logged}, {replicated}", connection.0));
         Ok(())
     }
 
@@ -442,8 +443,9 @@ impl World {
                     }
                     Some((other, different)) => {
                         let detail = format!(
-                            "loads {other} and {id} still differ: {}",
-                            difference(different.vector(), state.vector())
+                            "loads {other} and {id} still differ: {}{}",
+                            difference(different.vector(), state.vector()),
+                            self.whereabouts(document, different.vector(), state.vector())
                         );
                         return Err(self.stop(Invariant::Drained, detail));
                     }
@@ -461,6 +463,39 @@ impl World {
         }
         let (_, ended) = first.ok_or_else(|| self.stop(Invariant::Drained, "no load lives".to_owned()))?;
         Ok(ended.clone())
+    }
+
+    /// Who has how much of the first site in which two vectors differ.
+    fn whereabouts(&self, document: &DocumentId, left: &VersionVector, right: &VersionVector) -> String {
+        let mut joined = left.clone();
+        joined.join(right);
+        let Some((site, _)) = joined.iter().find(|(site, _)| left.get(*site) != right.get(*site)) else {
+            return String::new();
+        };
+        let mut lines = String::new();
+        for (index, region) in self.regions.iter().enumerate() {
+            let (logged, holes) = (region.logged(document).get(site), region.fold(document).holes());
+            lines += &format!("\n  region {index}: logged up to {logged}, holes {holes:?}");
+        }
+        for (index, relay) in self.relays.iter().enumerate() {
+            let logged = relay.rooms.get(document).and_then(Host::logged).map(|logged| logged.get(site));
+            lines += &format!("\n  relay {index}: room {logged:?}");
+        }
+        for (id, load) in self.loads.iter().enumerate() {
+            let Some(load) = load else { continue };
+            let opened = load.opened.iter().find(|opened| opened.document == *document);
+            let Some(replica) = opened.and_then(|opened| load.client.replica(opened.channel)) else { continue };
+            let frames: Vec<(u64, u64)> = replica
+                .kept_frames()
+                .filter(|frame| frame.site == site)
+                .map(|frame| (frame.first, frame.last))
+                .collect();
+            let (device, shown) = (load.device, replica.document().vector().get(site));
+            lines += &format!("\n  load {id} of device {device}: shows up to {shown}, keeps {frames:?}");
+        }
+        let author = self.books.authors.get(&(document.clone(), site));
+        let replicated = self.books.replicated.get(document).map_or(0, |replicated| replicated.get(site));
+        lines + &format!("\n  written by {author:?}, acked as replicated up to {replicated}")
     }
 
     /// I1: what was acked, and what anyone showed when the faults ended, is there.

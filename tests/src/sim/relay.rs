@@ -161,7 +161,7 @@ impl World {
             return;
         }
         self.hit(Fault::RegionWiped);
-        self.note(format_args!("fault: region {region} is lost"));
+        self.note(format_args!("fault: region {region} is lost, and with it log {}", self.regions[region].log.id()));
         for relay in 0..self.relays.len() {
             if self.relays[relay].region == region {
                 self.crash_relay(relay);
