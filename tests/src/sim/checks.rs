@@ -238,16 +238,29 @@ impl World {
         }
     }
 
-    /// No transaction takes away what a device's store knows.
+    /// No transaction takes away what a device's store knows, except what a region has from a device without room.
     pub(super) fn check_commit(
-        &self,
+        &mut self,
         id: usize,
         device: usize,
         document: &DocumentId,
         before: &VersionVector,
     ) -> Result<(), Stop> {
         let after = self.devices[device].store.covers(document);
-        match before.iter().find(|(site, counter)| after.get(*site) < *counter) {
+        let acked = |site: SiteId, counter: u64| {
+            let regions =
+                (0..self.regions.len()).filter_map(|region| self.books.acked.get(&(region, document.clone())));
+            regions.map(|acked| acked.get(site)).max().is_some_and(|acked| acked >= counter)
+        };
+        let pressed = self.devices[device].pressed && !self.routes.is_empty();
+        let gone = || before.iter().filter(|(site, counter)| after.get(*site) < *counter);
+        let lost = gone().find(|(site, counter)| !pressed || !acked(*site, *counter));
+        let forgot = gone().next().is_some();
+        match lost {
+            None if forgot => {
+                self.devices[device].saved.insert(document.clone(), after);
+                Ok(())
+            }
             None => Ok(()),
             Some((site, counter)) => {
                 let detail = format!(
@@ -491,7 +504,17 @@ impl World {
                 .map(|frame| (frame.first, frame.last))
                 .collect();
             let (device, shown) = (load.device, replica.document().vector().get(site));
-            lines += &format!("\n  load {id} of device {device}: shows up to {shown}, keeps {frames:?}");
+            let stored = self.devices[device].store.read(document);
+            let outbox: Vec<(u64, u64)> = stored
+                .outbox
+                .values()
+                .filter(|entry| entry.site == site)
+                .map(|entry| (entry.first, entry.last))
+                .collect();
+            lines += &format!(
+                "\n  load {id} of device {device}: shows up to {shown}, keeps {frames:?}, outbox {outbox:?}, pending {:?}",
+                replica.saved(self.schedule.instant()),
+            );
         }
         let author = self.books.authors.get(&(document.clone(), site));
         let replicated = self.books.replicated.get(document).map_or(0, |replicated| replicated.get(site));

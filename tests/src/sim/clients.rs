@@ -33,6 +33,8 @@ pub(super) struct Device {
     pub(super) dark_until: Micros,
     /// Store transactions fail before this.
     pub(super) full_until: Micros,
+    /// A client was told that there is no room: from then on it may forget here what a region has.
+    pub(super) pressed: bool,
     /// Store transactions take long before this.
     pub(super) slow_store_until: Micros,
     /// The user does not want to be online before this.
@@ -58,6 +60,7 @@ impl Device {
             usual_link: link,
             dark_until: 0,
             full_until: 0,
+            pressed: false,
             slow_store_until: 0,
             offline_until: 0,
             tabs: vec![None],
@@ -414,6 +417,7 @@ impl World {
         let (document, transaction) = (opened.document.clone(), transaction.clone());
         let result = if self.devices[device].full_until > now {
             self.hit(Fault::StoreFailed);
+            self.devices[device].pressed = true;
             Err(if self.dice.percent(50) { StoreError::Quota } else { StoreError::Failed("the disk".to_owned()) })
         } else {
             let before = self.devices[device].store.covers(&document);
