@@ -4,7 +4,7 @@
 //! an ack. `seen` is `logged` plus what the bus told; it finds gaps and nothing else. Deltas beyond a hole are held, bounded;
 //! what does not fit is read again from the log.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -192,6 +192,28 @@ impl Ledger {
             Some(offset) => Position { offset: offset.min(self.covered.offset), ..self.covered },
             None => self.covered,
         }
+    }
+
+    /// Whether a record of the log waits beyond a hole.
+    pub(crate) fn has_hole(&self) -> bool {
+        self.held.values().any(|entry| entry.position.is_some())
+    }
+
+    /// Takes what snapshot and log make together. False if no hole is filled by it.
+    pub(crate) fn refill(&mut self, loaded: &Loaded) -> bool {
+        let waits = |(site, _): &(SiteId, u64)| loaded.vector.get(*site) > self.logged.get(*site);
+        if !self.held.keys().any(waits) {
+            return false;
+        }
+        self.logged.join(&loaded.vector);
+        self.seen.join(&loaded.vector);
+        if let Some(read_to) = loaded.read_to.filter(|read_to| read_to.log == self.covered.log) {
+            self.highest = self.highest.max(read_to.offset);
+        }
+        let sites: BTreeSet<SiteId> = self.held.keys().map(|(site, _)| *site).collect();
+        // Whoever is shown the document opens it again: what is released goes to nobody.
+        sites.into_iter().for_each(|site| self.release(site, &mut Vec::new()));
+        true
     }
 
     /// Remembers what was just given out under `hash`, to compare repeated dots with.

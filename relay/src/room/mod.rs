@@ -24,6 +24,7 @@ mod ledger;
 mod member;
 mod push;
 mod queue;
+mod refill;
 pub mod registry;
 mod replicated;
 mod rule;
@@ -49,6 +50,7 @@ pub use event::{
 use ledger::{Entry, Ledger};
 use member::{Member, State};
 use queue::Queue;
+use refill::Refill;
 use replicated::Replicated;
 pub use rule::Rule;
 
@@ -140,6 +142,7 @@ pub struct Room {
     growth: Growth,
     op_rate: OpRate,
     idle_since: Option<Instant>,
+    refill: Refill,
     /// Sites that rose since readers were told.
     rising: BTreeSet<SiteId>,
     reader_acks_at: Option<Instant>,
@@ -238,6 +241,7 @@ impl Room {
             growth: Growth::default(),
             op_rate: OpRate::default(),
             idle_since: Some(now),
+            refill: Refill::default(),
             rising: BTreeSet::new(),
             reader_acks_at: None,
             silent_since: None,
@@ -259,6 +263,7 @@ impl Room {
     pub fn handle(&mut self, event: RoomEvent, now: Instant) {
         match event {
             RoomEvent::Join(join) => self.join(*join, now),
+            RoomEvent::Loaded(outcome) if self.refill.is_looking() => self.looked(outcome.map(|loaded| *loaded)),
             RoomEvent::Loaded(outcome) => self.loaded(outcome.map(|loaded| *loaded), now),
             RoomEvent::Leave { key } => self.leave(key, now),
             RoomEvent::Push { key, deltas } => self.push(key, deltas, now),
@@ -330,6 +335,7 @@ impl Room {
             self.queue.retry_at(),
             self.reader_acks_at,
             self.silent_at(),
+            self.refill.deadline(),
         ];
         let head = head.into_iter().chain(self.presence_repeat_at());
         others.into_iter().flatten().chain(head).chain(idle).chain(slow).min()
@@ -426,6 +432,7 @@ impl Room {
         self.show_tentatively(now);
         self.flush(now);
         self.materialise(now);
+        self.look_after_holes(now);
         if self.is_idle() {
             self.idle_since.get_or_insert(now);
         } else {

@@ -332,7 +332,7 @@ impl Room {
     }
 
     /// What `logged` has come to hold waits for the other region.
-    fn pair(&mut self, sites: &[SiteId]) {
+    pub(super) fn pair(&mut self, sites: &[SiteId]) {
         let Phase::Ready(ready) = &mut self.phase else { return };
         let Some(replicated) = &mut ready.replicated else { return };
         let paired = ready.ledger.paired().offset;
