@@ -22,6 +22,8 @@ const PLAIN_UNITS_MAX: usize = 6_000;
 pub(super) struct Books {
     /// Acked as in a region's log, by region and document: not lost as long as the region is not.
     acked: BTreeMap<(usize, DocumentId), VersionVector>,
+    /// Acked as in some region's log, lost since or not, by document.
+    acked_ever: BTreeMap<DocumentId, VersionVector>,
     /// Acked as in both regions' logs, by document: must never be lost.
     replicated: BTreeMap<DocumentId, VersionVector>,
     /// The last ack of each site on each channel.
@@ -132,6 +134,7 @@ impl World {
         }
         self.must_be_logged(region, document, site, logged, "an ack")?;
         self.books.acked.entry((region, document.clone())).or_default().advance(site, logged);
+        self.books.acked_ever.entry(document.clone()).or_default().advance(site, logged);
         self.replicated_is_true(document, site, replicated)?;
         *self.figures.entry("acks").or_default() += 1;
         self.note(format_args!("connection {}: {site} is acked up to {logged}, {replicated}", connection.0));
@@ -248,9 +251,7 @@ impl World {
     ) -> Result<(), Stop> {
         let after = self.devices[device].store.covers(document);
         let acked = |site: SiteId, counter: u64| {
-            let regions =
-                (0..self.regions.len()).filter_map(|region| self.books.acked.get(&(region, document.clone())));
-            regions.map(|acked| acked.get(site)).max().is_some_and(|acked| acked >= counter)
+            self.books.acked_ever.get(document).is_some_and(|acked| acked.get(site) >= counter)
         };
         let pressed = self.devices[device].pressed && !self.routes.is_empty();
         let gone = || before.iter().filter(|(site, counter)| after.get(*site) < *counter);
