@@ -1,8 +1,12 @@
 //! Named cases: whole-system stories told step by step, each the shortest way to something that once went wrong somewhere.
 
+use selvedge_engine::{Document, SiteId};
+use selvedge_region::LogRecord;
+
 use super::clients::Device;
 use super::dice::Dice;
 use super::network::Link;
+use super::plant::Plant;
 use super::schedule::{MS, SECOND};
 use super::shape::Shape;
 use super::world::{Options, Stop, World, run};
@@ -305,6 +309,49 @@ fn a_crash_after_each_chunk_of_a_state_diff() {
         assert!(case.finish() == text);
     }
     assert!(crashed >= 3, "the state came in several chunks: {crashed} crashes");
+}
+
+#[test]
+fn a_hole_that_nobody_can_fill_is_closed() {
+    for plant in [None, Some(Plant::HoleLeftOpen)] {
+        let mut case = Case::with(2, &Options { calm: true, shape: Shape::Relays, plant, ..Options::default() });
+        case.types(0, "aa", 100 * MS);
+        case.run(2 * SECOND);
+        // Of what somebody wrote the first half is nowhere, and he is gone.
+        let halves = two_halves("bb", "cc");
+        case.held(|world| {
+            halves.iter().try_for_each(|half| {
+                let document = world.documents[0].clone();
+                world.learn(&document, half, "a device")
+            })
+        });
+        case.held(|world| {
+            let document = world.documents[0].clone();
+            let record = LogRecord::new(document, 1, "anon:gone".to_owned(), halves[1].clone());
+            if world.regions[0].log.append(u64::MAX, vec![record]) {
+                world.begin_sync(0);
+            }
+            Ok(())
+        });
+        case.run(20 * SECOND);
+        assert_eq!((count(&case.text(0), 'b'), count(&case.text(0), 'c')), (0, 0));
+        case.run(60 * SECOND);
+        let text = case.text(1);
+        assert_eq!((count(&text, 'b'), count(&text, 'c')), if plant.is_none() { (0, 2) } else { (0, 0) }, "{text}");
+        if plant.is_none() {
+            assert_eq!(count(&case.finish(), 'c'), 2);
+        }
+    }
+}
+
+/// Two deltas of one author.
+fn two_halves(first: &str, second: &str) -> [Vec<u8>; 2] {
+    let mut document = Document::new();
+    document.begin_writing(SiteId::random(99), 1).expect("nobody writes it yet");
+    [first, second].map(|word| {
+        document.replace(document.len_utf16(), 0, word).expect("it is within the text");
+        document.seal().remove(0).encode()
+    })
 }
 
 #[test]

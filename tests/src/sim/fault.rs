@@ -103,8 +103,6 @@ faults! {
     OpsRefused = "ops-refused",
     /// The process of a synchronizer is gone, and another one begins.
     PersistCrash = "persist-crash",
-    /// A hole that nobody is left to fill is closed.
-    HoleClosed = "hole-closed",
     /// The witness does not answer an observer of the lease for a while.
     WitnessCut = "witness-cut",
     /// An observer's process is stopped for a while, and does not know.
@@ -118,15 +116,8 @@ faults! {
 /// What only a relay suffers that carries its log inside itself.
 const OF_EMBEDDED: &[Fault] = &[Fault::LogLostWrite, Fault::LogTornWrite, Fault::RelayRestored];
 /// What only relays suffer that share a log.
-const OF_SHARED: &[Fault] = &[
-    Fault::LogShuffled,
-    Fault::BusLost,
-    Fault::BusRepeated,
-    Fault::BusLate,
-    Fault::OpsRefused,
-    Fault::PersistCrash,
-    Fault::HoleClosed,
-];
+const OF_SHARED: &[Fault] =
+    &[Fault::LogShuffled, Fault::BusLost, Fault::BusRepeated, Fault::BusLate, Fault::OpsRefused, Fault::PersistCrash];
 
 /// What only regions suffer that have each other.
 const OF_REGIONS: &[Fault] = &[

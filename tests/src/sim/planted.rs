@@ -52,12 +52,15 @@ rows! {
     a_new_log_not_fed: PeerNotFed,
     a_log_trimmed_early: TrimmedEarly,
     frames_not_stored_with_their_state: FramesNotStored,
-    a_hole_that_is_left_open: HoleLeftOpen,
     a_lease_that_is_outlived: LeaseOutlived,
     a_pair_below_the_highest_record: PairedLow,
 }
 
+/// What no seed comes to often enough is told step by step, in the named cases.
+const TOLD: &[Plant] = &[Plant::HoleLeftOpen];
+
 #[test]
 fn every_plant_has_its_row() {
-    assert_eq!(ROWS, Plant::ALL);
+    let without_row = |plant: &&Plant| !ROWS.contains(plant) && !TOLD.contains(plant);
+    assert_eq!(Plant::ALL.iter().find(without_row), None);
 }
