@@ -1,6 +1,6 @@
 //! The golden vectors are what this code writes, and what it reads.
 
-use crate::golden::{channel_of, client_messages, deltas, files, server_messages};
+use crate::golden::{channel_of, client_messages, deltas, files, server_messages, tag_parts};
 use selvedge_engine::Delta;
 use selvedge_protocol::stream::{StreamDecoder, StreamEncoder};
 use selvedge_protocol::{ClientMessage, Frame, ServerMessage};
@@ -59,7 +59,7 @@ fn messages_are_read_as_they_were_written() {
 
 #[test]
 fn tags_verify_as_they_were_written() {
-    let (keys, document, generation) = golden::tag_parts();
+    let (keys, document, generation) = tag_parts();
     let vectors = read("tags.json");
     assert_eq!(vectors.len(), 2);
     for vector in vectors {
