@@ -250,12 +250,12 @@ impl World {
         before: &VersionVector,
     ) -> Result<(), Stop> {
         let after = self.devices[device].store.covers(document);
-        let acked = |site: SiteId, counter: u64| {
-            self.books.acked_ever.get(document).is_some_and(|acked| acked.get(site) >= counter)
-        };
+        // Of a site's outbox the oldest goes: what follows it is still here.
+        let known = self.books.acked_ever.get(document).cloned().unwrap_or_default();
+        let here_or_acked = self.devices[device].store.covers_beyond(document, &known);
         let pressed = self.devices[device].pressed && !self.routes.is_empty();
         let gone = || before.iter().filter(|(site, counter)| after.get(*site) < *counter);
-        let lost = gone().find(|(site, counter)| !pressed || !acked(*site, *counter));
+        let lost = gone().find(|(site, counter)| !pressed || here_or_acked.get(*site) < *counter);
         let forgot = gone().next().is_some();
         match lost {
             None if forgot => {

@@ -63,8 +63,14 @@ impl DeviceStore {
 
     /// What a load opened from this store would know of `document`.
     pub(super) fn covers(&self, document: &DocumentId) -> VersionVector {
-        let Some(stored) = self.image.get(document) else { return VersionVector::new() };
+        self.covers_beyond(document, &VersionVector::new())
+    }
+
+    /// The same of a store from which `known` may be missing.
+    pub(super) fn covers_beyond(&self, document: &DocumentId, known: &VersionVector) -> VersionVector {
+        let Some(stored) = self.image.get(document) else { return known.clone() };
         let mut covered = stored.state.as_ref().map(vector).unwrap_or_default();
+        covered.join(known);
         for ((site, first), entry) in &stored.outbox {
             promise(&mut covered, *site, *first, entry.last);
         }
