@@ -281,7 +281,8 @@ impl Room {
         let Some(member) = self.members.get(&key) else { return };
         has.join(&member.own);
         let (reached, missing) = catch_up(&ready.ledger, has, entries);
-        let whole = reached.dominates(ready.ledger.seen());
+        let by_seen = ready.ledger.missing == Some(Rule::SentByOwnVector);
+        let whole = by_seen || reached.dominates(ready.ledger.seen());
         let (position, vector_hash) = (ready.ledger.advertised(), ready.ledger.logged().hash());
         let messages = self.encode_alone(key, &missing);
         let proven = self.proven_sites(key, &missing);
