@@ -10,6 +10,7 @@ use selvedge_protocol::{CloseCode, Instant};
 
 use super::event::{Failure, Loaded, RoomEffect, SessionKey};
 use super::member::State;
+use super::rule::Rule;
 use super::{Phase, Room};
 
 /// How long a hole stays before the room looks, and how long between two looks, in milliseconds. A look folds the document.
@@ -36,7 +37,8 @@ impl Refill {
 impl Room {
     /// Looks after a hole that stays.
     pub(super) fn look_after_holes(&mut self, now: Instant) {
-        if !self.ready().is_some_and(|ready| ready.ledger.has_hole()) {
+        let heals = self.missing != Some(Rule::ReleaseHeld);
+        if !self.ready().is_some_and(|ready| heals && ready.ledger.has_hole()) {
             self.refill.since = None;
             return;
         }
