@@ -31,6 +31,10 @@ impl Case {
                 Device::new(format!("anon:{index:032x}"), Link { delay: 20 * MS, jitter: 0, rate: 10_000_000 })
             })
             .collect();
+        let relays = world.relays.len();
+        for (index, device) in world.devices.iter_mut().enumerate() {
+            device.near = index % relays;
+        }
         let mut case = Self { world };
         case.held(|world| world.begin());
         case.run(3 * SECOND);
@@ -340,6 +344,31 @@ fn a_hole_that_nobody_can_fill_is_closed() {
         assert_eq!((count(&text, 'b'), count(&text, 'c')), if plant.is_none() { (0, 2) } else { (0, 0) }, "{text}");
         if plant.is_none() {
             assert_eq!(count(&case.finish(), 'c'), 2);
+        }
+    }
+}
+
+#[test]
+fn what_only_a_connected_reader_has_is_given_back() {
+    for plant in [None, Some(Plant::KeptToOneself)] {
+        let mut case = Case::with(2, &Options { calm: true, shape: Shape::Relays, plant, ..Options::default() });
+        case.types(0, "aa", 100 * MS);
+        case.run(2 * SECOND);
+        // The log is away; one relay shows what waits for it, the other one hears it, and both relay and author are lost.
+        case.world.regions[0].weather.failing_until = u64::MAX;
+        case.types(0, "bb", 50 * MS);
+        case.run(SECOND);
+        assert_eq!(count(&case.text(1), 'b'), 2, "the reader at the other relay is shown it");
+        case.world.crash_relay(0);
+        case.world.crash_tab(0, 0, super::Fault::TabCrash);
+        case.world.devices[0].store = Default::default();
+        case.world.devices[0].saved.clear();
+        case.world.regions[0].weather.failing_until = 0;
+        case.run(30 * SECOND);
+        let text = case.text(0);
+        assert_eq!(count(&text, 'b'), if plant.is_none() { 2 } else { 0 }, "{text}");
+        if plant.is_none() {
+            assert_eq!(count(&case.finish(), 'b'), 2);
         }
     }
 }
