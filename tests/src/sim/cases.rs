@@ -363,6 +363,8 @@ fn what_only_a_connected_reader_has_is_given_back() {
         case.world.crash_tab(0, 0, super::Fault::TabCrash);
         case.world.devices[0].store = Default::default();
         case.world.devices[0].saved.clear();
+        // What the relay had asked of the log comes to nothing, too.
+        case.run(2 * SECOND);
         case.world.regions[0].weather.failing_until = 0;
         case.run(30 * SECOND);
         let text = case.text(0);
