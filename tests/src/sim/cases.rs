@@ -33,7 +33,7 @@ impl Case {
             .collect();
         let relays = world.relays.len();
         for (index, device) in world.devices.iter_mut().enumerate() {
-            device.near = index % relays;
+            (device.near, device.knows_one) = (index % relays, true);
         }
         let mut case = Self { world };
         case.held(|world| world.begin());

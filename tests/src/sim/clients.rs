@@ -48,6 +48,8 @@ pub(super) struct Device {
     pub(super) reader: bool,
     /// The relay it dials first.
     pub(super) near: usize,
+    /// It knows no other.
+    pub(super) knows_one: bool,
 }
 
 impl Device {
@@ -68,6 +70,7 @@ impl Device {
             saved: BTreeMap::new(),
             reader: false,
             near: 0,
+            knows_one: false,
         }
     }
 }
@@ -118,7 +121,7 @@ impl World {
         let online = self.devices[device].offline_until <= self.schedule.now();
         let now = self.schedule.instant();
         let config = ClientConfig {
-            endpoints: self.endpoints(self.devices[device].near),
+            endpoints: self.endpoints(&self.devices[device]),
             token: Some(self.devices[device].principal.clone()),
             seed: dice.bits(),
             client: "simulator".to_owned(),
@@ -277,15 +280,16 @@ impl World {
         }
     }
 
-    /// The relays, the nearest first.
-    fn endpoints(&self, near: usize) -> Vec<Endpoint> {
-        let relays = self.relays.len();
+    /// The relays that a device knows, the nearest first.
+    fn endpoints(&self, device: &Device) -> Vec<Endpoint> {
+        let (near, relays) = (device.near, self.relays.len());
+        let known = if device.knows_one { 1 } else { relays };
         let endpoint = |relay: usize| Endpoint {
             relay: format!("relay-{relay}"),
             region: format!("region-{}", self.relays[relay].region),
             ..Endpoint::websocket(relay_url(relay))
         };
-        (0..relays).map(|step| endpoint((near + step) % relays)).collect()
+        (0..known).map(|step| endpoint((near + step) % relays)).collect()
     }
 
     /// A load wants a connection: it is there one round trip later, if anything answers.
