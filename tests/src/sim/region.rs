@@ -194,7 +194,7 @@ impl Region {
     /// The document as the op store alone makes it.
     pub(super) fn rebuilt(&self, document: &DocumentId) -> Document {
         let mut fold = Fold::new();
-        for ((_, ..), bytes) in self.ops.iter().filter(|((of, ..), _)| of == document) {
+        for (_, bytes) in self.ops.iter().filter(|((of, ..), _)| of == document) {
             fold.integrate(Delta::decode(bytes).expect("a run is a delta")).expect("what was logged applies");
         }
         fold.into_document()
