@@ -666,3 +666,31 @@ fn a_state_told_as_deltas_reaches_who_has_a_part_of_them_from_their_author() {
     // Told again, or to who knows: nothing.
     assert_eq!((author.deltas_since(&all), all.deltas_since(&all)), (Vec::new(), Vec::new()));
 }
+
+#[test]
+fn a_state_of_which_only_a_beginning_was_kept_is_told_on() {
+    let (mut base, mut author) = (document(1), document(2));
+    base.replace(0, 0, "shared").unwrap();
+    send(&mut base, &mut [&mut author]);
+    author.replace(6, 0, " text").unwrap();
+    let written = author.seal();
+    let mut deleter = document(3);
+    let state = author.state_diff(&VersionVector::new());
+    deleter.apply_state(&state).unwrap();
+    deleter.replace(0, 9, "").unwrap();
+    deleter.replace(2, 0, "!").unwrap();
+    let _ = deleter.seal();
+    let told = deleter.deltas_since(&base);
+    for kept in 0..=told.len() {
+        let mut log = Document::load(&base.snapshot()).unwrap();
+        told[..kept].iter().for_each(|delta| drop(log.apply(delta).unwrap()));
+        let rest = deleter.deltas_since(&log);
+        // Somebody shows what the author wrote and knows of no delete.
+        let mut reader = Document::load(&base.snapshot()).unwrap();
+        written.iter().chain(&told[..kept]).chain(&rest).for_each(|delta| drop(reader.apply(delta).unwrap()));
+        rest.iter().for_each(|delta| drop(log.apply(delta).unwrap()));
+        reader.assert_invariants();
+        assert_eq!(log.text(), deleter.text(), "of which {kept} deltas were kept");
+        assert_eq!((reader.vector(), reader.snapshot()), (log.vector(), log.snapshot()), "with {kept} deltas kept");
+    }
+}

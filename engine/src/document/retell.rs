@@ -5,7 +5,9 @@
 //! that the last void ones carry the site's writes of `meta`. Deletes cannot go there: a counter holds one operation, and
 //! who has a part of a chain from its author takes only what follows it. They are one more chain, of a site that is named
 //! by a hash of what it deletes: nobody has a part of it from elsewhere, and who tells the same deletes again tells
-//! nothing new. Hence all who apply the chains, whatever they had of them, end with one state.
+//! nothing new. It comes first: of what is told a log may keep only a beginning, and no delete may be missing there of
+//! what a void already stands for, since whoever tells the rest sees nothing left to be deleted. Hence all who apply the
+//! chains, whatever they had of them, end with one state.
 
 use core::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -29,12 +31,13 @@ impl Document {
     /// and in counter order per site. Applied to `base` they leave what applying them to this document and merging that
     /// would; `base` may know what this document does not. O(n log n + b), n = runs, b = bytes of text.
     ///
-    /// The bytes of a delta for given counters are not those of the original. Both are safe to meet. The deltas may be of
-    /// one site that this document does not know: it says what is deleted.
+    /// The bytes of a delta for given counters are not those of the original. Both are safe to meet. The first deltas may be
+    /// of one site that this document does not know: it says what is deleted. Append them in this order: if only a first part
+    /// of them is kept, the rest may be told by anyone.
     pub fn deltas_since(&self, base: &Self) -> Vec<Delta> {
         let diff = self.state_diff(&base.vector);
         let mut told = Chains::of(&diff);
-        let (mut deltas, mut deleted) = (Vec::new(), Vec::new());
+        let (mut chains, mut deleted) = (Vec::new(), Vec::new());
         for (site, last) in self.vector.iter() {
             let first = base.vector.get(site) + 1;
             if first <= last {
@@ -43,11 +46,12 @@ impl Document {
                 // another chain covers: a void says nothing to who has its counters.
                 deleted.extend(chain.voids());
                 self.tell_meta(base, &mut chain);
-                deltas.extend(chain.seal());
+                chains.push(chain);
             }
         }
         deleted.extend(self.deletes_since(base, &diff.live));
-        deltas.extend(tell_deletes(base, &united(deleted)));
+        let mut deltas = tell_deletes(base, &united(deleted));
+        deltas.extend(chains.into_iter().flat_map(Chain::seal));
         deltas
     }
 
