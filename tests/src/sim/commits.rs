@@ -36,6 +36,8 @@ pub(super) struct Weather {
     pub(super) unknown_until: Micros,
     pub(super) shuffled_until: Micros,
     pub(super) snapshots_lost_until: Micros,
+    /// Nothing that is asked of the log comes about, not in part either. Named cases alone set it.
+    pub(super) refusing: bool,
     /// The next group commit is the last of the process that holds the log.
     pub(super) crash_in_sync: bool,
 }
@@ -61,6 +63,7 @@ impl Weather {
             unknown_until: now,
             shuffled_until: now,
             snapshots_lost_until: now,
+            refusing: false,
             crash_in_sync: false,
         };
     }
@@ -167,7 +170,10 @@ impl World {
 
     fn ending(&mut self, region: usize) -> Ending {
         let (now, weather) = (self.schedule.now(), self.regions[region].weather);
-        if weather.failing_until > now {
+        if weather.refusing {
+            self.hit(Fault::AppendFailed);
+            Ending::Failed
+        } else if weather.failing_until > now {
             self.hit(Fault::AppendFailed);
             if self.regions[region].dice.percent(50) { Ending::Failed } else { Ending::Partly }
         } else if weather.unknown_until > now {
