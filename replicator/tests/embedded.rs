@@ -223,7 +223,16 @@ async fn a_wiped_region_is_fed_what_the_log_no_longer_holds_and_then_the_log() {
     again.stop().await;
     assert_eq!(a.log.progress(&reader_of(a.log.log_id(), c.log.log_id()), 0).await.unwrap(), Some(11));
     embedded_a.close().await;
+
+    // And the one that was fed feeds the next: its log begins at 0 and never held what it was given.
+    let folder_d = TempDir::new().unwrap();
+    let embedded_d = open(&folder_d).await;
+    let d = embedded_d.region().clone();
+    let onward = ship(&c, &d);
+    until("fed by who was fed", async || end_of(&d).await == 1 && text(&d, &old).await == early.document.text()).await;
+    onward.stop().await;
     embedded_c.close().await;
+    embedded_d.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,7 +242,13 @@ async fn the_log_is_trimmed_only_below_what_every_region_has_and_covers() {
     let (a, b) = (embedded_a.region().clone(), embedded_b.region().clone());
     let kept = key("kept");
     let mut writer = Writer::new(kept.clone(), 1, 1);
-    for _ in 0..10 {
+    a.log.append(vec![writer.record("word ")]).await.unwrap();
+    // A new pair of logs begins with snapshots, and there is none yet.
+    let carrying = ship(&a, &b);
+    let reader = reader_of(a.log.log_id(), b.log.log_id());
+    until("the first is shipped", async || a.log.progress(&reader, 0).await.unwrap() == Some(1)).await;
+    carrying.stop().await;
+    for _ in 0..9 {
         a.log.append(vec![writer.record("word ")]).await.unwrap();
     }
     let config = CleanupConfig { records_kept: 2, ..CleanupConfig::default() };
@@ -243,9 +258,8 @@ async fn the_log_is_trimmed_only_below_what_every_region_has_and_covers() {
     let (task, _) = persist(&a);
     until("persisted", async || a.log.progress(PERSIST_READER, 0).await.unwrap() == Some(10)).await;
     task.stop().await;
-    assert_eq!(trimmed().await, 0, "ship has read nothing");
+    assert_eq!(trimmed().await, 0, "ship has read one record");
     let carrying = ship(&a, &b);
-    let reader = reader_of(a.log.log_id(), b.log.log_id());
     until("shipped", async || a.log.progress(&reader, 0).await.unwrap() == Some(10)).await;
     carrying.stop().await;
     assert_eq!(trimmed().await, 0, "no snapshot covers it in b");

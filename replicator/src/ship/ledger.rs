@@ -38,7 +38,7 @@ pub(super) struct Ledger {
     pub(super) read_to: u64,
     /// Everything below is confirmed by the peer.
     watermark: u64,
-    /// The first offset the log still has, while the peer lacks what was below it.
+    /// The first offset the log still has, while the peer may lack what the region has and its log does not.
     pub(super) reseeding: Option<u64>,
     pub(super) reseed_at: Option<Instant>,
     /// When copies may be handed out again after a refusal, and how often they were refused in a row.
@@ -53,8 +53,10 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(from: u64, committed: Option<u64>, now: Instant) -> Self {
+        // A log that begins at 0 need not hold all that its region has: a region that was lost was given the rest. So a new
+        // pair of logs always begins with it.
+        let reseeding = committed.is_none_or(|committed| committed < from).then_some(from);
         let committed = committed.unwrap_or(0);
-        let reseeding = (committed < from).then_some(from);
         Self {
             batches: VecDeque::new(),
             read_to: from,
@@ -71,7 +73,7 @@ impl Ledger {
         }
     }
 
-    /// Everything below is durable at the peer; 0 while it lacks what this log no longer holds.
+    /// Everything below is durable at the peer; 0 while it may lack what this log does not hold.
     pub(super) fn watermark(&self) -> u64 {
         if self.reseeding.is_some() { self.committed } else { self.watermark }
     }

@@ -5,7 +5,7 @@
 //!
 //! Records go on stamped with the log they were copied from, their last hop; what came from the peer's present log is not
 //! sent back. The group's offsets belong to the pair of log ids ([`reader_of`]): a wiped peer has another log and is fed
-//! everything, first what the log has no more ([`Effect::Reseed`]), then the log. The offset below which every record is
+//! everything, first what the log may not hold ([`Effect::Reseed`]), then the log. The offset below which every record is
 //! confirmed by the peer, a contiguous prefix and never a maximum, is the *replicated watermark*: it is told to the rooms
 //! ([`Effect::Announce`]), kept for late rooms ([`Effect::Mark`]), and committed.
 
@@ -83,7 +83,7 @@ pub enum Event {
         /// Whether all of it is durable there.
         done: bool,
     },
-    /// The peer has (or has not) what this log no longer holds below the partition's beginning.
+    /// The peer has (or has not) what this region had and its log does not hold.
     Reseeded {
         /// The partition.
         partition: u32,
@@ -118,8 +118,8 @@ pub enum Effect {
         /// The records, stamped with where they come from.
         records: Vec<LogRecord>,
     },
-    /// Give the peer what this log no longer holds below this offset of the partition: its documents' op store and snapshots.
-    /// Answered by [`Event::Reseeded`].
+    /// Give the peer what this log does not hold, below this offset of the partition or never: its documents' op store and
+    /// snapshots. Answered by [`Event::Reseeded`].
     Reseed {
         /// The partition.
         partition: u32,

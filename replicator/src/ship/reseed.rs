@@ -1,4 +1,4 @@
-//! Feeding a peer what the source's log no longer holds: op store and snapshots of a partition's documents.
+//! Feeding a peer what the source's log does not hold: op store and snapshots of a partition's documents.
 
 use selvedge_region::fold::{Fold, publish_snapshot};
 use selvedge_region::{DocumentKey, Error, Region, Result};
@@ -16,7 +16,8 @@ pub struct Reseeded {
 }
 
 /// Gives the target every document of a partition as the source's op store and snapshots have it. A log is trimmed only below
-/// what a snapshot covers, so every trimmed record's document is among those with a snapshot. Repeating it is harmless.
+/// what a snapshot covers, and a region that was itself fed was given snapshots, so whatever the log does not hold is of a
+/// document with a snapshot. Repeating it is harmless.
 ///
 /// # Errors
 /// As the parts; what was given stays.

@@ -285,7 +285,7 @@ impl Shell {
                 let (source, target) = (self.source.clone(), self.target.clone());
                 let metrics = Arc::clone(&self.metrics);
                 self.reseeds.spawn(async move {
-                    tracing::warn!(partition, below, "the peer is fed what the log no longer holds");
+                    tracing::warn!(partition, below, "the peer is fed what the log may not hold");
                     let outcome = reseed(&source, &target, partition).await;
                     match &outcome {
                         Ok(given) => {

@@ -211,16 +211,17 @@ impl World {
         self.ship_later(route, Step::Tell(event), delay);
     }
 
-    /// The peer is given what the source's log no longer holds: the documents' snapshots, which cover all that was trimmed.
+    /// The peer is given what the source's log does not hold: the documents' snapshots, which cover all that was trimmed, or
+    /// was given to the source itself when it was built anew.
     fn feed(&mut self, route: usize) -> Result<(), Stop> {
         let Route { source, target, .. } = self.routes[route];
         let cut = self.routes[route].cut_until > self.schedule.now();
         if cut {
             self.hit(Fault::RegionLinkCut);
         } else {
-            self.hit(Fault::RegionFed);
             for document in self.documents.clone() {
                 if let Some(snapshot) = self.regions[source].snapshot(&document).cloned() {
+                    self.hit(Fault::RegionFed);
                     self.note(format_args!("ship {route}: feeds {document}"));
                     self.regions[target].merge_snapshot(&document, &snapshot);
                     let given = self.regions[source].clone();

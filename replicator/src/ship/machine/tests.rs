@@ -83,6 +83,13 @@ impl World {
         world
     }
 
+    /// One whose peer was given what the log may not hold.
+    fn fed(length: usize) -> Self {
+        let mut world = Self::new(length, 0);
+        world.settle(true);
+        world
+    }
+
     fn assign(&mut self) {
         let from = self.committed.unwrap_or(0).max(self.begin);
         (self.next, self.commit, self.rewind, self.reseeding) = (from, None, None, false);
@@ -123,7 +130,7 @@ impl World {
 
     /// The peer has everything below the offset, but for what it had from itself and what is no record.
     fn check_confirmed(&self, offset: u64) {
-        assert!(offset <= self.begin && offset == self.committed.unwrap_or(0) || self.begin == 0 || self.reseeded);
+        assert!(offset <= self.begin && offset == self.committed.unwrap_or(0) || self.reseeded);
         let got: BTreeSet<u64> = self.peer.iter().copied().collect();
         for entry in &self.log[self.begin.min(offset) as usize..offset as usize] {
             let EntryContent::Record(record) = &entry.content else { continue };
@@ -224,7 +231,7 @@ proptest! {
 
 #[test]
 fn what_came_from_the_peers_present_log_is_not_sent_back_and_counts_as_there() {
-    let mut world = World::new(4, 0);
+    let mut world = World::fed(4);
     world.page(4);
     world.answer(true, 0);
     world.pass(200);
@@ -235,7 +242,7 @@ fn what_came_from_the_peers_present_log_is_not_sent_back_and_counts_as_there() {
 
 #[test]
 fn a_refusal_takes_back_what_follows_it_and_goes_alone_first() {
-    let mut world = World::new(40, 0);
+    let mut world = World::fed(40);
     for _ in 0..6 {
         world.page(2);
     }
@@ -257,15 +264,17 @@ fn a_refusal_takes_back_what_follows_it_and_goes_alone_first() {
 
 #[test]
 fn a_peer_with_another_log_lowers_the_mark_and_is_fed_from_the_beginning() {
-    let mut world = World::new(20, 0);
+    let mut world = World::fed(20);
     world.finish();
     assert_eq!(world.marked, 20);
     // Another log has another group, which has committed nothing.
     world.machine = Ship::new(ShipConfig::default(), SOURCE, LogId(30));
     world.committed = None;
     world.peer.clear();
+    world.reseeded = false;
     world.assign();
     assert_eq!(world.marked, 0);
+    assert!(world.reseeding, "the region may have been given what its log never held");
     world.page(20);
     let (_, records) = world.copies.front().unwrap();
     let back = records.iter().any(|record| record.first_origin.is_some_and(|first| first.log == TARGET));
