@@ -45,6 +45,8 @@ pub(super) struct Sessions {
     next: u64,
     /// What rooms have to be told when they have been served.
     owed: VecDeque<(DocumentId, RoomEvent)>,
+    /// They are being told.
+    telling: bool,
 }
 
 impl Sessions {
@@ -342,9 +344,15 @@ impl World {
         for connection in self.relays[relay].sessions.hosts.keys().copied().collect::<Vec<_>>() {
             self.flush_session(relay, connection)?;
         }
+        // Who is told may cause more to be owed and come back here: the first caller tells that too, so that no chain of them
+        // is as deep as it is long.
+        if std::mem::replace(&mut self.relays[relay].sessions.telling, true) {
+            return Ok(());
+        }
         while let Some((document, event)) = self.relays[relay].sessions.owed.pop_front() {
             self.tell_room(relay, &document, event)?;
         }
+        self.relays[relay].sessions.telling = false;
         Ok(())
     }
 
