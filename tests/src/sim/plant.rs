@@ -67,7 +67,7 @@ plants! {
     FirstOriginKept = "first-origin-kept" in Regions: "a copied record names the log it was written to first, not the one it came from",
     OffsetsSurvivePeer = "offsets-survive-peer" in Regions: "ship goes on where it was, although the other region has another log",
     PeerNotFed = "peer-not-fed" in Regions: "a new log is not given what the other's log no longer holds",
-    TrimmedEarly = "trimmed-early" in Regions: "a log is trimmed below what its own region has stored, shipped or not",
+    TrimmedEarly = "trimmed-early" in Regions: "a log is trimmed below what its own region has stored, and ship takes what is gone for copied",
     FramesNotStored = "frames-not-stored" in Regions: "what was shown with a proof is stored without it",
     HoleLeftOpen = "hole-left-open" in Relays: "a hole that nobody is left to fill stays open",
     LeaseOutlived = "lease-outlived" in Regions: "who holds the control plane decides until somebody tells it otherwise",

@@ -111,6 +111,8 @@ impl World {
         let committed = match self.options.plant {
             // What the log no longer holds was never there.
             Some(Plant::PeerNotFed) => Some(from),
+            // Or was copied: else ship notices what is missing, and feeds it.
+            Some(Plant::TrimmedEarly) => committed.map(|_| from),
             _ => committed,
         };
         self.note(format_args!("ship {route}: from offset {from} of log {} to log {}", source.0, target.0));
