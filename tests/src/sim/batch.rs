@@ -63,8 +63,8 @@ impl Summary {
 pub fn seeds_for_all_faults(shape: Shape) -> u64 {
     match shape {
         Shape::Alone => 500,
-        Shape::Relays => 150,
-        Shape::Regions => 150,
+        Shape::Relays => 100,
+        Shape::Regions => 100,
     }
 }
 

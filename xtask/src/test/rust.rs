@@ -18,7 +18,7 @@ use super::tally::Tally;
 /// Seeds of the simulator that the test command runs.
 const SIM_SEEDS: &str = "500";
 /// Seeds of worlds with several relays on one region's log, and of those with two regions: enough that every kind of fault comes.
-const SIM_SEEDS_GREATER: &str = "150";
+const SIM_SEEDS_GREATER: &str = "100";
 /// Test programs of this name start real processes and wrong them: they run in view, with more time.
 const FAULTS: &str = "faults";
 /// Those of this name need a region's services.

@@ -93,7 +93,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "sim",
-        what: "500 seeds of one relay simulated, 150 of several and of two regions, with faults",
+        what: "500 seeds of one relay simulated, 100 of several and 100 of two regions, with faults",
         needs: &[Tool::Rust, Tool::C, Tool::Make],
         budget: seconds(120),
         limit: seconds(600),
