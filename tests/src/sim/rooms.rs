@@ -150,6 +150,8 @@ impl World {
                 self.publish(relay, document, event);
                 return Ok(());
             }
+            // Persist is never far behind here.
+            RoomEffect::ReadBacklog => return Ok(()),
             RoomEffect::Unload => {
                 self.note(format_args!("relay {relay}: the room of {document} is let go"));
                 self.relays[relay].rooms.remove(document);
