@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use selvedge_client::{AckLevel, ClientOptions, Handle, OpenOptions};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -12,8 +14,6 @@ use crate::history::{Breach, Final};
 
 /// Characters of one edit.
 const WORD: usize = 8;
-/// A stride that is prime, so that edits fall all over the text.
-const STRIDE: usize = 7_919;
 const LOOK: Duration = Duration::from_millis(200);
 
 /// A document that one region holds alone.
@@ -31,9 +31,10 @@ impl Stranded {
         let handle = Handle::connect(&fleet.regions[0].urls[0], ClientOptions::default())?;
         let doc = handle.open(&name, OpenOptions::default()).await?;
         timeout(within, doc.when_synced()).await.context("the text to be stranded was not opened in time")??;
+        let mut random = ChaCha8Rng::seed_from_u64(operations as u64);
         for edit in 0..operations / WORD {
             let word = format!("{edit:07} ");
-            doc.replace(edit * STRIDE % (edit * WORD + 1), 0, &word)?;
+            doc.replace(random.random_range(0..=edit) * WORD, 0, &word)?;
             // As somebody would who types; one push for all of it would be one record.
             if edit % 16 == 0 {
                 sleep(Duration::from_millis(1)).await;
