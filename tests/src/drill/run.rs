@@ -141,7 +141,8 @@ pub fn run<'a>(
             finals.extend(stored);
             logs.extend(logged);
         }
-        let alone = stranded.map_or_else(Vec::new, |stranded| stranded.breaches(&finals));
+        // What was stranded is no text of marks, and is judged by itself.
+        let alone = stranded.map_or_else(Vec::new, |stranded| stranded.judge(&mut finals));
         let events = recorder.events();
         let history = History { writers, events, finals, logs, quarantined: Vec::new(), region_lost: false };
         let mut breaches = check(&history);

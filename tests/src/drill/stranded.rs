@@ -63,10 +63,10 @@ impl Stranded {
         begin.elapsed()
     }
 
-    /// The places where something of it is missing, or is twice.
-    pub(super) fn breaches(&self, finals: &[Final]) -> Vec<Breach> {
-        let own = finals.iter().filter(|end| end.document == self.document());
-        let wrong = own.filter(|end| end.text != self.text);
+    /// Takes what everybody has of it from `finals`; answers the places where something is missing, or is twice.
+    pub(super) fn judge(&self, finals: &mut Vec<Final>) -> Vec<Breach> {
+        let own: Vec<Final> = finals.extract_if(.., |end| end.document == self.document()).collect();
+        let wrong = own.iter().filter(|end| end.text != self.text);
         let breach = |end: &Final| Breach {
             invariant: "I1",
             detail: format!(
