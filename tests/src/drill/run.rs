@@ -147,6 +147,7 @@ pub fn run<'a>(
         let history = History { writers, events, finals, logs, quarantined: Vec::new(), region_lost: false };
         let mut breaches = check(&history);
         breaches.extend(alone);
+        fleet.end().await?;
         Ok(Outcome { history, breaches })
     })
 }

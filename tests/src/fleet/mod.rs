@@ -130,6 +130,22 @@ impl Fleet {
         })
     }
 
+    /// Kills all of it and waits until it is gone: who comes next listens where it did.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn end(mut self) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            for region in &mut self.regions {
+                region.kill().await?;
+            }
+            match &mut self.observer {
+                Some(observer) => observer.kill().await,
+                None => Ok(()),
+            }
+        })
+    }
+
     /// Halts every process of a region, or lets them go on: connections stay open and say nothing.
     ///
     /// # Errors
