@@ -139,7 +139,7 @@ pub(crate) const SUITES: &[Suite] = &[
             Tool::Postgres,
             Tool::Redis,
         ],
-        budget: seconds(240),
+        budget: seconds(300),
         limit: seconds(2_400),
         run: drill::run,
     },
