@@ -6,8 +6,11 @@
 //! who has a part of a chain from its author takes only what follows it. They are one more chain, of a site that is named
 //! by a hash of what it deletes: nobody has a part of it from elsewhere, and who tells the same deletes again tells
 //! nothing new. It comes first: of what is told a log may keep only a beginning, and no delete may be missing there of
-//! what a void already stands for, since whoever tells the rest sees nothing left to be deleted. Hence all who apply the
-//! chains, whatever they had of them, end with one state.
+//! what a void already stands for, since whoever tells the rest sees nothing left to be deleted. Hence all who apply all of
+//! the chains, whatever they had of them, end with one state.
+//!
+//! Left open: of a chain that a log keeps in part, a write of `meta` may lie behind what is kept and have had a counter
+//! before it. Who has that write from its author and nothing later of that author does not tell it again.
 
 use core::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -33,7 +36,7 @@ impl Document {
     ///
     /// The bytes of a delta for given counters are not those of the original. Both are safe to meet. The first deltas may be
     /// of one site that this document does not know: it says what is deleted. Append them in this order: if only a first part
-    /// of them is kept, the rest may be told by anyone.
+    /// of them is kept, no delete is missing; what follows is told again by whoever knows more of its site.
     pub fn deltas_since(&self, base: &Self) -> Vec<Delta> {
         let diff = self.state_diff(&base.vector);
         let mut told = Chains::of(&diff);
