@@ -652,6 +652,7 @@ fn a_state_told_as_deltas_reaches_who_has_a_part_of_them_from_their_author() {
     write(&mut author, &|it| it.replace(0, 1, "").map(drop).unwrap());
     write(&mut author, &|it| it.set_meta("language", Some(b"de")).unwrap());
     write(&mut author, &|it| it.replace(1, 1, "").map(drop).unwrap());
+    write(&mut author, &|it| it.set_meta("language", Some(b"fr")).unwrap());
     let told = author.deltas_since(&base);
     let mut all = Document::load(&base.snapshot()).unwrap();
     told.iter().for_each(|delta| drop(all.apply(delta).unwrap()));
