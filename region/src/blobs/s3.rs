@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
+use object_store::retry::RetryError;
 use object_store::{
     Attribute, Attributes, BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutOptions, RetryConfig,
 };
@@ -185,17 +186,50 @@ fn failed(key: &BlobKey, error: object_store::Error) -> Error {
 fn failed_at(key: &str, error: object_store::Error) -> Error {
     match error {
         object_store::Error::NotFound { .. } => Error::NotFound { what: format!("blob {key}") },
-        object_store::Error::Generic { .. } => {
-            // The client keeps the answer's status only as text.
-            let text = format!("{error:?}");
-            if text.contains("SlowDown") || text.contains("429") {
-                return Error::Throttled { what: WHAT, retry_after_ms: RETRY_AFTER_MS };
+        error @ object_store::Error::Generic { .. } => match refusal(&error) {
+            // 503 is S3's SlowDown as well as its being away; its code in the answer's body tells them apart.
+            Some((429, _)) => Error::Throttled { what: WHAT, retry_after_ms: RETRY_AFTER_MS },
+            Some((_, body)) if body.contains("<Code>SlowDown</Code>") => {
+                Error::Throttled { what: WHAT, retry_after_ms: RETRY_AFTER_MS }
             }
-            if text.contains("QuotaExceeded") || text.contains("507") {
-                return Error::Full { what: WHAT, source: Some(error.into()) };
+            Some((507, _)) => Error::Full { what: WHAT, source: Some(error.into()) },
+            Some((_, body)) if body.contains("<Code>QuotaExceeded</Code>") => {
+                Error::Full { what: WHAT, source: Some(error.into()) }
             }
-            Error::Unavailable { what: WHAT, source: Some(error.into()) }
-        }
+            _ => Error::Unavailable { what: WHAT, source: Some(error.into()) },
+        },
         error => Error::Failed { what: WHAT, source: error.into() },
+    }
+}
+
+/// Status and body of the answer that S3 refused with; `None` when no answer came.
+fn refusal(error: &object_store::Error) -> Option<(u16, &str)> {
+    let mut cause = Some(error as &(dyn std::error::Error + 'static));
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<RetryError>() {
+            return Some((error.status()?.as_u16(), error.body().unwrap_or_default()));
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_error_quotes_is_no_status() {
+        let blobs = S3Blobs::new(S3Options {
+            bucket: "contract".to_owned(),
+            region: "eu-central-1".to_owned(),
+            // Nobody listens on the discard port.
+            endpoint: Some("http://127.0.0.1:9".to_owned()),
+            keys: Some(("key".to_owned(), "secret".to_owned())),
+            prefix: "507/429/SlowDown/QuotaExceeded/".to_owned(),
+        })
+        .expect("options");
+        let error = blobs.get(&"a/b".parse().expect("key")).await.expect_err("nobody listens");
+        assert_eq!(error.kind(), "unavailable", "{error}");
     }
 }
