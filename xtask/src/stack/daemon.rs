@@ -91,7 +91,7 @@ impl Daemon {
 }
 
 /// When a process started, in the kernel's ticks since boot; `None` when it is gone or only waits to be collected.
-fn started(pid: u32) -> Option<u64> {
+pub(super) fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in brackets and may hold anything; the third is the state, the 22nd the time.
     let (_, fields) = stat.rsplit_once(") ")?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::daemon::Ending;
+use super::daemon::{self, Ending};
 use super::install;
 use super::service::{self, Kind, Service};
 use crate::{paths, process};
@@ -176,6 +176,7 @@ fn postgres(port: u16, folder: &Path) -> anyhow::Result<Command> {
         process::output(&mut init).context("PostgreSQL's cluster could not be made")?;
     }
     await_orphans(&data);
+    forget_ended(&data)?;
     let mut command = own("postgres");
     command.args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""]);
     // What a killed process had written is in the kernel's hands, and that is all a local stack has to survive.
@@ -208,6 +209,18 @@ fn await_orphans(data: &Path) {
     }
 }
 
+/// Removes the lock file of a server that has ended: until its parent has collected it, which may be any program or none,
+/// PostgreSQL sees that there is a process of its number and refuses to start.
+fn forget_ended(data: &Path) -> anyhow::Result<()> {
+    let file = data.join("postmaster.pid");
+    let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
+    let server = text.lines().next().and_then(|line| line.trim().parse().ok());
+    if server.is_some_and(|server| daemon::started(server).is_none()) {
+        fs::remove_file(&file).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
 /// Whether a process works in this folder, as far as this user may know.
 fn works_in(folder: &Path) -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -230,7 +243,29 @@ pub(super) fn make_database(port: u16) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::cluster_id;
+    use std::fs;
+    use std::process::Command;
+
+    use super::{cluster_id, forget_ended};
+
+    #[test]
+    fn the_lock_of_a_server_that_nobody_collected_is_removed() {
+        let data = tempfile::tempdir().unwrap();
+        let lock = data.path().join("postmaster.pid");
+        let mut server = Command::new("sleep").arg("600").spawn().unwrap();
+        fs::write(&lock, format!("{}\n/data\n", server.id())).unwrap();
+        forget_ended(data.path()).unwrap();
+        assert!(lock.exists(), "it lives");
+        server.kill().unwrap();
+        // Not collected yet, however long that takes.
+        while super::daemon::started(server.id()).is_some() {
+            std::thread::yield_now();
+        }
+        forget_ended(data.path()).unwrap();
+        assert!(!lock.exists());
+        server.wait().unwrap();
+        forget_ended(data.path()).unwrap();
+    }
 
     #[test]
     fn cluster_ids_are_kafkas() {
