@@ -12,6 +12,7 @@ import { spec } from "node:test/reporters";
 const TEST_WITHIN_MS = 120_000;
 /** The regions start once for a file, and one of them starts again. */
 const REGIONS_WITHIN_MS = 600_000;
+const REASON_CHARS = 600;
 
 const inRegions = process.argv.includes("--regions");
 const folder = join(import.meta.dirname, inRegions ? "regions" : "suites");
@@ -34,7 +35,7 @@ stream.on("test:pass", (event) => {
 stream.on("test:fail", (event) => {
   if (event.details?.type === "suite" || (isFile(event) && event.details?.error?.failureType === "subtestsFailed")) return;
   counts.failed += 1;
-  failures.push(event.name);
+  failures.push(`${event.name}: ${reason(event.details?.error)}`);
 });
 
 const report = stream.compose(spec);
@@ -45,6 +46,12 @@ report.on("end", () => {
   process.stdout.write(`${JSON.stringify({ suite: inRegions ? "regions" : "browser", ...counts, ms })}\n`);
   process.exitCode = counts.failed === 0 && counts.passed > 0 ? 0 : 1;
 });
+
+/** The first lines of an error on one line: a long output is cut in its middle, and its end has to say what happened. */
+function reason(error) {
+  const message = String(error?.cause?.message ?? error?.message ?? "no reason given");
+  return message.replace(/\s+/g, " ").slice(0, REASON_CHARS);
+}
 
 function isFile(event) {
   return event.name.endsWith(".test.mjs");

@@ -54,6 +54,7 @@ impl Tally {
             let line = line.trim();
             summed |= sum.json(line);
             counted |= tally.libtest(line) || tally.node(line) || tally.plain(line);
+            tally.panicked(line);
             // A Rust test that finds something missing says so and passes.
             by_themselves.extend(line.strip_prefix("skipped: ").map(str::to_owned));
         }
@@ -84,6 +85,15 @@ impl Tally {
         self.failed += count(" failed");
         self.skipped += count(" ignored");
         true
+    }
+
+    /// Where a failed test panicked: `thread 'NAME' (ID) panicked at FILE:LINE:COLUMN:`.
+    fn panicked(&mut self, line: &str) {
+        let Some((name, place)) = line.strip_prefix("thread '").and_then(|rest| rest.split_once("' ")) else { return };
+        let Some((_, place)) = place.split_once("panicked at ") else { return };
+        if let Some(failure) = self.failures.iter_mut().find(|failure| *failure == name) {
+            *failure = format!("{name}: panicked at {}", place.trim_end_matches(':'));
+        }
     }
 
     fn node(&mut self, line: &str) -> bool {
@@ -176,6 +186,17 @@ mod tests {
             (13, 1, 1),
             &["a::c"],
             &["d: ignored, needs a network"],
+        );
+    }
+
+    #[test]
+    fn a_failure_says_where_it_panicked() {
+        check(
+            "test a::c ... FAILED\n\n---- a::c stdout ----\n\nthread 'a::c' (7950) panicked at src/a.rs:86:13:\nassertion failed\n\n\
+             test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.02s\n",
+            (0, 1, 0),
+            &["a::c: panicked at src/a.rs:86:13"],
+            &[],
         );
     }
 
