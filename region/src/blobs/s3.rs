@@ -6,7 +6,6 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::retry::RetryError;
 use object_store::{
     Attribute, Attributes, BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutOptions, RetryConfig,
 };
@@ -22,6 +21,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRIES_WITHIN: Duration = Duration::from_secs(10);
 const RETRY_AFTER_MS: u64 = 1000;
+/// How the client begins to tell of an answer that it takes for a refusal.
+const ANSWERED: [&str; 2] = ["Server returned non-2xx status code: ", "Server returned error response: "];
 
 /// The bucket of a region.
 #[derive(Debug, Clone)]
@@ -186,32 +187,28 @@ fn failed(key: &BlobKey, error: object_store::Error) -> Error {
 fn failed_at(key: &str, error: object_store::Error) -> Error {
     match error {
         object_store::Error::NotFound { .. } => Error::NotFound { what: format!("blob {key}") },
-        error @ object_store::Error::Generic { .. } => match refusal(&error) {
-            // 503 is S3's SlowDown as well as its being away; its code in the answer's body tells them apart.
-            Some((429, _)) => Error::Throttled { what: WHAT, retry_after_ms: RETRY_AFTER_MS },
-            Some((_, body)) if body.contains("<Code>SlowDown</Code>") => {
-                Error::Throttled { what: WHAT, retry_after_ms: RETRY_AFTER_MS }
+        error @ object_store::Error::Generic { .. } => {
+            let answer = refusal(&error).unwrap_or_default();
+            // Its being away is a 503, too: the code in the body tells them apart.
+            if answer.starts_with("429") || answer.contains("<Code>SlowDown</Code>") {
+                return Error::Throttled { what: WHAT, retry_after_ms: RETRY_AFTER_MS };
             }
-            Some((507, _)) => Error::Full { what: WHAT, source: Some(error.into()) },
-            Some((_, body)) if body.contains("<Code>QuotaExceeded</Code>") => {
-                Error::Full { what: WHAT, source: Some(error.into()) }
+            if answer.starts_with("507") || answer.contains("<Code>QuotaExceeded</Code>") {
+                return Error::Full { what: WHAT, source: Some(error.into()) };
             }
-            _ => Error::Unavailable { what: WHAT, source: Some(error.into()) },
-        },
+            Error::Unavailable { what: WHAT, source: Some(error.into()) }
+        }
         error => Error::Failed { what: WHAT, source: error.into() },
     }
 }
 
-/// Status and body of the answer that S3 refused with; `None` when no answer came.
-fn refusal(error: &object_store::Error) -> Option<(u16, &str)> {
-    let mut cause = Some(error as &(dyn std::error::Error + 'static));
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<RetryError>() {
-            return Some((error.status()?.as_u16(), error.body().unwrap_or_default()));
-        }
-        cause = error.source();
-    }
-    None
+/// What S3 answered, `STATUS: BODY`; `None` when no answer came. The client keeps it only as the text of an inner cause; outer
+/// ones quote addresses and times, in which any digits may stand.
+fn refusal(error: &object_store::Error) -> Option<String> {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .find_map(|text| ANSWERED.iter().find_map(|begin| Some(text.strip_prefix(begin)?.to_owned())))
 }
 
 #[cfg(test)]
