@@ -78,7 +78,7 @@ impl Room {
                 Verdict::Later => {
                     self.counts.deferred += 1;
                     gapped.push(site);
-                    self.queue.site(site).starved = Some(key);
+                    self.queue.site(site).starve(key);
                     self.starved_at = Some(now.after(PAUSE_MS));
                 }
                 Verdict::Refuse(refusal) => {
@@ -136,7 +136,7 @@ impl Room {
         }
         let accepted = known_site.map_or(0, |site| site.accepted).max(logged);
         if delta.first > accepted + 1 {
-            let starved = known_site.is_some_and(|site| site.starved.is_some());
+            let starved = known_site.is_some_and(|site| !site.starved.is_empty());
             return if starved { Verdict::Later } else { Verdict::Gap(accepted) };
         }
         if last <= accepted {
@@ -211,7 +211,7 @@ impl Room {
             told.push(pending.from);
             if failure == Failure::Retry {
                 self.counts.deferred += 1;
-                self.queue.site(site).starved = Some(pending.from);
+                self.queue.site(site).starve(pending.from);
                 self.starved_at = Some(now.after(PAUSE_MS));
             } else {
                 self.refuse(pending.from, site, pending.delta.first, NOT_YOURS);

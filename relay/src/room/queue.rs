@@ -62,8 +62,17 @@ pub(crate) struct Site {
     pub(crate) interested: Vec<SessionKey>,
     /// Given back when the log holds this counter, on behalf of this principal.
     pub(crate) given_back: Option<(u64, String)>,
-    /// Something of it was dropped for want of room; this session is asked for it again.
-    pub(crate) starved: Option<SessionKey>,
+    /// Something of it was dropped for the moment; these sessions are asked for it again.
+    pub(crate) starved: Vec<SessionKey>,
+}
+
+impl Site {
+    /// A push of this session was dropped: it is asked again, beside whoever else is.
+    pub(crate) fn starve(&mut self, key: SessionKey) {
+        if !self.starved.contains(&key) {
+            self.starved.push(key);
+        }
+    }
 }
 
 /// Why a push was refused for good.
@@ -227,10 +236,10 @@ impl Queue {
         if self.bytes > self.bytes_max / 2 {
             return Vec::new();
         }
-        let starved = self
-            .sites
-            .iter_mut()
-            .filter_map(|(&site, state)| state.starved.take().map(|session| (site, session, state.accepted)));
+        let starved = self.sites.iter_mut().flat_map(|(&site, state)| {
+            let accepted = state.accepted;
+            std::mem::take(&mut state.starved).into_iter().map(move |session| (site, session, accepted))
+        });
         starved.collect()
     }
 
@@ -239,9 +248,7 @@ impl Queue {
         let queued: Vec<SiteId> = self.queue.iter().map(|pending| pending.delta.site).collect();
         self.sites.retain(|site, state| {
             state.interested.retain(|session| *session != key);
-            if state.starved == Some(key) {
-                state.starved = None;
-            }
+            state.starved.retain(|session| *session != key);
             let idle = state.interested.is_empty() && state.waiting.is_empty() && state.given_back.is_none();
             !idle || queued.contains(site)
         });

@@ -28,6 +28,8 @@ struct Table {
     appends: VecDeque<(u64, Vec<LogRecord>)>,
     hold_appends: bool,
     foreign: Vec<SiteId>,
+    /// The control plane does not answer: bindings stay asked for.
+    hold_binds: bool,
     readers: BTreeMap<SessionKey, Reader>,
     watched: Vec<SessionKey>,
     closed: Vec<(SessionKey, CloseCode)>,
@@ -114,6 +116,7 @@ impl Table {
             appends: VecDeque::new(),
             hold_appends: false,
             foreign: Vec::new(),
+            hold_binds: false,
             readers: BTreeMap::new(),
             watched: Vec::new(),
             closed: Vec::new(),
@@ -199,6 +202,7 @@ impl Table {
                     self.confirm();
                 }
             }
+            RoomEffect::Bind { .. } if self.hold_binds => {}
             RoomEffect::Bind { site, .. } => {
                 let outcome = if self.foreign.contains(&site) { Err(Failure::Foreign) } else { Ok(()) };
                 self.answer(RoomEvent::Bound { site, outcome });

@@ -104,6 +104,35 @@ fn a_proven_delta_is_taken_from_anybody_and_a_forged_one_from_nobody() {
 }
 
 #[test]
+fn an_author_whose_binding_fails_is_asked_again_although_others_give_back_what_it_wrote() {
+    let mut lost = tagged(AckLevel::Replicated);
+    let deltas = words(SiteId::random(1), &["kept"]);
+    let site = deltas[0].site;
+    lost.join(1);
+    lost.join(2);
+    lost.push(1, &deltas);
+    let proof = lost.readers[&key(2)].tags[0];
+
+    let mut table = tagged(AckLevel::Replicated);
+    table.hold_binds = true;
+    for session in [1, 2, 3] {
+        table.join(session);
+    }
+    table.push(1, &deltas);
+    for session in [2, 3] {
+        table.tell(RoomEvent::Push { key: key(session), deltas: vec![given_back(&deltas[0], proof)] });
+    }
+    table.tell(RoomEvent::Bound { site, outcome: Err(Failure::Retry) });
+    table.wait(1_000);
+    for session in [1, 2, 3] {
+        assert_eq!(table.readers[&key(session)].gaps, [(site, 0)], "session {session} is asked again");
+    }
+    table.hold_binds = false;
+    table.push(1, &deltas);
+    assert_eq!(table.acked(1, site), deltas[0].last());
+}
+
+#[test]
 fn without_keys_no_proof_is_taken() {
     let mut table = Table::new();
     table.join(1);
