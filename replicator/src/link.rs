@@ -90,7 +90,7 @@ impl Shell {
         loop {
             let opened = tokio::select! {
                 _ = &mut stopped => return,
-                opened = RegionalRegion::open(self.peer.clone()) => opened,
+                opened = RegionalRegion::open_far(self.peer.clone()) => opened,
             };
             match opened {
                 Ok(peer) => {

@@ -47,6 +47,19 @@ impl RegionalRegion {
     /// # Errors
     /// [`OpenError`] names the first service that does not answer, the address tried, and how to start it.
     pub fn open(options: RegionalOptions) -> BoxFuture<'static, Result<Self, OpenError>> {
+        Self::seen(options, false)
+    }
+
+    /// [`RegionalRegion::open`] for a process of another region: what is kept up to date here by the region's own processes is
+    /// left to them.
+    ///
+    /// # Errors
+    /// As [`RegionalRegion::open`].
+    pub fn open_far(options: RegionalOptions) -> BoxFuture<'static, Result<Self, OpenError>> {
+        Self::seen(options, true)
+    }
+
+    fn seen(options: RegionalOptions, far: bool) -> BoxFuture<'static, Result<Self, OpenError>> {
         Box::pin(async move {
             let failed = |service, flag: &str, address: String| {
                 let flag = format!("{}{flag}", options.flags);
@@ -72,8 +85,8 @@ impl RegionalRegion {
             };
             let (log, postgres, bus, ops) = tokio::try_join!(log, postgres, bus, ops)?;
             let blobs = Arc::new(S3Blobs::new(options.s3.clone()).map_err(s3_failed)?);
-            let who =
-                ControlOptions { region: options.region.clone(), number: options.number, home: options.home.clone() };
+            let (name, home) = (options.region.clone(), options.home.clone());
+            let who = ControlOptions { region: name, number: options.number, home, far };
             let control = KafkaControl::open(&options.kafka, postgres.clone(), who).await.map_err(control_failed)?;
             let (log, control, ops) = (Arc::new(log), Arc::new(control), Arc::new(ops));
             let region = Region {

@@ -16,6 +16,8 @@ pub enum Way {
     Open,
     /// They are closed at once.
     Cut,
+    /// They are passed on until the client has sent so many pieces; then nothing is, either way, and they stay open.
+    Halts(usize),
     /// Every request is answered with these bytes, and the connection closed.
     Answer(Arc<[u8]>),
 }
@@ -79,6 +81,13 @@ async fn serve(mut client: TcpStream, service: String, mut way: watch::Receiver<
                 while client.read(&mut request).await.is_ok_and(|length| length > 0) {}
             }
         }
+        Way::Halts(pieces) => {
+            let Ok(mut server) = TcpStream::connect(service).await else { return };
+            tokio::select! {
+                () = falter(&mut client, &mut server, pieces) => {}
+                _ = way.changed() => {}
+            }
+        }
         Way::Open => {
             let Ok(mut server) = TcpStream::connect(service).await else { return };
             tokio::select! {
@@ -88,4 +97,28 @@ async fn serve(mut client: TcpStream, service: String, mut way: watch::Receiver<
             }
         }
     }
+}
+
+/// Passes on what comes until the client has sent so many pieces, and then waits for ever, unless one of them went before.
+async fn falter(client: &mut TcpStream, server: &mut TcpStream, mut pieces: usize) {
+    let (mut asked, mut answered) = ([0; 8192], [0; 8192]);
+    while pieces > 0 {
+        let passed = tokio::select! {
+            read = client.read(&mut asked) => match read {
+                Ok(length @ 1..) => {
+                    pieces -= 1;
+                    server.write_all(&asked[..length]).await
+                }
+                _ => return,
+            },
+            read = server.read(&mut answered) => match read {
+                Ok(length @ 1..) => client.write_all(&answered[..length]).await,
+                _ => return,
+            },
+        };
+        if passed.is_err() {
+            return;
+        }
+    }
+    std::future::pending().await
 }

@@ -18,7 +18,7 @@ async fn postgres_of(server: &str, number: u8) -> (Postgres, Proxy) {
 }
 
 fn who(region: &str, number: u8) -> ControlOptions {
-    ControlOptions { region: region.to_owned(), number, home: "a".to_owned() }
+    ControlOptions { region: region.to_owned(), number, home: "a".to_owned(), far: false }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,6 +89,70 @@ async fn control_goes_on_without_its_index_and_makes_it_again() {
     assert_eq!(control.list(&query).await.unwrap().documents.len(), 2);
     control.close().await;
     postgres.close().await;
+}
+
+/// Whoever brings the index up has its lock, and may be cut off anywhere in that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_is_not_locked_for_long_by_who_is_cut_off() {
+    let test = "the_index_is_not_locked_for_long_by_who_is_cut_off";
+    let (Some(bootstrap), Some(server)) = (address("A_KAFKA", test), address("A_POSTGRES", test)) else { return };
+    let _needs = KAFKA.read().await;
+    let (postgres, _way) = postgres_of(&server, 1).await;
+    let control = KafkaControl::open(&kafka(&bootstrap), postgres.clone(), who("a", 1)).await.unwrap();
+    let mut halted = Vec::new();
+    for pieces in 4..20 {
+        let way = Proxy::to(host(&server)).await.unwrap();
+        let through = PostgresOptions {
+            servers: vec![server.replace(&host(&server), &way.address())],
+            schema: postgres.schema().to_owned(),
+            connections_max: 1,
+        };
+        let through = Postgres::open(&through, 1).await.unwrap();
+        let sibling = KafkaControl::open(&kafka(&bootstrap), through.clone(), who("a", 1)).await.unwrap();
+        halted.push((pieces, way, through, sibling));
+    }
+    for (pieces, way, ..) in &halted {
+        way.set(Way::Halts(*pieces));
+    }
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(40);
+    for round in 0..20 {
+        let new =
+            NewDocument { document: format!("contract/{round}").parse().unwrap(), creator: "ann".into(), now_ms: 1 };
+        control.create(new.clone()).await.unwrap();
+        while !has_document(&postgres, &new.document).await {
+            assert!(tokio::time::Instant::now() < deadline, "the index stays locked in round {round}");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    for (_, way, ..) in &halted {
+        way.set(Way::Cut);
+    }
+    control.close().await;
+    postgres.close().await;
+}
+
+/// Over a link that may fall silent nothing is asked of another region's index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_far_region_is_seen_without_its_index() {
+    let test = "a_far_region_is_seen_without_its_index";
+    let (Some(bootstrap), Some(server)) = (address("A_KAFKA", test), address("A_POSTGRES", test)) else { return };
+    let _needs = KAFKA.read().await;
+    let (postgres, way) = postgres_of(&server, 1).await;
+    let far = ControlOptions { far: true, ..who("a", 1) };
+    let seen = KafkaControl::open(&kafka(&bootstrap), postgres.clone(), far).await.unwrap();
+    way.set(Way::Cut);
+    let new = NewDocument { document: "contract/far".parse().unwrap(), creator: "ann".to_owned(), now_ms: 1 };
+    seen.create(new.clone()).await.unwrap();
+    assert!(seen.document(&new.document).await.unwrap().is_some());
+    // The region's own processes do not come by that way.
+    let own = PostgresOptions { schema: postgres.schema().to_owned(), ..PostgresOptions::new(&server) };
+    let own = Postgres::open(&own, 1).await.unwrap();
+    assert!(!has_document(&own, &new.document).await, "the index is theirs to bring up");
+    let near = KafkaControl::open(&kafka(&bootstrap), own.clone(), who("a", 1)).await.unwrap();
+    assert!(has_document(&own, &new.document).await);
+    near.close().await;
+    seen.close().await;
+    own.close().await;
 }
 
 async fn drop_tables(server: &str, postgres: &Postgres) {

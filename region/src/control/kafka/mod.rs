@@ -10,6 +10,10 @@
 //! generation) are written by every region in its own topic, so that nobody who opens or writes a document depends on another
 //! region. *Decisions* (rights, deletes, later generations) are the home's alone, in the present epoch; elsewhere they answer
 //! `NotHome`. `ship` carries the topics both ways ([`ControlLog`]).
+//!
+//! Whoever brings the index up holds its lock meanwhile. So nobody does over the link between regions: a link that falls silent
+//! would keep the lock, and with it every writer who is new to that region. A process of the region itself that is halted
+//! halfway loses the lock after a second ([`postgres`]).
 
 mod index;
 mod memory;
@@ -62,12 +66,15 @@ pub struct ControlOptions {
     pub number: u8,
     /// The home before the first epoch is begun: the same in every region.
     pub home: String,
+    /// Looked at from another region: the topic is read and appended to, and the index is left to the region's own processes.
+    pub far: bool,
 }
 
 /// The control plane of a region on Kafka and PostgreSQL.
 pub struct KafkaControl {
     shared: Arc<Shared>,
-    ticking: JoinHandle<()>,
+    /// Keeps the index up to date, unless the region is far.
+    ticking: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -102,7 +109,8 @@ macro_rules! ask {
 }
 
 impl KafkaControl {
-    /// Opens the topic, which is created when it is missing, and brings the index up to its end.
+    /// Opens the topic, which is created when it is missing, and brings the index up to its end. Of a far region the topic is
+    /// read into memory, as where PostgreSQL is away.
     ///
     /// # Errors
     /// `Unavailable` when Kafka or PostgreSQL does not answer; `Corrupt` when the index holds what no record says.
@@ -115,18 +123,23 @@ impl KafkaControl {
             let topic = Arc::new(ControlTopic::open(kafka).await?);
             let (own, home) = (options.region.clone(), options.home.clone());
             let standing = RwLock::new(Standing { epoch: 0, home: home.clone() });
+            let far = options.far;
             let shared = Arc::new(Shared {
                 postgres: PostgresIndex::new(Arc::clone(&topic), postgres.clone(), own.clone(), home.clone()),
                 memory: MemoryIndex::new(Arc::clone(&topic), own, home),
                 options,
                 topic,
-                away: AtomicBool::new(false),
+                away: AtomicBool::new(far),
                 standing,
                 leases: std::sync::Mutex::default(),
             });
+            if far {
+                shared.index().await?;
+                return Ok(Self { shared, ticking: None });
+            }
             shared.tick().await?;
             let ticking = tokio::spawn(keep_up(Arc::clone(&shared), postgres));
-            Ok(Self { shared, ticking })
+            Ok(Self { shared, ticking: Some(ticking) })
         })
     }
 
@@ -135,16 +148,22 @@ impl KafkaControl {
         self.shared.topic.fill(full);
     }
 
+    fn stop_ticking(&self) {
+        if let Some(ticking) = &self.ticking {
+            ticking.abort();
+        }
+    }
+
     /// Stops keeping the index up to date and waits for what is on its way.
     pub async fn close(&self) {
-        self.ticking.abort();
+        self.stop_ticking();
         self.shared.topic.close().await;
     }
 }
 
 impl Drop for KafkaControl {
     fn drop(&mut self) {
-        self.ticking.abort();
+        self.stop_ticking();
     }
 }
 

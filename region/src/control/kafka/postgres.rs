@@ -24,6 +24,8 @@ use crate::{DocumentId, Error, LogId, Result};
 
 /// Records applied in one transaction.
 const APPLIED_AT_ONCE: usize = 1_000;
+/// How long, in milliseconds, a transaction with the index's lock may wait for its process: less than a question may take.
+const IDLE_MS: u32 = 1_000;
 /// All tables of the index.
 const TABLES: [&str; 6] = ["documents", "deleted", "rights", "sites", "audit", "control_heard"];
 
@@ -69,6 +71,9 @@ impl PostgresIndex {
     /// Applies the next records of the topic; answers how far that came, what stands there and what need not be kept.
     async fn apply_some(&self) -> Result<(u64, Standing, Vec<u64>)> {
         let mut transaction = self.postgres.control().begin().await.map_err(failed)?;
+        // Who is halted, or cut off, with the lock in hand loses it before the others take PostgreSQL for away.
+        let timeout = format!("SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS}");
+        sqlx::query(AssertSqlSafe(timeout)).execute(&mut *transaction).await.map_err(failed)?;
         let (from, standing) = self.lock_state(&mut transaction).await?;
         let cuts = cuts(&mut transaction).await?;
         let page = self.topic.next(from, APPLIED_AT_ONCE).await?;
