@@ -2,10 +2,10 @@
  * Replays a recorded two-person session through two headless browsers: each page makes its own person's edits, with exactly
  * that much of the other's text before it as the recording had, and both end with the recording's text.
  *
- *     node replay.mjs TRACE --relay URL [--relay URL] [--json FILE]
+ *     node replay.mjs TRACE --relay URL [--relay URL] [--name DOCUMENT] [--json FILE]
  *
- * The relay at URL serves the page (`--web`); with two of them, as in two regions, each person has one. What has not been reached in the recording yet is held back in the receiving
- * page, so both pages write and send as freely as the two people did.
+ * The relay at URL serves the page (`--web`); with two of them, as in two regions, each person has one. What has not been
+ * reached in the recording yet is held back in the receiving page, so both pages write and send as freely as the two people did.
  */
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -14,10 +14,10 @@ import { Profile } from "./lib/browser.mjs";
 import { together } from "./lib/together.mjs";
 import { readTrace } from "./lib/trace.mjs";
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { relay: { type: "string", multiple: true }, json: { type: "string" } } });
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { relay: { type: "string", multiple: true }, name: { type: "string" }, json: { type: "string" } } });
 const [path] = positionals;
 if (path === undefined || values.relay === undefined) {
-  console.error("usage: node replay.mjs TRACE --relay URL [--relay URL] [--json FILE]");
+  console.error("usage: node replay.mjs TRACE --relay URL [--relay URL] [--name DOCUMENT] [--json FILE]");
   process.exit(2);
 }
 
@@ -30,7 +30,7 @@ const BATCH_MAX = 200;
 const trace = readTrace(path);
 const [, second] = trace.writers;
 const origins = values.relay.map((relay) => relay.replace(/\/$/, ""));
-const name = `replay-${Date.now().toString(36)}-${process.pid}`;
+const name = values.name ?? `replay-${Date.now().toString(36)}-${process.pid}`;
 console.log(`${path}: ${trace.transactions} transactions of ${second.length === 0 ? "one writer" : "two writers"}, through two browsers and ${origins.join(" and ")}`);
 
 /** One writer in one page. */

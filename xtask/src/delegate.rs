@@ -23,8 +23,29 @@ fn replay_on_stack(rest: Vec<OsString>) -> anyhow::Result<()> {
     );
     let programs = drill::build("replay")?;
     let mut command = drill::on_stack(&Stack::at(stack::PORTS, None), &Service::all(), &programs)?;
+    if wants_browsers(&rest) {
+        with_browsers(&mut command)?;
+    }
     command.args(rest);
     Err(process::become_program(&mut command))
+}
+
+fn wants_browsers(rest: &[OsString]) -> bool {
+    rest.iter().any(|option| option == "--browsers")
+}
+
+/// Builds the page, and tells the replay of it and of a browser.
+fn with_browsers(command: &mut std::process::Command) -> anyhow::Result<()> {
+    let root = paths::root();
+    setup::require(&[Tool::Node, Tool::Npm, Tool::Chromium])?;
+    demo::site(&root)?;
+    npm::install(&root, demo::BROWSER)?;
+    command.env("SELVEDGE_WEB", root.join(demo::WEB).join("dist"));
+    command.env("SELVEDGE_BROWSER_TESTS", root.join(demo::BROWSER));
+    if let Some(browser) = setup::chromium() {
+        command.env("SELVEDGE_CHROMIUM", browser);
+    }
+    Ok(())
 }
 
 /// The command `replay`.
@@ -68,15 +89,8 @@ pub(crate) fn replay(matches: &ArgMatches) -> anyhow::Result<()> {
     let [replay, relay] = programs::build(&root, Selection::Workspace, ["replay", "selvedge-relay"])?;
     let mut command = process::program(replay);
     command.args(&rest).env("SELVEDGE_RELAY_BIN", relay);
-    if rest.iter().any(|option| option == "--browsers") {
-        setup::require(&[Tool::Node, Tool::Npm, Tool::Chromium])?;
-        demo::site(&root)?;
-        npm::install(&root, demo::BROWSER)?;
-        command.env("SELVEDGE_WEB", root.join(demo::WEB).join("dist"));
-        command.env("SELVEDGE_BROWSER_TESTS", root.join(demo::BROWSER));
-        if let Some(browser) = setup::chromium() {
-            command.env("SELVEDGE_CHROMIUM", browser);
-        }
+    if wants_browsers(&rest) {
+        with_browsers(&mut command)?;
     }
     Err(process::become_program(&mut command))
 }

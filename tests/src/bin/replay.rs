@@ -28,7 +28,7 @@ struct Arguments {
     #[arg(long)]
     browsers: bool,
     /// In two regions on the local stack, one person in each by turns, 40 ms between them.
-    #[arg(long, conflicts_with = "browsers")]
+    #[arg(long)]
     stack: bool,
     /// Write the project's own recording anew to FILE, and end.
     #[arg(long, conflicts_with_all = ["json", "browsers", "stack"])]
@@ -48,7 +48,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
-    let file = arguments.file.unwrap_or_else(|| PathBuf::from(OWN));
+    let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from(OWN));
     if arguments.record {
         let recording = format!("{}\n", serde_json::to_string(&sample(SAMPLE_SEED))?);
         std::fs::write(&file, recording).with_context(|| file.display().to_string())?;
@@ -56,11 +56,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     }
     let trace = Trace::read(&file)?;
     let data = tempfile::tempdir().context("a folder for the relay's data")?;
+    if arguments.stack {
+        return on_stack(&file, &trace, &arguments, data.path()).await;
+    }
     if arguments.browsers {
         return in_browsers(&file, arguments.json.as_deref(), data.path()).await;
-    }
-    if arguments.stack {
-        return on_stack(&file, &trace, arguments.json.as_deref(), data.path()).await;
     }
     let relay = RelayProcess::start(data.path(), RAISED_LIMITS).await?;
     println!(
@@ -118,23 +118,42 @@ fn rows(form: &str, file: &Path, outcome: &Outcome, transactions: usize) -> [Row
     ]
 }
 
-/// Through two regions: clients in both, then each relay, each snapshot, and the text rebuilt from each op store and log alone.
+/// Through two regions: people in both, then each relay, each snapshot, and the text rebuilt from each op store and log alone.
 #[cfg(feature = "regional")]
-async fn on_stack(file: &Path, trace: &Trace, json: Option<&Path>, folder: &Path) -> anyhow::Result<bool> {
-    let progress = Progress::new(trace.transactions.len());
-    let played = selvedge_tests::replay::play_on_stack(trace, folder, &|| progress.step()).await;
-    progress.end();
-    let (outcome, places) = played?;
-    tell(&outcome, trace.transactions.len());
-    places.iter().for_each(|place| println!("  the same text: {place}"));
-    if let Some(json) = json {
-        append_rows(json, &rows("stack", file, &outcome, trace.transactions.len()))?;
+async fn on_stack(file: &Path, trace: &Trace, arguments: &Arguments, folder: &Path) -> anyhow::Result<bool> {
+    use selvedge_tests::replay::{DOCUMENT, Regions};
+
+    let (json, browsers) = (arguments.json.as_deref(), arguments.browsers);
+    let page = if browsers { Some(Page::named()?) } else { None };
+    let flags = page.as_ref().map_or(Ok(Vec::new()), |page| {
+        let web = page.web.to_str().context("SELVEDGE_WEB: the folder's name is no text")?;
+        anyhow::Ok(vec!["--web".to_owned(), web.to_owned()])
+    });
+    let regions = Regions::start(folder, flags?).await?;
+    let relays = regions.relays();
+    if let Some(page) = page {
+        // The first relay of each region.
+        if !page.replay(file, &relays[..2], DOCUMENT, json).await? {
+            return Ok(false);
+        }
+    } else {
+        let progress = Progress::new(trace.transactions.len());
+        let venue = Venue { relays: relays.clone(), addresses: relays };
+        let played = play(trace, &venue, DOCUMENT, &|| progress.step()).await;
+        progress.end();
+        let outcome = played?;
+        tell(&outcome, trace.transactions.len());
+        if let Some(json) = json {
+            append_rows(json, &rows("stack", file, &outcome, trace.transactions.len()))?;
+        }
     }
+    let places = regions.places().await?;
+    places.iter().for_each(|place| println!("  the same text: {place}"));
     Ok(true)
 }
 
 #[cfg(not(feature = "regional"))]
-async fn on_stack(_: &Path, _: &Trace, _: Option<&Path>, _: &Path) -> anyhow::Result<bool> {
+async fn on_stack(_: &Path, _: &Trace, _: &Arguments, _: &Path) -> anyhow::Result<bool> {
     bail!(
         "--stack: this program was built without services: run `cargo xtask replay --stack`, which builds and starts them"
     )
@@ -142,28 +161,48 @@ async fn on_stack(_: &Path, _: &Trace, _: Option<&Path>, _: &Path) -> anyhow::Re
 
 /// Hands the recording to the browsers' own replay, over a relay that serves the page.
 async fn in_browsers(file: &Path, json: Option<&Path>, data: &Path) -> anyhow::Result<bool> {
-    let named = |variable: &str| {
-        std::env::var_os(variable).map(PathBuf::from).with_context(|| {
-            format!(
-                "--browsers needs {variable}: run `cargo xtask replay --browsers`, which builds the page and sets it"
-            )
-        })
-    };
-    let (web, tests) = (named("SELVEDGE_WEB")?, named("SELVEDGE_BROWSER_TESTS")?);
+    let page = Page::named()?;
     let mut flags: Vec<_> = RAISED_LIMITS.iter().map(|flag| flag.to_string().into()).collect();
-    flags.extend(["--web".into(), web.into_os_string()]);
+    flags.extend(["--web".into(), page.web.clone().into_os_string()]);
     let relay = RelayProcess::start(data, flags).await?;
-    let script = tests.join("replay.mjs");
-    let mut node = tokio::process::Command::new("node");
-    node.arg(&script).arg(file).args(["--relay", relay.url()]).kill_on_drop(true);
-    if let Some(json) = json {
-        node.arg("--json").arg(json);
+    page.replay(file, &[relay.url().to_owned()], "replay", json).await
+}
+
+/// The built demo, and the folder of the program that opens it in two browsers.
+struct Page {
+    web: PathBuf,
+    tests: PathBuf,
+}
+
+impl Page {
+    fn named() -> anyhow::Result<Self> {
+        let named = |variable: &str| {
+            std::env::var_os(variable).map(PathBuf::from).with_context(|| {
+                format!(
+                    "--browsers needs {variable}: run `cargo xtask replay --browsers`, which builds the page and sets it"
+                )
+            })
+        };
+        Ok(Self { web: named("SELVEDGE_WEB")?, tests: named("SELVEDGE_BROWSER_TESTS")? })
     }
-    let status = node.status().await.with_context(|| format!("node {}", script.display()))?;
-    if status.code().is_none() {
-        bail!("the browsers' replay was ended: {status}");
+
+    /// One person at each of these relays by turns; answers whether everybody ended with the recording's text.
+    async fn replay(&self, file: &Path, relays: &[String], name: &str, json: Option<&Path>) -> anyhow::Result<bool> {
+        let script = self.tests.join("replay.mjs");
+        let mut node = tokio::process::Command::new("node");
+        node.arg(&script).arg(file).args(["--name", name]).kill_on_drop(true);
+        for relay in relays {
+            node.args(["--relay", relay]);
+        }
+        if let Some(json) = json {
+            node.arg("--json").arg(json);
+        }
+        let status = node.status().await.with_context(|| format!("node {}", script.display()))?;
+        if status.code().is_none() {
+            bail!("the browsers' replay was ended: {status}");
+        }
+        Ok(status.success())
     }
-    Ok(status.success())
 }
 
 /// A bar on a terminal, else a line every tenth.

@@ -11,7 +11,7 @@ pub use play::{Difference, Outcome, Venue, play};
 pub use report::{Row, append_rows};
 pub use sample::{SAMPLE_SEED, sample};
 #[cfg(feature = "regional")]
-pub use stacked::play_on_stack;
+pub use stacked::{DOCUMENT, Regions};
 pub use trace::{Patch, Trace, TraceError, Transaction};
 
 /// Limits of the relay that a replay raises: people type in a recording as fast as the machine can.
