@@ -12,7 +12,7 @@ use crate::setup::{self, Tool};
 
 /// What is compiled and tested together. The tool that writes the module's bindings is not among it: it is compiled by itself
 /// when it is needed, and with it some dependencies would have other features.
-pub(crate) const TOGETHER: [&str; 3] = ["--workspace", "--exclude", "xtask-bindings"];
+const TOGETHER: [&str; 3] = ["--workspace", "--exclude", "xtask-bindings"];
 
 /// What is selected together with a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
-    fn arguments(self) -> Vec<&'static str> {
+    pub(crate) fn arguments(self) -> Vec<&'static str> {
         match self {
             Selection::Workspace => TOGETHER.to_vec(),
             Selection::Embedded => [&TOGETHER[..], &["--no-default-features"]].concat(),

@@ -18,6 +18,7 @@ use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::console::{human, say};
+use crate::programs::Selection;
 use crate::setup::{self, Tool};
 use crate::{ci, paths, process};
 
@@ -35,6 +36,9 @@ pub(crate) fn arguments() -> Command {
                 .action(ArgAction::Append)
                 .help("Run this suite only; may be given several times"),
         )
+        .arg(Arg::new("embedded").long("embedded").action(ArgAction::SetTrue).conflicts_with("only").help(
+            "Leave out a region's services: the suites that start them, and their clients, which take long to compile",
+        ))
         .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List the suites and end"))
         .arg(
             Arg::new("times")
@@ -62,7 +66,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let suites = choose(&matches.get_many("only").into_iter().flatten().cloned().collect::<Vec<String>>())?;
+    let mut suites = choose(&matches.get_many("only").into_iter().flatten().cloned().collect::<Vec<String>>())?;
+    let embedded = matches.get_flag("embedded");
+    suites.retain(|suite| !embedded || !suite.is_on_services());
     let begin = Instant::now();
     let root = paths::root();
     let _hold = ci::hold_target(&root)?;
@@ -70,7 +76,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     needed.retain(|tool| suites.iter().any(|suite| suite.needs.contains(tool)));
     let missing = setup::ensure(&needed);
 
-    let mut workshop = Workshop::new(root);
+    let mut workshop = Workshop::new(root, if embedded { Selection::Embedded } else { Selection::Workspace });
     let mut reports = Vec::new();
     for suite in suites {
         say(suite.name, suite.what);

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::process;
-use crate::programs::TOGETHER;
+use crate::programs::Selection;
 use crate::setup::{self, Tool};
 
 use super::suite::Workshop;
@@ -43,10 +43,10 @@ pub(super) struct TestProgram {
 }
 
 impl Built {
-    /// Compiles libraries, programs and tests of the whole workspace.
-    pub(super) fn make(root: &Path) -> anyhow::Result<Self> {
+    /// Compiles libraries, programs and tests of what is selected.
+    pub(super) fn make(root: &Path, selection: Selection) -> anyhow::Result<Self> {
         let mut command = process::cargo(&["build", "--lib", "--bins", "--tests"]);
-        command.args(TOGETHER).arg("--message-format=json-render-diagnostics").current_dir(root);
+        command.args(selection.arguments()).arg("--message-format=json-render-diagnostics").current_dir(root);
         let mut built = Built { programs: Vec::new(), tests: Vec::new() };
         for message in process::cargo_messages(&mut command)? {
             built.note(&message);
@@ -128,11 +128,14 @@ pub(super) fn fmt(workshop: &mut Workshop) -> anyhow::Result<Tally> {
 /// `cargo clippy`, every warning a failure.
 pub(super) fn clippy(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     let mut sum = Tally::default();
-    for (what, selection) in [
-        ("cargo clippy", &["--all-targets"][..]),
+    let embedded: &[(&str, &[&str])] =
+        &[("cargo clippy without the services' clients", &["--no-default-features", "--all-targets"])];
+    let everything: &[(&str, &[&str])] = &[
+        ("cargo clippy", &["--all-targets"]),
         // What the demo starts with.
         ("cargo clippy without the services' clients", &["--no-default-features", "--lib", "--bins"]),
-    ] {
+    ];
+    for &(what, selection) in if workshop.selection == Selection::Embedded { embedded } else { everything } {
         let mut command = process::cargo(&["clippy", "--workspace", "--quiet"]);
         command.args(selection).args(["--", "-D", "warnings"]).current_dir(&workshop.root);
         // The linter is a compiler: what it takes depends on what it did before.
@@ -155,7 +158,7 @@ pub(super) fn tests(workshop: &mut Workshop) -> anyhow::Result<Tally> {
         sum.add(workshop.count_quietly(&test.name(), &mut test.command())?);
     }
     let mut command = process::cargo(&["test", "--doc", "--quiet"]);
-    command.args(TOGETHER).current_dir(&workshop.root);
+    command.args(workshop.selection.arguments()).current_dir(&workshop.root);
     sum.add(workshop.count_quietly("documentation examples", &mut command)?);
     Ok(sum)
 }

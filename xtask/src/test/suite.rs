@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::console::{human, say};
 use crate::process::{self, Finished, Show, Supervised};
+use crate::programs::Selection;
 use crate::setup::{self, Tool};
 
 use super::rust::Built;
@@ -27,9 +28,18 @@ pub(crate) struct Suite {
     pub(crate) run: fn(&mut Workshop) -> anyhow::Result<Tally>,
 }
 
+impl Suite {
+    /// Whether it starts a region's services.
+    pub(super) fn is_on_services(&self) -> bool {
+        self.needs.contains(&Tool::Postgres)
+    }
+}
+
 /// What the suites share: the checkout, and programs built once for all.
 pub(crate) struct Workshop {
     pub(crate) root: PathBuf,
+    /// What is compiled: everything, or all but the services' clients.
+    pub(super) selection: Selection,
     /// The name of the suite that runs now.
     pub(super) suite: &'static str,
     built: Option<Rc<Built>>,
@@ -72,7 +82,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "compile every crate, program and test",
         needs: &[Tool::Rust, Tool::C, Tool::Make],
         budget: seconds(10),
-        limit: seconds(1_500),
+        limit: seconds(2_400),
         run: rust::build,
     },
     Suite {
@@ -183,8 +193,8 @@ pub(crate) const SUITES: &[Suite] = &[
 ];
 
 impl Workshop {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Workshop { root, suite: "test", built: None, prepared: Duration::ZERO }
+    pub(super) fn new(root: PathBuf, selection: Selection) -> Self {
+        Workshop { root, selection, suite: "test", built: None, prepared: Duration::ZERO }
     }
 
     /// The compiled programs and tests; compiles them if that has not been done yet.
@@ -192,7 +202,8 @@ impl Workshop {
         if let Some(built) = &self.built {
             return Ok(Rc::clone(built));
         }
-        let built = Rc::new(self.prepare(Built::make)?);
+        let selection = self.selection;
+        let built = Rc::new(self.prepare(|root| Built::make(root, selection))?);
         self.built = Some(Rc::clone(&built));
         Ok(built)
     }
