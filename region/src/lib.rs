@@ -43,7 +43,7 @@ pub use log::{
     Assignment, DeadLetter, EntryContent, LogBounds, LogEntry, LogPage, LogReader, REPLICATED_READER, Reading,
     RegionLog,
 };
-pub use ops::{DocumentKey, OpRun, OpStore};
+pub use ops::{DocumentKey, OpRun, OpStore, RunDots};
 pub use record::{LogRecord, RecordError};
 pub use selvedge_protocol::{DocumentId, LogId, Position};
 pub use snapshots::{Snapshot, SnapshotStore};

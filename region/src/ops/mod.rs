@@ -6,10 +6,12 @@
 
 #[doc(hidden)]
 pub mod contract;
+mod dots;
 #[cfg(feature = "regional")]
 pub(crate) mod dynamodb;
 pub(crate) mod embedded;
 
+pub use dots::RunDots;
 use futures_util::future::BoxFuture;
 use selvedge_engine::{SiteId, VersionVector};
 

@@ -5,9 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_engine::SiteId;
 use selvedge_protocol::Instant;
-use selvedge_region::{BlobKey, Blobs, DocumentKey, Error, OpRun, OpStore, Region, Result};
+use selvedge_region::{BlobKey, Blobs, DocumentKey, Error, OpRun, OpStore, Region, Result, RunDots};
 
 /// Documents that wait to be compared; beyond it the oldest is compared early.
 const WAITING_MAX: usize = 10_000;
@@ -35,20 +34,17 @@ impl Waiting {
     }
 }
 
-/// Counters of one site that are covered, as disjoint ranges: first to last.
-type Covered = BTreeMap<SiteId, BTreeMap<u64, u64>>;
-
 /// Writes the source's runs of a document that the target's runs do not cover; answers how many.
 ///
 /// # Errors
 /// As the parts; what was written stays.
 pub async fn fill_runs(source: &Region, target: &Region, key: &DocumentKey) -> Result<u64> {
-    let mut covered = Covered::new();
+    let mut covered = RunDots::default();
     for run in runs_of(&*target.ops, key).await? {
-        cover(&mut covered, &run);
+        covered.insert(&run);
     }
     let runs = runs_of(&*source.ops, key).await?;
-    let missing: Vec<OpRun> = runs.into_iter().filter(|run| !is_covered(&covered, run)).collect();
+    let missing: Vec<OpRun> = runs.into_iter().filter(|run| !covered.cover(run)).collect();
     let filled = missing.len() as u64;
     for some in missing.chunks(RUNS_PAGE) {
         match target.ops.put(key, some.to_vec()).await {
@@ -112,54 +108,12 @@ async fn runs_of(ops: &dyn OpStore, key: &DocumentKey) -> Result<Vec<OpRun>> {
     }
 }
 
-fn cover(covered: &mut Covered, run: &OpRun) {
-    let ranges = covered.entry(run.site).or_default();
-    let (mut first, mut last) = (run.first, run.last);
-    // Ranges that touch become one.
-    while let Some((&begin, &end)) = ranges.range(..=last.saturating_add(1)).next_back() {
-        if end.saturating_add(1) < first {
-            break;
-        }
-        (first, last) = (first.min(begin), last.max(end));
-        ranges.remove(&begin);
-    }
-    ranges.insert(first, last);
-}
-
-fn is_covered(covered: &Covered, run: &OpRun) -> bool {
-    let ranges = covered.get(&run.site);
-    let around = ranges.and_then(|ranges| ranges.range(..=run.first).next_back());
-    around.is_some_and(|(_, last)| *last >= run.last)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use selvedge_engine::SiteId;
     use selvedge_protocol::Instant;
-    use selvedge_region::{DocumentKey, OpRun};
+    use selvedge_region::DocumentKey;
 
-    use super::{Covered, Waiting, cover, is_covered};
-
-    fn run(first: u64, length: u64) -> OpRun {
-        OpRun { site: SiteId::leased(1, 1), first, last: first + length, bytes: vec![1] }
-    }
-
-    proptest! {
-        #[test]
-        fn a_run_is_covered_when_each_of_its_dots_is(
-            runs in prop::collection::vec((1_u64..60, 0_u64..12), 0..20),
-            asked in (1_u64..60, 0_u64..12),
-        ) {
-            let (mut covered, mut dots) = (Covered::new(), std::collections::BTreeSet::new());
-            for (first, length) in runs {
-                cover(&mut covered, &run(first, length));
-                dots.extend(first..=first + length);
-            }
-            let asked = run(asked.0, asked.1);
-            prop_assert_eq!(is_covered(&covered, &asked), (asked.first..=asked.last).all(|dot| dots.contains(&dot)));
-        }
-    }
+    use super::Waiting;
 
     #[test]
     fn a_document_is_compared_a_while_after_it_was_shipped_first() {
