@@ -18,6 +18,7 @@
 
 pub mod blobs;
 pub mod bus;
+mod bytes;
 pub mod contract;
 pub mod control;
 pub mod embedded;

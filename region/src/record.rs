@@ -20,6 +20,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::bytes::{Damage, Input, put_bytes, put_varint};
 use crate::{DocumentId, LogId, Position};
 
 /// The version written by this code.
@@ -75,6 +76,15 @@ pub enum RecordError {
     /// The delta is not the one whose hash the record carries.
     #[error("the record's payload hash does not match its delta")]
     Hash,
+}
+
+impl From<Damage> for RecordError {
+    fn from(damage: Damage) -> Self {
+        match damage {
+            Damage::Incomplete(field) => Self::Incomplete(field),
+            Damage::Malformed(field) => Self::Malformed(field),
+        }
+    }
 }
 
 impl LogRecord {
@@ -158,7 +168,7 @@ impl LogRecord {
     /// # Errors
     /// Every other byte string than the one [`LogRecord::encode`] gives is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut input = Input { bytes };
+        let mut input = Input::new(bytes);
         match input.byte("version")? {
             RECORD_VERSION => {}
             other => return Err(RecordError::Version(other)),
@@ -170,13 +180,14 @@ impl LogRecord {
         let generation = input.varint("generation")?;
         let epoch = input.varint("epoch")?;
         let key_id = input.varint("key id")?;
-        let origin = (flags & FLAG_ORIGIN != 0).then(|| input.position("origin")).transpose()?;
-        let first_origin = (flags & FLAG_FIRST_ORIGIN != 0).then(|| input.position("first origin")).transpose()?;
+        let origin = (flags & FLAG_ORIGIN != 0).then(|| position(&mut input, "origin")).transpose()?;
+        let first_origin =
+            (flags & FLAG_FIRST_ORIGIN != 0).then(|| position(&mut input, "first origin")).transpose()?;
         let document = document_from(input.text(DOCUMENT_BYTES_MAX, "document")?)?;
         let principal = input.text(PRINCIPAL_BYTES_MAX, "principal")?.to_owned();
         let payload_hash = input.array("payload hash")?;
         let delta = input.sized(RECORD_DELTA_BYTES_MAX, "delta")?.to_vec();
-        if delta.is_empty() || !input.bytes.is_empty() {
+        if delta.is_empty() || !input.is_empty() {
             return Err(RecordError::Malformed("delta"));
         }
         let record = Self {
@@ -210,73 +221,9 @@ fn document_from(text: &str) -> Result<DocumentId, RecordError> {
     if document.as_str() == text { Ok(document) } else { Err(RecordError::Malformed("document")) }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push((value as u8) | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_varint(out, bytes.len() as u64);
-    out.extend(bytes);
-}
-
-/// What is left to read.
-struct Input<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Input<'a> {
-    fn take(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], RecordError> {
-        let (head, rest) = self.bytes.split_at_checked(length).ok_or(RecordError::Incomplete(field))?;
-        self.bytes = rest;
-        Ok(head)
-    }
-
-    fn byte(&mut self, field: &'static str) -> Result<u8, RecordError> {
-        Ok(self.take(1, field)?[0])
-    }
-
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], RecordError> {
-        Ok(self.take(N, field)?.try_into().expect("take gives N bytes"))
-    }
-
-    /// A minimal varint that fits in 64 bits.
-    fn varint(&mut self, field: &'static str) -> Result<u64, RecordError> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte(field)?;
-            let low = u64::from(byte & 0x7f);
-            if shift == 63 && low > 1 {
-                return Err(RecordError::Malformed(field));
-            }
-            value |= low << shift;
-            if byte & 0x80 == 0 {
-                let minimal = byte != 0 || shift == 0;
-                return if minimal { Ok(value) } else { Err(RecordError::Malformed(field)) };
-            }
-        }
-        Err(RecordError::Malformed(field))
-    }
-
-    fn position(&mut self, field: &'static str) -> Result<Position, RecordError> {
-        let log = LogId(u128::from_be_bytes(self.array(field)?));
-        let partition = u32::try_from(self.varint(field)?).map_err(|_| RecordError::Malformed(field))?;
-        let position = Position { log, partition, offset: self.varint(field)? };
-        if log.0 == 0 { Err(RecordError::Malformed(field)) } else { Ok(position) }
-    }
-
-    fn sized(&mut self, length_max: usize, field: &'static str) -> Result<&'a [u8], RecordError> {
-        let length = usize::try_from(self.varint(field)?).map_err(|_| RecordError::Malformed(field))?;
-        if length > length_max {
-            return Err(RecordError::Malformed(field));
-        }
-        self.take(length, field)
-    }
-
-    fn text(&mut self, length_max: usize, field: &'static str) -> Result<&'a str, RecordError> {
-        std::str::from_utf8(self.sized(length_max, field)?).map_err(|_| RecordError::Malformed(field))
-    }
+fn position(input: &mut Input<'_>, field: &'static str) -> Result<Position, RecordError> {
+    let log = LogId(u128::from_be_bytes(input.array(field)?));
+    let partition = u32::try_from(input.varint(field)?).map_err(|_| RecordError::Malformed(field))?;
+    let position = Position { log, partition, offset: input.varint(field)? };
+    if log.0 == 0 { Err(RecordError::Malformed(field)) } else { Ok(position) }
 }
