@@ -19,7 +19,10 @@ use crate::{Error, LogId, Result};
 const READERS_MAX: u32 = 4;
 /// Only a backup or a checkpoint ever holds the file against the writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const MIGRATIONS: &[(i64, &str, &str)] = &[(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("../../migrations/0001_initial.sql")),
+    (2, "ops trimmed", include_str!("../../migrations/0002_ops_trimmed.sql")),
+];
 
 /// What a new folder begins with; `?1` is its log id.
 const CREATED: &[&str] = &["INSERT INTO region (id, log_id, log_floor, lease_floor) VALUES (1, ?1, 0, 0)"];

@@ -2,7 +2,7 @@
 
 use selvedge_engine::{SiteId, VersionVector};
 
-use super::{DocumentKey, OpRun, OpStore};
+use super::{DocumentKey, OpRun, OpStore, TRIMMED_BYTES_MAX};
 use crate::Error;
 use crate::contract::{Fault, Faults, UNFIT_BYTES, document, injected, outages};
 
@@ -111,13 +111,38 @@ async fn bad_runs(store: &dyn OpStore) {
 }
 
 async fn trimming(store: &dyn OpStore) {
-    let key = key("ops-trimmed");
-    let (a, b) = (SiteId::leased(0, 1), SiteId::leased(0, 2));
-    store.put(&key, vec![run(a, 1, 4), run(a, 4, 8), run(b, 1, 2)]).await.expect("runs are kept");
-    let covered = vector(&[(a, 6)]);
-    assert_eq!(store.trim(&key, &covered).await.expect("trim"), 1, "only what is wholly covered goes");
-    assert_eq!(store.trim(&key, &covered).await.expect("trim"), 0);
-    assert_eq!(all(store, &key, &VersionVector::new(), 10).await, [run(a, 4, 8), run(b, 1, 2)]);
+    let (key, other) = (key("ops-trimmed"), key("ops-trimmed-not"));
+    let (a, b) = (SiteId::leased(0, 1), SiteId::random(2));
+    let kept = [run(a, 4, 8), run(b, 3, 3)];
+    store.put(&key, vec![run(a, 1, 4), run(a, 1, 8), run(b, 1, 2)]).await.expect("runs are kept");
+    store.put(&key, kept.to_vec()).await.expect("runs are kept");
+    store.put(&other, vec![run(a, 1, 4)]).await.expect("runs are kept");
+    let nothing = VersionVector::new();
+    assert_eq!(store.trimmed(&key).await.expect("read"), nothing);
+    let gone = [run(a, 1, 4), run(a, 1, 8), run(b, 1, 2)].map(|run| run.cursor());
+    for _ in 0..2 {
+        store.trim(&key, &gone).await.expect("trimming again is harmless");
+        assert_eq!(all(store, &key, &nothing, 10).await, kept, "exactly what was named goes");
+        assert_eq!(store.trimmed(&key).await.expect("read"), vector(&[(a, 8), (b, 2)]));
+    }
+    assert_eq!(all(store, &other, &nothing, 10).await.len(), 1, "nothing goes elsewhere");
+    assert_eq!(store.trimmed(&other).await.expect("read"), nothing);
+    store.trim(&key, &[]).await.expect("nothing is trimmed");
+    store.note_trimmed(&key, &vector(&[(a, 3), (b, 9)])).await.expect("noted");
+    assert_eq!(store.trimmed(&key).await.expect("read"), vector(&[(a, 8), (b, 9)]), "joined");
+    store.put(&key, vec![run(a, 1, 4)]).await.expect("what was trimmed may come again");
+    assert_eq!(all(store, &key, &nothing, 10).await.len(), 3);
+
+    let many: VersionVector = (0..TRIMMED_BYTES_MAX as u64).map(|bits| (SiteId::random(bits << 20), 1)).collect();
+    let refused = store.note_trimmed(&key, &many).await.expect_err("too long to be noted");
+    assert!(matches!(refused, Error::Invalid(_)), "{refused}");
+    assert_eq!(store.trimmed(&key).await.expect("read"), vector(&[(a, 8), (b, 9)]), "as it was");
+    let [one, two] = [[(a, 20)], [(b, 20)]].map(|entries| vector(&entries));
+    let (one, two) = futures_util::future::join(store.note_trimmed(&key, &one), store.note_trimmed(&key, &two)).await;
+    one.and(two).expect("both are noted");
+    assert_eq!(store.trimmed(&key).await.expect("read"), vector(&[(a, 20), (b, 20)]));
+    store.erase(&key).await.expect("erased");
+    assert_eq!(store.trimmed(&key).await.expect("read"), nothing, "erased with the rest");
 }
 
 async fn out_of_service(store: &dyn OpStore, faults: &dyn Faults) {

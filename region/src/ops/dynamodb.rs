@@ -5,6 +5,7 @@
 //! split         partition key `pk` = documentId#<document>@<generation>[!<part>], sort key `sk` = operationId#<site>#<first>#<last>
 //! literal       partition key `pk` = the whole logical key; index `by-document` on `doc` and `sk` for reading
 //! run           binary `run`: one durable delta
+//! trimmed       one item a document, sort key `#trimmed` (literal: at the end of the partition key): binary `trimmed`, a version vector
 //! ```
 //!
 //! Sites are 16 hexadecimal digits and counters 20 decimal ones, so that items sort as sites and counters do. The bytes of an
@@ -13,7 +14,7 @@
 //! A partition key takes 1,000 writes a second: a document that is hotter is spread over `parts` partition keys, which run
 //! goes where being a function of the run. How many there are stands in an item of the document; readers read all of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::Client;
@@ -24,7 +25,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use selvedge_engine::{SiteId, VersionVector};
 
-use super::{DocumentKey, OpCursor, OpPage, OpRun, OpStore};
+use super::{DocumentKey, OpCursor, OpPage, OpRun, OpStore, joined_trimmed, reach_of, trimmed_from};
 use crate::regional::dynamodb::{WHAT, dynamodb_error, ensure_table};
 use crate::{DocumentId, Error, Result};
 
@@ -32,9 +33,14 @@ use crate::{DocumentId, Error, Result};
 const WRITES_AT_ONCE: usize = 16;
 /// Items of one batch of deletes: DynamoDB's limit.
 const DELETES_IN_BATCH: usize = 25;
+const DELETE_BATCHES_AT_ONCE: usize = 4;
 const DELETE_ATTEMPTS_MAX: u32 = 8;
 /// Sorts before every `operationId`.
 const PARTS_KEY: &str = "#parts";
+/// As [`PARTS_KEY`].
+const TRIMMED_KEY: &str = "#trimmed";
+/// Others that may note at once before noting gives up.
+const NOTE_ATTEMPTS_MAX: usize = 8;
 /// Parts a document may be spread over.
 const PARTS_MAX: u8 = 64;
 /// The index of the literal layout.
@@ -129,6 +135,49 @@ impl DynamoOps {
         }
     }
 
+    /// Every place where a run may lie: where it went before its document was spread, and since.
+    fn keys_of(&self, key: &DocumentKey, run: &OpCursor, parts: u8) -> Vec<Item> {
+        let parts_then: BTreeMap<u8, u8> = (1..=parts).map(|then| (part_of(run, then), then)).collect();
+        parts_then.into_values().map(|then| self.key_of(key, run, then)).collect()
+    }
+
+    fn trimmed_key(&self, key: &DocumentKey) -> Item {
+        let document = document_part(key);
+        match self.layout {
+            OpLayout::Split => [("pk", document), ("sk", TRIMMED_KEY.to_owned())].map(text).into(),
+            OpLayout::Literal => [("pk", format!("{document}{TRIMMED_KEY}"))].map(text).into(),
+        }
+    }
+
+    async fn load_trimmed(&self, key: &DocumentKey) -> Result<Option<Blob>> {
+        let asked = self.client.get_item().table_name(&self.table).set_key(Some(self.trimmed_key(key)));
+        let found = asked.consistent_read(true).send().await.map_err(dynamodb_error)?;
+        Ok(found.item.and_then(|item| item.get("trimmed")?.as_b().ok().cloned()))
+    }
+
+    /// Notes what was trimmed if `kept` is what is noted now; answers whether it was.
+    async fn set_trimmed(&self, key: &DocumentKey, kept: Option<Blob>, joined: Vec<u8>) -> Result<bool> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.trimmed_key(key)))
+            .item("trimmed", AttributeValue::B(Blob::new(joined)));
+        let put = match kept {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(kept) => put
+                .condition_expression("trimmed = :kept")
+                .expression_attribute_values(":kept", AttributeValue::B(kept)),
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                Ok(false)
+            }
+            Err(error) => Err(dynamodb_error(error)),
+        }
+    }
+
     async fn put_run(&self, key: &DocumentKey, run: OpRun, parts: u8) -> Result<Option<Error>> {
         let place = OpCursor { site: run.site, first: run.first, last: run.last };
         let mut item = self.key_of(key, &place, parts);
@@ -202,19 +251,17 @@ impl DynamoOps {
         (0..parts).map(|part| part_key(&document, part)).collect()
     }
 
-    /// Removes the runs that match, over all parts; answers how many there were.
-    async fn remove(&self, key: &DocumentKey, matches: impl Fn(&OpCursor) -> bool) -> Result<u64> {
-        let mut removed = 0;
+    /// Removes every run, over all parts.
+    async fn remove(&self, key: &DocumentKey) -> Result<()> {
         let (parts, nothing) = (self.load_parts(key).await?, VersionVector::new());
         for (part, partition) in self.partitions(key, parts).into_iter().enumerate() {
             let mut after = None;
             loop {
                 let (runs, all) = self.read_part(partition.clone(), &nothing, after, 1000).await?;
-                after = runs.last().map(cursor);
+                after = runs.last().map(OpRun::cursor);
                 let gone: Vec<Item> = runs
                     .iter()
-                    .map(cursor)
-                    .filter(&matches)
+                    .map(OpRun::cursor)
                     .map(|run| match self.layout {
                         OpLayout::Split => {
                             [("pk", part_key(&document_part(key), part as u8)), ("sk", operation_part(&run))]
@@ -224,7 +271,6 @@ impl DynamoOps {
                         OpLayout::Literal => self.key_of(key, &run, 1),
                     })
                     .collect();
-                removed += gone.len() as u64;
                 for batch in gone.chunks(DELETES_IN_BATCH) {
                     self.delete_batch(batch).await?;
                 }
@@ -233,7 +279,7 @@ impl DynamoOps {
                 }
             }
         }
-        Ok(removed)
+        Ok(())
     }
 
     async fn delete_batch(&self, keys: &[Item]) -> Result<()> {
@@ -286,23 +332,55 @@ impl OpStore for DynamoOps {
             let read = partitions.map(|partition| self.read_part(partition, since, after, limit + 1));
             let read = try_join_all(read).await?;
             let mut runs: Vec<OpRun> = read.into_iter().flat_map(|(runs, _)| runs).collect();
-            runs.sort_by_key(cursor);
+            runs.sort_by_key(OpRun::cursor);
             // A run written before and after its document was spread lies in two parts.
-            runs.dedup_by_key(|run| cursor(run));
+            runs.dedup_by_key(|run| run.cursor());
             let more = runs.len() > limit;
             runs.truncate(limit);
-            let next = runs.last().map(cursor).filter(|_| more);
+            let next = runs.last().map(OpRun::cursor).filter(|_| more);
             Ok(OpPage { runs, next })
         })
     }
 
-    fn trim<'a>(&'a self, key: &'a DocumentKey, covered: &'a VersionVector) -> BoxFuture<'a, Result<u64>> {
-        Box::pin(self.remove(key, |run| covered.get(run.site) >= run.last))
+    fn trim<'a>(&'a self, key: &'a DocumentKey, runs: &'a [OpCursor]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.note_trimmed(key, &reach_of(runs)).await?;
+            let parts = self.load_parts(key).await?;
+            let places: Vec<Item> = runs.iter().flat_map(|run| self.keys_of(key, run, parts)).collect();
+            for some in places.chunks(DELETES_IN_BATCH * DELETE_BATCHES_AT_ONCE) {
+                let batches = some.chunks(DELETES_IN_BATCH).map(|batch| self.delete_batch(batch));
+                try_join_all(batches).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn trimmed<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<VersionVector>> {
+        Box::pin(async move {
+            let noted = self.load_trimmed(key).await?;
+            noted.map_or_else(|| Ok(VersionVector::new()), |bytes| trimmed_from(key, bytes.as_ref()))
+        })
+    }
+
+    fn note_trimmed<'a>(&'a self, key: &'a DocumentKey, vector: &'a VersionVector) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            for _ in 0..NOTE_ATTEMPTS_MAX {
+                let kept = self.load_trimmed(key).await?;
+                let bytes = kept.as_ref().map(Blob::as_ref);
+                let noted = bytes.map_or_else(|| Ok(VersionVector::new()), |bytes| trimmed_from(key, bytes))?;
+                let Some(joined) = joined_trimmed(&noted, vector)? else { return Ok(()) };
+                if self.set_trimmed(key, kept, joined).await? {
+                    return Ok(());
+                }
+            }
+            Err(Error::Conflict { what: format!("what was trimmed of {}", key.document) })
+        })
     }
 
     fn erase<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            self.remove(key, |_| true).await?;
+            self.remove(key).await?;
+            self.delete_batch(&[self.trimmed_key(key)]).await?;
             if self.layout == OpLayout::Split {
                 self.delete_batch(&[self.parts_key(key)]).await?;
                 self.parts.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -316,10 +394,6 @@ type Item = HashMap<String, AttributeValue>;
 
 fn text((name, value): (&str, String)) -> (String, AttributeValue) {
     (name.to_owned(), AttributeValue::S(value))
-}
-
-fn cursor(run: &OpRun) -> OpCursor {
-    OpCursor { site: run.site, first: run.first, last: run.last }
 }
 
 /// `@` and `!` occur in no document id.

@@ -7,11 +7,12 @@ use selvedge_engine::VersionVector;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{DocumentKey, OpCursor, OpPage, OpRun, OpStore};
+use super::{DocumentKey, OpCursor, OpPage, OpRun, OpStore, joined_trimmed, reach_of, trimmed_from};
 use crate::embedded::{Database, DocumentColumns, SiteColumn, database_error, integer, unsigned};
 use crate::{Error, Result};
 
 const WHAT: &str = "op store";
+const TRIMMED: &str = "SELECT vector FROM ops_trimmed WHERE document = ? AND generation = ?";
 
 /// The op store of a data folder.
 pub(crate) struct SqliteOps {
@@ -97,30 +98,48 @@ impl OpStore for SqliteOps {
             }
             let more = runs.len() > limit;
             runs.truncate(limit);
-            let last = runs.last().map(|run| OpCursor { site: run.site, first: run.first, last: run.last });
-            Ok(OpPage { runs, next: last.filter(|_| more) })
+            let next = runs.last().map(OpRun::cursor).filter(|_| more);
+            Ok(OpPage { runs, next })
         })
     }
 
-    fn trim<'a>(&'a self, key: &'a DocumentKey, covered: &'a VersionVector) -> BoxFuture<'a, Result<u64>> {
+    fn trim<'a>(&'a self, key: &'a DocumentKey, runs: &'a [OpCursor]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let columns = DocumentColumns::of(key)?;
             let mut transaction = self.database.begin(WHAT).await?;
-            let mut trimmed = 0;
-            for (site, counter) in covered.iter() {
-                let done =
-                    sqlx::query("DELETE FROM ops WHERE document = ? AND generation = ? AND site = ? AND last <= ?")
-                        .bind(columns.document)
-                        .bind(columns.generation)
-                        .bind(SiteColumn::from_site(site))
-                        .bind(integer(counter)?)
-                        .execute(&mut *transaction)
-                        .await
-                        .map_err(failed)?;
-                trimmed += done.rows_affected();
+            note(&mut transaction, key, &columns, &reach_of(runs)).await?;
+            for run in runs {
+                sqlx::query(
+                    "DELETE FROM ops WHERE document = ? AND generation = ? AND site = ? AND first = ? AND last = ?",
+                )
+                .bind(columns.document)
+                .bind(columns.generation)
+                .bind(SiteColumn::from_site(run.site))
+                .bind(integer(run.first)?)
+                .bind(integer(run.last)?)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
             }
-            transaction.commit().await?;
-            Ok(trimmed)
+            transaction.commit().await
+        })
+    }
+
+    fn trimmed<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<VersionVector>> {
+        Box::pin(async move {
+            let columns = DocumentColumns::of(key)?;
+            let row = sqlx::query_scalar(TRIMMED).bind(columns.document).bind(columns.generation);
+            let bytes: Option<Vec<u8>> = row.fetch_optional(self.database.readers()).await.map_err(failed)?;
+            bytes.map_or_else(|| Ok(VersionVector::new()), |bytes| trimmed_from(key, &bytes))
+        })
+    }
+
+    fn note_trimmed<'a>(&'a self, key: &'a DocumentKey, vector: &'a VersionVector) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let columns = DocumentColumns::of(key)?;
+            let mut transaction = self.database.begin(WHAT).await?;
+            note(&mut transaction, key, &columns, vector).await?;
+            transaction.commit().await
         })
     }
 
@@ -128,12 +147,14 @@ impl OpStore for SqliteOps {
         Box::pin(async move {
             let columns = DocumentColumns::of(key)?;
             let mut transaction = self.database.begin(WHAT).await?;
-            sqlx::query("DELETE FROM ops WHERE document = ? AND generation = ?")
-                .bind(columns.document)
-                .bind(columns.generation)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
+            let all = [
+                "DELETE FROM ops WHERE document = ? AND generation = ?",
+                "DELETE FROM ops_trimmed WHERE document = ? AND generation = ?",
+            ];
+            for sql in all {
+                let delete = sqlx::query(sql).bind(columns.document).bind(columns.generation);
+                delete.execute(&mut *transaction).await.map_err(failed)?;
+            }
             transaction.commit().await
         })
     }
@@ -170,6 +191,30 @@ async fn put_run(connection: &mut SqliteConnection, columns: &DocumentColumns<'_
     .await
     .map_err(failed)?;
     Ok(kept == run.bytes)
+}
+
+/// Joins a vector to what is noted as trimmed.
+async fn note(
+    connection: &mut SqliteConnection,
+    key: &DocumentKey,
+    columns: &DocumentColumns<'_>,
+    vector: &VersionVector,
+) -> Result<()> {
+    let row = sqlx::query_scalar(TRIMMED).bind(columns.document).bind(columns.generation);
+    let noted: Option<Vec<u8>> = row.fetch_optional(&mut *connection).await.map_err(failed)?;
+    let noted = noted.map_or_else(|| Ok(VersionVector::new()), |bytes| trimmed_from(key, &bytes))?;
+    let Some(joined) = joined_trimmed(&noted, vector)? else { return Ok(()) };
+    sqlx::query(
+        "INSERT INTO ops_trimmed (document, generation, vector) VALUES (?, ?, ?) \
+         ON CONFLICT DO UPDATE SET vector = excluded.vector",
+    )
+    .bind(columns.document)
+    .bind(columns.generation)
+    .bind(joined)
+    .execute(connection)
+    .await
+    .map_err(failed)?;
+    Ok(())
 }
 
 fn run_from(row: &SqliteRow) -> Result<OpRun> {

@@ -15,7 +15,11 @@ pub use dots::RunDots;
 use futures_util::future::BoxFuture;
 use selvedge_engine::{SiteId, VersionVector};
 
-use crate::{DocumentId, Result};
+use crate::{DocumentId, Error, Result};
+
+/// The longest encoded vector of what was trimmed: an item of DynamoDB takes 400 KB. Vectors of at least 13,000 sites fit; a
+/// document with more is not trimmed any further.
+pub const TRIMMED_BYTES_MAX: usize = 256 * 1024;
 
 /// Names one generation of one document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,15 +51,23 @@ pub struct OpRun {
     pub bytes: Vec<u8>,
 }
 
-/// Where the next page of runs begins.
+/// Names a run of a document, and so where the next page of runs begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpCursor {
-    /// Site of the last run of the page before.
+    /// Its site.
     pub site: SiteId,
     /// Its first counter.
     pub first: u64,
     /// Its last counter.
     pub last: u64,
+}
+
+impl OpRun {
+    /// Its place in the order of runs, which is its name as well.
+    #[must_use]
+    pub const fn cursor(&self) -> OpCursor {
+        OpCursor { site: self.site, first: self.first, last: self.last }
+    }
 }
 
 /// Some runs in the order of (site, first, last).
@@ -85,9 +97,57 @@ pub trait OpStore: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'a, Result<OpPage>>;
 
-    /// Removes the runs that `covered` covers wholly, and answers how many there were.
-    fn trim<'a>(&'a self, key: &'a DocumentKey, covered: &'a VersionVector) -> BoxFuture<'a, Result<u64>>;
+    /// Removes exactly these runs, which the caller has kept elsewhere ([`crate::history`]); those that are not there are passed
+    /// over. What is removed is noted for [`OpStore::trimmed`] before it is removed.
+    ///
+    /// # Errors
+    /// As [`OpStore::note_trimmed`]; else some of the runs may have been removed: repeat the call.
+    fn trim<'a>(&'a self, key: &'a DocumentKey, runs: &'a [OpCursor]) -> BoxFuture<'a, Result<()>>;
+
+    /// By site, the highest counter that was ever trimmed: a reader whose vector dominates it lacks nothing that this store
+    /// no longer holds. Not every dot below it need have been here.
+    fn trimmed<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<VersionVector>>;
+
+    /// Notes that so much was trimmed, joined with what is noted: for a store that is given another's history.
+    ///
+    /// # Errors
+    /// `Invalid` when the joined vector takes more than [`TRIMMED_BYTES_MAX`] bytes; `Conflict` when others note at once, again
+    /// and again. Nothing is noted then.
+    fn note_trimmed<'a>(&'a self, key: &'a DocumentKey, vector: &'a VersionVector) -> BoxFuture<'a, Result<()>>;
 
     /// Removes everything of one generation of a document.
     fn erase<'a>(&'a self, key: &'a DocumentKey) -> BoxFuture<'a, Result<()>>;
+}
+
+/// The encoded join of what was noted as trimmed with what is to be noted, or none when that is noted already.
+fn joined_trimmed(noted: &VersionVector, vector: &VersionVector) -> Result<Option<Vec<u8>>> {
+    if noted.dominates(vector) {
+        return Ok(None);
+    }
+    let mut joined = noted.clone();
+    joined.join(vector);
+    let bytes = joined.encode();
+    if bytes.len() > TRIMMED_BYTES_MAX {
+        let (sites, length) = (joined.len(), bytes.len());
+        return Err(Error::Invalid(format!(
+            "what was trimmed of {sites} sites takes {length} bytes: at most {TRIMMED_BYTES_MAX} can be noted"
+        )));
+    }
+    Ok(Some(bytes))
+}
+
+fn trimmed_from(key: &DocumentKey, bytes: &[u8]) -> Result<VersionVector> {
+    VersionVector::decode(bytes).map_err(|error| Error::Corrupt {
+        what: format!("what was trimmed of {}", key.document),
+        detail: error.to_string(),
+    })
+}
+
+/// The highest counter of each site among some runs.
+fn reach_of(runs: &[OpCursor]) -> VersionVector {
+    let mut vector = VersionVector::new();
+    for run in runs {
+        vector.advance(run.site, run.last);
+    }
+    vector
 }
