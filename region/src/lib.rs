@@ -24,6 +24,7 @@ pub mod control;
 pub mod embedded;
 mod error;
 pub mod fold;
+pub mod history;
 pub mod log;
 pub mod ops;
 pub mod record;
@@ -44,7 +45,7 @@ pub use log::{
     Assignment, DeadLetter, EntryContent, LogBounds, LogEntry, LogPage, LogReader, REPLICATED_READER, Reading,
     RegionLog,
 };
-pub use ops::{DocumentKey, OpRun, OpStore, RunDots};
+pub use ops::{DocumentKey, OpCursor, OpRun, OpStore, RunDots};
 pub use record::{LogRecord, RecordError};
 pub use selvedge_protocol::{DocumentId, LogId, Position};
 pub use snapshots::{Snapshot, SnapshotStore};

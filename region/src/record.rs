@@ -30,7 +30,8 @@ pub const PRINCIPAL_BYTES_MAX: usize = 256;
 /// Longest delta in a record: a sealed delta (32 KiB) with room for an encryption header.
 pub const RECORD_DELTA_BYTES_MAX: usize = 64 * 1024;
 
-const DOCUMENT_BYTES_MAX: usize = 64 + 1 + 128;
+/// Longest document id, in bytes.
+pub(crate) const DOCUMENT_BYTES_MAX: usize = 64 + 1 + 128;
 const FLAG_TRACE: u8 = 1;
 const FLAG_ORIGIN: u8 = 2;
 const FLAG_FIRST_ORIGIN: u8 = 4;

@@ -3,16 +3,18 @@
 //!
 //! | away | what stands in |
 //! |---|---|
-//! | snapshots (PostgreSQL, or S3 for a large one) | the op store, from its first run |
+//! | snapshots (PostgreSQL, or S3 for a large one) | the op store, from its first run, and the segments of what was trimmed from it |
+//! | segments (S3) | nothing is lacking while there is a snapshot; without one, the log if it still reaches back to its beginning |
 //! | op store (DynamoDB) | the log, from the snapshot's position on, if it still reaches back there |
 //! | log (Kafka) | the hot tail; what neither it nor persist has is missing until the log is back, and the fold says so |
 
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use selvedge_engine::{ApplyError, Delta};
+use selvedge_engine::VersionVector;
 
 use super::{Fold, PERSIST_READER};
+use crate::history::{fold_history, fold_run};
 use crate::ops::DocumentKey;
 use crate::{BusMessage, EntryContent, Error, LogEntry, Position, Region, Result};
 
@@ -38,7 +40,8 @@ pub fn materialise<'a>(region: &'a Region, key: &'a DocumentKey) -> BoxFuture<'a
         };
         let at = Position { log: region.log.log_id(), partition: region.log.partition(&key.document), offset: 0 };
         let hint = fold.position().filter(|hint| (hint.log, hint.partition) == (at.log, at.partition));
-        let no_ops = match read_ops(region, key, &mut fold).await {
+        let mut trimmed = VersionVector::new();
+        let no_ops = match read_ops(region, key, &mut fold, &mut trimmed).await {
             Ok(()) => None,
             Err(error) => Some(away(key, "op store", error)?),
         };
@@ -56,8 +59,13 @@ pub fn materialise<'a>(region: &'a Region, key: &'a DocumentKey) -> BoxFuture<'a
         let committed = if no_ops.is_some() { None } else { committed };
         let from = [committed, hint].into_iter().flatten().max_by_key(|position| position.offset);
         let whole = read_tail(region, key, &mut fold, from).await?;
+        let lacking = !fold.vector().dominates(&trimmed);
         match no_ops {
-            Some(error) if !whole => Err(error),
+            Some(error) if !whole || lacking => Err(error),
+            None if lacking => {
+                tracing::error!(document = %key.document, "neither snapshots nor segments have all that was trimmed");
+                Ok(fold)
+            }
             _ => Ok(fold),
         }
     })
@@ -103,23 +111,28 @@ async fn newest_snapshot(region: &Region, key: &DocumentKey) -> Result<Fold> {
     })
 }
 
-async fn read_ops(region: &Region, key: &DocumentKey, fold: &mut Fold) -> Result<()> {
+/// Folds the op store's runs in, and where snapshots do not stand for what was trimmed from it, the segments, too. `trimmed` is
+/// told what was.
+async fn read_ops(region: &Region, key: &DocumentKey, fold: &mut Fold, trimmed: &mut VersionVector) -> Result<()> {
     let since = fold.vector().clone();
     let mut cursor = None;
     loop {
         let page = region.ops.read(key, &since, cursor, PAGE_LIMIT).await?;
         for run in &page.runs {
-            let folded = Delta::decode(&run.bytes).map_err(ApplyError::from).and_then(|delta| fold.integrate(delta));
-            folded.map_err(|error| Error::Corrupt {
-                what: format!("run {}..={} of site {} in {}", run.first, run.last, run.site, key.document),
-                detail: error.to_string(),
-            })?;
+            fold_run(key, fold, run)?;
         }
         cursor = page.next;
         if cursor.is_none() {
-            return Ok(());
+            break;
         }
     }
+    // After the runs: what was trimmed while they were read is noted by now.
+    *trimmed = region.ops.trimmed(key).await?;
+    if !fold.vector().dominates(trimmed) {
+        tracing::warn!(document = %key.document, "no snapshot covers what was trimmed: reading the segments");
+        fold_history(region, key, fold).await?;
+    }
+    Ok(())
 }
 
 /// Reads the log to its end; answers whether it reached back to `from`, or to its own first record where there is no `from`.

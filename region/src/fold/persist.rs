@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Due, DueConfig, Gather, GatheredRun, Hole, materialise, publish_snapshot};
+use crate::history::erase_segments;
 use crate::log::{EntryContent, LogEntry, LogPage};
 use crate::ops::{DocumentKey, OpRun};
 use crate::{DeadLetter, Error, Region, Result};
@@ -270,7 +271,7 @@ pub fn snapshot_document<'a>(
     })
 }
 
-/// Erases op store, snapshots and bindings of documents deleted before `before_ms` (wall time); answers how many. The log
+/// Erases op store, segments, snapshots and bindings of documents deleted before `before_ms` (wall time); answers how many. The log
 /// keeps their records until it is trimmed.
 ///
 /// # Errors
@@ -280,6 +281,7 @@ pub fn erase_deleted<'a>(region: &'a Region, before_ms: u64, limit: usize) -> Bo
         let keys = region.control.deleted(before_ms, limit).await?;
         for key in &keys {
             region.ops.erase(key).await?;
+            erase_segments(&*region.blobs, key).await?;
             region.snapshots.erase(key).await?;
             region.control.forget(key).await?;
         }
