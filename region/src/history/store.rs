@@ -44,13 +44,15 @@ impl Segment {
 /// Keeps a segment, and answers when it was read back and is what was to be kept.
 ///
 /// # Errors
-/// `Corrupt` when what was read back is not it; else as the blobs. Repeating it is harmless.
+/// `Corrupt` when it is not what its name says, and nothing is kept, or when what was read back is not; else as the blobs.
+/// Repeating it is harmless.
 pub fn keep_segment<'a>(
     blobs: &'a dyn Blobs,
     document: &'a DocumentKey,
     segment: &'a Segment,
 ) -> BoxFuture<'a, Result<()>> {
     Box::pin(async move {
+        check(document, &segment.key, &segment.bytes)?;
         blobs.put(&segment.key, segment.bytes.clone()).await?;
         // By its name it holds the runs that it was made of.
         read_segment(blobs, document, &segment.key).await.map(drop)
@@ -59,9 +61,12 @@ pub fn keep_segment<'a>(
 
 /// The runs of a segment, which is checked: its checksum, its name, its document.
 pub(super) async fn read_segment(blobs: &dyn Blobs, document: &DocumentKey, key: &BlobKey) -> Result<Vec<OpRun>> {
-    let bytes = blobs.get(key).await?;
+    check(document, key, &blobs.get(key).await?)
+}
+
+fn check(document: &DocumentKey, key: &BlobKey, bytes: &[u8]) -> Result<Vec<OpRun>> {
     let damaged = |detail: String| Error::Corrupt { what: format!("segment {key}"), detail };
-    let plain = unpack(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let plain = unpack(bytes).map_err(|error| damaged(error.to_string()))?;
     if !key.as_str().ends_with(&name_of(&plain)) {
         return Err(damaged("its name is that of other runs".to_owned()));
     }

@@ -5,4 +5,5 @@
 mod contracts;
 mod durability;
 mod fold;
+mod history;
 mod record;
