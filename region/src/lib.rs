@@ -13,6 +13,8 @@
 //! | blobs | [`Blobs`] | large bytes by key |
 //! | control | [`Control`] | documents, rights, site bindings and leases, audit |
 //!
+//! [`history`] reads a document's operations from both places they may be in: the op store, and the segments among the blobs.
+//!
 //! This crate does not decide who may do what, and never talks to clients: that is the relay. It never looks inside a delta
 //! except in the fold, and there through the engine alone.
 

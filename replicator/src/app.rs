@@ -56,7 +56,8 @@ pub fn run(config: Config, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static
             None => Some(Vec::new()),
             Some(state) => state.reached.borrow().clone().map(|peer| vec![peer]),
         };
-        let cleanup = CleanupTask::spawn(own.region().clone(), Arc::new(peers), config.cleanup(), cleanup);
+        let deciding = watching.deciding.clone();
+        let cleanup = CleanupTask::spawn(own.region().clone(), Arc::new(peers), config.cleanup(), deciding, cleanup);
         let served = Served {
             region: config.region.clone(),
             registry,

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use selvedge_region::fold::DueConfig;
 use selvedge_region::regional::{DynamoDbOptions, PeerArgs, RegionalArgs, RegionalOptions, SettingError};
 
-use crate::cleanup::CleanupConfig;
+use crate::cleanup::{CleanupConfig, MoveConfig};
 use crate::failover::FailoverConfig;
 use crate::failover::promotion::route53::{Checked, Route53Options};
 use crate::persist::PersistConfig;
@@ -173,6 +173,13 @@ pub struct RhythmArgs {
     /// The newest records of a partition that stay in the log however well they are covered.
     #[arg(long, env = "SELVEDGE_LOG_RECORDS_KEPT", default_value_t = 1_000_000)]
     pub log_records_kept: u64,
+    /// A document's operations are moved from the op store to a segment in S3 when so many of its items are covered by every region's
+    /// snapshot,
+    #[arg(long, env = "SELVEDGE_SEGMENT_RUNS", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
+    pub segment_runs: u64,
+    /// or when those items take so many bytes.
+    #[arg(long, env = "SELVEDGE_SEGMENT_BYTES", default_value_t = 1024 * 1024, value_parser = clap::value_parser!(u64).range(1..))]
+    pub segment_bytes: u64,
     /// Pause between rounds of the cleanup, in milliseconds.
     #[arg(long, env = "SELVEDGE_CLEANUP_MS", default_value_t = 60_000)]
     pub cleanup_ms: u64,
@@ -374,6 +381,7 @@ impl Config {
             deleted_kept_ms: rhythm.deleted_days.saturating_mul(24 * 3600 * 1000),
             records_kept: rhythm.log_records_kept,
             snapshots_kept: rhythm.snapshots_kept.max(1),
+            moving: MoveConfig { runs: rhythm.segment_runs, bytes: rhythm.segment_bytes, ..MoveConfig::default() },
             ..CleanupConfig::default()
         }
     }
@@ -512,6 +520,8 @@ mod tests {
         assert_eq!(own.other().unwrap().unwrap().region, "b");
         assert_eq!(own.route53().unwrap(), None);
         assert!(own.failover().unwrap().home);
+        let moving = config(&[&OWN, &["--segment-runs", "7", "--segment-bytes", "9"]]).cleanup().moving;
+        assert_eq!((moving.runs, moving.bytes), (7, 9));
         assert!(config(&[&OWN]).other().unwrap().is_none());
         let dns = [
             "--dns-zone",
@@ -554,5 +564,9 @@ mod tests {
         refused(config(&[&OWN]).witness.required(), &["--witness (none)"]);
         refused(config(&[&OWN, &["--lease-ms", "5"]]).failover(), &["--lease-ms 5"]);
         refused(config(&[&OWN, &["--observers", "0"]]).failover(), &["--observers 0"]);
+        for flag in ["--segment-runs", "--segment-bytes"] {
+            let told = Cli::try_parse_from(["selvedge-replicator", "run", flag, "0"]).unwrap_err().to_string();
+            assert!(told.contains(flag) && told.contains("'0'"), "{told}");
+        }
     }
 }

@@ -14,13 +14,16 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::failover::Drain;
 use crate::metrics::ShipMetrics;
 use crate::ship::postgres::{Side, follow};
-use crate::ship::{ShipConfig, ShipEnd, ShipTask, buckets, control, mirror_blobs, reader_of, tables};
+use crate::ship::{ShipConfig, ShipEnd, ShipTask, buckets, control, fill_segments, mirror_blobs, reader_of, tables};
 
 /// Pause before the other region is tried again.
 const REOPEN: Duration = Duration::from_secs(1);
 /// How often it is looked whether everything of the other region has been read here, and whether blobs are missing there.
 const HEARD_PAUSE: Duration = Duration::from_secs(30);
 const BLOBS_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is looked whether the other region lacks segments: each has every one from the beginning, unless its bucket
+/// was lost, and the look lists them all.
+const SEGMENTS_PAUSE: Duration = Duration::from_secs(6 * 3600);
 /// Pause between looks while a handing over waits.
 const DRAIN_PAUSE: Duration = Duration::from_millis(50);
 
@@ -122,6 +125,7 @@ impl Shell {
         work.spawn(databases(side(self.own.options()), side(peer.options())));
         work.spawn(op_stores(Arc::clone(&self.own), peer.options().clone(), Arc::clone(&self.metrics)));
         work.spawn(blobs(Arc::clone(&self.own), peer.region().clone(), Arc::clone(&self.metrics)));
+        work.spawn(history(self.own.region().clone(), peer.region().clone(), Arc::clone(&self.metrics)));
         work.spawn(presence(Arc::clone(&self.own), peer.options().clone()));
         if let Some(role) = &self.role {
             work.spawn(bucket(Arc::clone(&self.own), peer.options().clone(), role.clone()));
@@ -272,6 +276,22 @@ async fn blobs(own: Arc<RegionalRegion>, to: Region, metrics: Arc<ShipMetrics>) 
             Err(error) => tracing::debug!(%error, "the other region's blobs are filled in later"),
         }
         tokio::time::sleep(BLOBS_PAUSE).await;
+    }
+}
+
+/// Fills in the segments that the peer has lost.
+async fn history(own: Region, to: Region, metrics: Arc<ShipMetrics>) {
+    loop {
+        match fill_segments(&own, &to).await {
+            Ok(filled) => {
+                metrics.blobs_filled.inc_by(filled);
+                tokio::time::sleep(SEGMENTS_PAUSE).await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the other region's segments are filled in later");
+                tokio::time::sleep(BLOBS_PAUSE).await;
+            }
+        }
     }
 }
 

@@ -122,7 +122,11 @@ pub struct CleanupMetrics {
     pub erased: Counter,
     /// Offsets by which the log's partitions were trimmed.
     pub trimmed: Counter,
-    /// Rounds that failed.
+    /// Segments that were kept, each in every region.
+    pub segments: Counter,
+    /// Runs that were moved from the op stores to segments.
+    pub moved: Counter,
+    /// Rounds, and documents' moves, that failed.
     pub failures: Counter,
     /// 1 while this process cleans up for its region.
     pub leading: Gauge,
@@ -134,7 +138,9 @@ impl CleanupMetrics {
         let own = registry.sub_registry_with_prefix("cleanup");
         own.register("erased", "Deleted documents that were erased", self.erased.clone());
         own.register("trimmed", "Offsets by which partitions were trimmed", self.trimmed.clone());
-        own.register("failures", "Rounds that failed", self.failures.clone());
+        own.register("segments", "Segments that were kept", self.segments.clone());
+        own.register("moved", "Runs moved from the op stores to segments", self.moved.clone());
+        own.register("failures", "Rounds and moves that failed", self.failures.clone());
         own.register("leading", "1 while this process cleans up for its region", self.leading.clone());
     }
 }

@@ -2,15 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod trimming;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_engine::{Delta, Document, SiteId, VersionVector};
 use selvedge_region::contract::{Fault, Faults};
 use selvedge_region::embedded::{DatabaseFaults, EmbeddedOptions, EmbeddedRegion};
-use selvedge_region::fold::{DueConfig, PERSIST_READER, materialise};
-use selvedge_region::{BusMessage, DocumentId, DocumentKey, EntryContent, Heard, LogRecord, REPLICATED_READER, Region};
-use selvedge_replicator::cleanup::{CleanupConfig, Round, round};
+use selvedge_region::fold::{DueConfig, PERSIST_READER, erase_deleted, materialise};
+use selvedge_region::{
+    BusMessage, DocumentId, DocumentKey, EntryContent, Heard, LogRecord, NewDocument, REPLICATED_READER, Region,
+};
+use selvedge_replicator::cleanup::{CleanupConfig, MoveConfig, Mover, Round, round};
 use selvedge_replicator::metrics::{PersistMetrics, ShipMetrics};
 use selvedge_replicator::persist::{PersistConfig, PersistTask, Surroundings};
 use selvedge_replicator::ship::{ShipConfig, ShipTask, reader_of};
@@ -271,4 +275,64 @@ async fn the_log_is_trimmed_only_below_what_every_region_has_and_covers() {
     assert_eq!(text(&a, &kept).await, writer.document.text());
     embedded_a.close().await;
     embedded_b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_that_every_region_covers_move_to_segments() {
+    let (folder_a, folder_b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (embedded_a, embedded_b) = (open(&folder_a).await, open(&folder_b).await);
+    let regions = [embedded_a.region().clone(), embedded_b.region().clone()];
+    trimming::operations_are_moved(&regions, "moved").await;
+    embedded_a.close().await;
+    embedded_b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_segments_are_filled_in_and_erased_ones_are_not() {
+    let (folder_a, folder_b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (embedded_a, embedded_b) = (open(&folder_a).await, open(&folder_b).await);
+    let regions = [embedded_a.region().clone(), embedded_b.region().clone()];
+    let delete = async |key: &DocumentKey| {
+        for region in &regions {
+            let document = key.document.clone();
+            let new = NewDocument { document, creator: "anon:test".to_owned(), now_ms: 1 };
+            region.control.create(new).await.unwrap();
+        }
+        regions[0].control.delete(key, 2).await.unwrap();
+        let waits = erase_deleted(&regions[0], &regions[1..], 3, 10).await.unwrap();
+        assert_eq!(waits, 0, "the other region has not heard of it");
+        regions[1].control.delete(key, 2).await.unwrap();
+    };
+    trimming::segments_are_filled_in_and_erased(&regions, "erased", delete).await;
+    embedded_a.close().await;
+    embedded_b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_region_is_fed_segments_where_log_and_op_store_are_trimmed() {
+    let (folder_a, folder_b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (embedded_a, embedded_b) = (open(&folder_a).await, open(&folder_b).await);
+    let regions = [embedded_a.region().clone(), embedded_b.region().clone()];
+    let a = &regions[0];
+    let mut writers = trimming::Writers::new(key("fed"));
+    writers.write(&regions, 30).await;
+    let config = CleanupConfig { records_kept: 0, ..CleanupConfig::default() };
+    assert!(round(a, &regions[1..], &config, 0).await.unwrap().trimmed > 0, "nothing is left in the log");
+    let moving = MoveConfig { runs: 1, ..MoveConfig::default() };
+    assert_eq!(Mover::default().round(&regions, &moving).await.unwrap().segments, 1);
+    writers.write(&regions, 3).await;
+    let whole = text(a, &writers.key).await;
+    embedded_b.close().await;
+
+    let folder_c = TempDir::new().unwrap();
+    let embedded_c = open(&folder_c).await;
+    let c = embedded_c.region().clone();
+    trimming::settle(&[a.clone(), c.clone()]).await;
+    assert_eq!(text(&c, &writers.key).await, whole);
+    assert_eq!(trimming::from_history(&c, &writers.key).await, whole, "from segments and op store alone");
+    assert_eq!(c.ops.trimmed(&writers.key).await.unwrap(), a.ops.trimmed(&writers.key).await.unwrap());
+    c.snapshots.erase(&writers.key).await.unwrap();
+    assert_eq!(text(&c, &writers.key).await, whole, "and without its snapshots");
+    embedded_a.close().await;
+    embedded_c.close().await;
 }

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod trimming;
+
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -374,6 +376,36 @@ async fn s3_is_told_once_to_replicate_a_bucket_and_keeps_its_other_rules() {
     assert_eq!((ids, standing.role()), (vec!["selvedge-b", "selvedge-c"], role.as_str()));
     let nowhere = buckets::ensure(&client, &unique(), &moved).await;
     assert_eq!(nowhere.unwrap_err().kind(), "unavailable", "a bucket that is not there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_that_every_region_covers_move_to_segments() {
+    let Some([a, b]) = regions("operations_that_every_region_covers_move_to_segments").await else { return };
+    trimming::operations_are_moved(&[a.region().clone(), b.region().clone()], "moved").await;
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_segments_are_filled_in_and_erased_ones_are_not() {
+    let Some([a, b]) = regions("lost_segments_are_filled_in_and_erased_ones_are_not").await else { return };
+    let carried = tokio::sync::watch::channel(0).0;
+    let carrying = tokio::spawn(control::carry(a.control_log(), b.control_log(), carried));
+    let delete = async |key: &DocumentKey| {
+        let document = key.document.clone();
+        a.region().control.create(NewDocument { document, creator: "user:ann".into(), now_ms: 1 }).await.unwrap();
+        a.region().control.delete(key, 2).await.unwrap();
+        until("the other region knows", async || {
+            let info = b.region().control.document(&key.document).await.unwrap();
+            info.is_some_and(|info| info.is_deleted(key.generation))
+        })
+        .await;
+    };
+    let regions = [a.region().clone(), b.region().clone()];
+    trimming::segments_are_filled_in_and_erased(&regions, "erased", delete).await;
+    carrying.abort();
+    a.close().await;
+    b.close().await;
 }
 
 async fn dns(region: &str, zone: &str) -> Option<Route53> {

@@ -1,4 +1,4 @@
-//! Blobs: large snapshots and assets, by key.
+//! Blobs: large snapshots, segments of history and assets, by key.
 
 #[doc(hidden)]
 pub mod contract;

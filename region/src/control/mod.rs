@@ -31,6 +31,14 @@ pub struct DocumentInfo {
     pub deleted_ms: Option<u64>,
 }
 
+impl DocumentInfo {
+    /// Whether that generation was deleted: it is, or a later one followed it.
+    #[must_use]
+    pub fn is_deleted(&self, generation: u64) -> bool {
+        self.generation > generation || self.deleted_ms.is_some()
+    }
+}
+
 /// A document to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDocument {

@@ -271,22 +271,51 @@ pub fn snapshot_document<'a>(
     })
 }
 
-/// Erases op store, segments, snapshots and bindings of documents deleted before `before_ms` (wall time); answers how many. The log
-/// keeps their records until it is trimmed.
+/// Erases op store, segments and snapshots of documents deleted before `before_ms` (wall time) here and in every other region, and
+/// forgets their bindings; answers how many. The logs keep their records until they are trimmed.
+///
+/// Whoever comes first erases everywhere: when the other regions hear that a document was forgotten, they take it for erased.
+/// One whose deletion a region has not heard of waits.
 ///
 /// # Errors
 /// As the parts; what was erased stays erased.
-pub fn erase_deleted<'a>(region: &'a Region, before_ms: u64, limit: usize) -> BoxFuture<'a, Result<usize>> {
+pub fn erase_deleted<'a>(
+    region: &'a Region,
+    peers: &'a [Region],
+    before_ms: u64,
+    limit: usize,
+) -> BoxFuture<'a, Result<usize>> {
     Box::pin(async move {
-        let keys = region.control.deleted(before_ms, limit).await?;
-        for key in &keys {
-            region.ops.erase(key).await?;
-            erase_segments(&*region.blobs, key).await?;
-            region.snapshots.erase(key).await?;
-            region.control.forget(key).await?;
+        let mut erased = 0;
+        for key in region.control.deleted(before_ms, limit).await? {
+            if !is_deleted(peers, &key).await? {
+                tracing::info!(document = %key.document, "not erased: a region has not heard that it was deleted");
+                continue;
+            }
+            for region in [region].into_iter().chain(peers) {
+                region.ops.erase(&key).await?;
+                erase_segments(&*region.blobs, &key).await?;
+                region.snapshots.erase(&key).await?;
+            }
+            match region.control.forget(&key).await {
+                // Another region was as far, and forgot it first.
+                Err(Error::Conflict { .. }) => {}
+                forgotten => forgotten?,
+            }
+            erased += 1;
         }
-        Ok(keys.len())
+        Ok(erased)
     })
+}
+
+async fn is_deleted(regions: &[Region], key: &DocumentKey) -> Result<bool> {
+    for region in regions {
+        let info = region.control.document(&key.document).await?;
+        if !info.is_some_and(|info| info.is_deleted(key.generation)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Persist running in this process.

@@ -381,8 +381,8 @@ async fn generations_are_folded_apart_and_erased_when_deleted() {
     assert_eq!(text(&region).await, "old");
     assert_eq!(materialise(&region, &next).await.unwrap().document().text(), "new");
 
-    assert_eq!(erase_deleted(&region, 100, 10).await.unwrap(), 0, "its time has not passed");
-    assert_eq!(erase_deleted(&region, 101, 10).await.unwrap(), 1);
+    assert_eq!(erase_deleted(&region, &[], 100, 10).await.unwrap(), 0, "its time has not passed");
+    assert_eq!(erase_deleted(&region, &[], 101, 10).await.unwrap(), 1);
     assert!(region.snapshots.versions(&key()).await.unwrap().is_empty());
     assert!(region.ops.read(&key(), &VersionVector::new(), None, 10).await.unwrap().runs.is_empty());
     assert_eq!(materialise(&region, &next).await.unwrap().document().text(), "new", "the new one stays");

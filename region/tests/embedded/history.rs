@@ -172,7 +172,7 @@ async fn segments_are_erased_with_their_generation() {
     let next = DocumentKey::new(key().document, 2);
     persisted(&region, &next, &[Writer::new(1).write("new")], true).await;
     moved(&region, &next).await;
-    assert_eq!(erase_deleted(&region, 101, 10).await.unwrap(), 1);
+    assert_eq!(erase_deleted(&region, &[], 101, 10).await.unwrap(), 1);
     assert!(segments(&*region.blobs, &key()).await.unwrap().is_empty());
     assert!(whole(&region, &key()).await.is_empty());
     assert_eq!(region.ops.trimmed(&key()).await.unwrap(), VersionVector::new());

@@ -132,8 +132,7 @@ impl<'a> Horizon<'a> {
 
     async fn is_erased(&self, key: &DocumentKey) -> Result<bool> {
         let Some(info) = self.region.control.document(&key.document).await? else { return Ok(false) };
-        let deleted = info.generation > key.generation || info.deleted_ms.is_some();
-        Ok(deleted && self.region.snapshots.versions(key).await?.is_empty())
+        Ok(info.is_deleted(key.generation) && self.region.snapshots.versions(key).await?.is_empty())
     }
 }
 

@@ -1,25 +1,30 @@
 //! Cleanup: what nobody needs any more goes. One process of a region does it, elected by a lock on the bus; two at once would
 //! do the same work twice and nothing worse.
 //!
-//! - Documents deleted longer ago than their time are erased: op store, snapshots, bindings.
+//! - Documents deleted longer ago than their time are erased in every region: op store, segments, snapshots, bindings.
 //! - The log is trimmed below its [horizon](trim_below): everything below is in this region's op store, confirmed by every
 //!   peer's present log, and covered by a snapshot that passed its check in every region. A region that does not answer
 //!   freezes the horizon.
 //! - A document that stands in the horizon's way without a snapshot gets one.
+//! - Operations that every region's snapshot covers are moved from the op stores to [segments](Mover), by the region that decides.
 //!
-//! Superseded snapshots go when their successor is published, and a hot tail that nothing was added to goes by itself.
+//! Superseded snapshots go when their successor is published, and a hot tail that nothing was added to goes by itself. So do the
+//! leases that end: a lock of the bus and the witness' lease run out in their stores. A site is leased for good: one that was
+//! given back is leased again to the same principal, one that was not is never given out again, and both go with their document.
 
 mod horizon;
+mod segments;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use selvedge_region::fold::{PERSIST_READER, erase_deleted, snapshot_document};
 use selvedge_region::{DocumentKey, Region, Result};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use horizon::{Horizon, trim_below};
+pub use segments::{MoveConfig, Moved, Mover};
 
 use crate::clock;
 use crate::metrics::CleanupMetrics;
@@ -43,6 +48,8 @@ pub struct CleanupConfig {
     pub records_looked_max: usize,
     /// Versions of a snapshot that are kept.
     pub snapshots_kept: usize,
+    /// When operations are moved to segments.
+    pub moving: MoveConfig,
 }
 
 impl Default for CleanupConfig {
@@ -53,6 +60,7 @@ impl Default for CleanupConfig {
             records_kept: 1_000_000,
             records_looked_max: 20_000,
             snapshots_kept: 3,
+            moving: MoveConfig::default(),
         }
     }
 }
@@ -74,7 +82,8 @@ pub struct Round {
 /// The first part that fails; what was done stays.
 pub async fn round(region: &Region, peers: &[Region], config: &CleanupConfig, wall_ms: u64) -> Result<Round> {
     let before = wall_ms.saturating_sub(config.deleted_kept_ms);
-    let mut round = Round { erased: erase_deleted(region, before, ERASED_MAX).await? as u64, ..Round::default() };
+    let mut round =
+        Round { erased: erase_deleted(region, peers, before, ERASED_MAX).await? as u64, ..Round::default() };
     for partition in 0..region.log.partitions() {
         let Some(limit) = limit_of(region, peers, partition, config.records_kept).await? else { continue };
         let mut horizon = Horizon::new(region, peers);
@@ -124,11 +133,18 @@ pub struct CleanupTask {
 }
 
 impl CleanupTask {
-    /// Begins to ask for the lock.
+    /// Begins to ask for the lock. `deciding`: the epoch in which this region decides, while it does.
     #[must_use]
-    pub fn spawn(region: Region, peers: Peers, config: CleanupConfig, metrics: Arc<CleanupMetrics>) -> Self {
+    pub fn spawn(
+        region: Region,
+        peers: Peers,
+        config: CleanupConfig,
+        deciding: watch::Receiver<Option<u64>>,
+        metrics: Arc<CleanupMetrics>,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        Self { stop, task: tokio::spawn(run(region, peers, config, metrics, stopped)) }
+        let shell = Shell { region, peers, config, deciding, metrics, mover: Mover::default() };
+        Self { stop, task: tokio::spawn(shell.run(stopped)) }
     }
 
     /// Ends it after the round it is at.
@@ -141,40 +157,54 @@ impl CleanupTask {
     }
 }
 
-async fn run(
+struct Shell {
     region: Region,
     peers: Peers,
     config: CleanupConfig,
+    deciding: watch::Receiver<Option<u64>>,
     metrics: Arc<CleanupMetrics>,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let holder = rand::random();
-    let pause = Duration::from_millis(config.pause_ms);
-    loop {
-        tokio::select! {
-            _ = &mut stopped => break,
-            () = tokio::time::sleep(pause) => {}
-        }
-        let elected = region.bus.lock(LOCK, holder, config.pause_ms * 3).await.unwrap_or(false);
-        metrics.leading.set(i64::from(elected));
-        if !elected {
-            continue;
-        }
-        let Some(peers) = peers() else {
-            tracing::debug!("a region does not answer, so nothing is cleaned up");
-            continue;
-        };
-        match round(&region, &peers, &config, clock::wall_ms()).await {
-            Ok(round) => {
-                metrics.erased.inc_by(round.erased);
-                metrics.trimmed.inc_by(round.trimmed);
+    mover: Mover,
+}
+
+impl Shell {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let holder = rand::random();
+        let pause = Duration::from_millis(self.config.pause_ms);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                () = tokio::time::sleep(pause) => {}
             }
-            Err(error) => {
-                metrics.failures.inc();
+            let elected = self.region.bus.lock(LOCK, holder, self.config.pause_ms * 3).await.unwrap_or(false);
+            self.metrics.leading.set(i64::from(elected));
+            if !elected {
+                continue;
+            }
+            let Some(peers) = (self.peers)() else {
+                tracing::debug!("a region does not answer, so nothing is cleaned up");
+                continue;
+            };
+            if let Err(error) = self.clean(peers).await {
+                self.metrics.failures.inc();
                 tracing::warn!(%error, "cleanup is tried again");
             }
         }
+        // Whoever waits for it has it at once.
+        let _ = self.region.bus.unlock(LOCK, holder).await;
     }
-    // Whoever waits for it has it at once.
-    let _ = region.bus.unlock(LOCK, holder).await;
+
+    async fn clean(&mut self, peers: Vec<Region>) -> Result<()> {
+        let round = round(&self.region, &peers, &self.config, clock::wall_ms()).await?;
+        self.metrics.erased.inc_by(round.erased);
+        self.metrics.trimmed.inc_by(round.trimmed);
+        if self.deciding.borrow().is_none() {
+            return Ok(());
+        }
+        let regions: Vec<Region> = [self.region.clone()].into_iter().chain(peers).collect();
+        let moved = self.mover.round(&regions, &self.config.moving).await?;
+        self.metrics.segments.inc_by(moved.segments);
+        self.metrics.moved.inc_by(moved.runs);
+        self.metrics.failures.inc_by(moved.failures);
+        Ok(())
+    }
 }

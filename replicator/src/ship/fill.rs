@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_protocol::Instant;
+use selvedge_region::history::{SEGMENTS, copy_segment, document_of};
 use selvedge_region::{BlobKey, Blobs, DocumentKey, Error, OpRun, OpStore, Region, Result, RunDots};
 
 /// Documents that wait to be compared; beyond it the oldest is compared early.
@@ -34,7 +35,7 @@ impl Waiting {
     }
 }
 
-/// Writes the source's runs of a document that the target's runs do not cover; answers how many.
+/// Writes the source's runs of a document that the target neither has nor had moved to segments; answers how many.
 ///
 /// # Errors
 /// As the parts; what was written stays.
@@ -43,8 +44,11 @@ pub async fn fill_runs(source: &Region, target: &Region, key: &DocumentKey) -> R
     for run in runs_of(&*target.ops, key).await? {
         covered.insert(&run);
     }
+    // After the target's runs: what was moved while they were read is noted by now.
+    let trimmed = target.ops.trimmed(key).await?;
     let runs = runs_of(&*source.ops, key).await?;
-    let missing: Vec<OpRun> = runs.into_iter().filter(|run| !covered.cover(run)).collect();
+    let lacking = |run: &OpRun| run.last > trimmed.get(run.site) && !covered.cover(run);
+    let missing: Vec<OpRun> = runs.into_iter().filter(lacking).collect();
     let filled = missing.len() as u64;
     for some in missing.chunks(RUNS_PAGE) {
         match target.ops.put(key, some.to_vec()).await {
@@ -82,6 +86,66 @@ pub async fn mirror_blobs(source: &Region, target: &Region, prefix: &str) -> Res
         }
     }
     Ok(copied)
+}
+
+/// Copies the segments that the target lacks, each checked; answers how many. They were kept in both regions, so what lacks was
+/// lost with its bucket. Those of documents that are deleted in either region are left, and nothing is removed: each region
+/// erases its own.
+///
+/// # Errors
+/// As the parts; what was copied stays.
+pub async fn fill_segments(source: &Region, target: &Region) -> Result<u64> {
+    let (mut here, mut there) = (Keys::new(&*source.blobs, SEGMENTS), Keys::new(&*target.blobs, SEGMENTS));
+    let (mut copied, mut next) = (0, there.next().await?);
+    while let Some(key) = here.next().await? {
+        while next.as_ref().is_some_and(|there| *there < key) {
+            next = there.next().await?;
+        }
+        if next.as_ref() == Some(&key) {
+            continue;
+        }
+        let Some(document) = document_of(&key) else { continue };
+        if is_deleted(source, &document).await? || is_deleted(target, &document).await? {
+            continue;
+        }
+        match copy_segment(&*source.blobs, &*target.blobs, &document, &key).await {
+            Err(error @ Error::Corrupt { .. }) => tracing::error!(%error, "a segment is not copied"),
+            outcome => copied += u64::from(outcome?),
+        }
+    }
+    Ok(copied)
+}
+
+async fn is_deleted(region: &Region, key: &DocumentKey) -> Result<bool> {
+    let info = region.control.document(&key.document).await?;
+    Ok(info.is_some_and(|info| info.is_deleted(key.generation)))
+}
+
+/// The keys of some blobs in their order, a page at a time.
+struct Keys<'a> {
+    blobs: &'a dyn Blobs,
+    prefix: &'a str,
+    page: std::vec::IntoIter<BlobKey>,
+    /// Where the next page begins; `None`: there is none.
+    after: Option<Option<BlobKey>>,
+}
+
+impl<'a> Keys<'a> {
+    fn new(blobs: &'a dyn Blobs, prefix: &'a str) -> Self {
+        Self { blobs, prefix, page: Vec::new().into_iter(), after: Some(None) }
+    }
+
+    async fn next(&mut self) -> Result<Option<BlobKey>> {
+        loop {
+            if let Some(key) = self.page.next() {
+                return Ok(Some(key));
+            }
+            let Some(after) = self.after.take() else { return Ok(None) };
+            let page = self.blobs.list(self.prefix, after.as_ref(), BLOBS_PAGE).await?;
+            self.page = page.keys.into_iter();
+            self.after = page.next.map(Some);
+        }
+    }
 }
 
 async fn keys_of(blobs: &dyn Blobs, prefix: &str) -> Result<BTreeSet<BlobKey>> {

@@ -24,7 +24,7 @@ mod task;
 
 use selvedge_region::{Assignment, DocumentId, LogId, LogPage, LogRecord, Position};
 
-pub use fill::{fill_runs, mirror_blobs};
+pub use fill::{fill_runs, fill_segments, mirror_blobs};
 pub use machine::Ship;
 pub use reseed::{Reseeded, reseed};
 pub use task::{ShipEnd, ShipTask};

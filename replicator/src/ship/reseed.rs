@@ -1,6 +1,7 @@
-//! Feeding a peer what the source's log does not hold: op store and snapshots of a partition's documents.
+//! Feeding a peer what the source's log does not hold: op store, segments and snapshots of a partition's documents.
 
 use selvedge_region::fold::{Fold, publish_snapshot};
+use selvedge_region::history::copy_segments;
 use selvedge_region::{DocumentKey, Error, Region, Result};
 
 const DOCUMENTS_PAGE: usize = 500;
@@ -13,9 +14,11 @@ pub struct Reseeded {
     pub documents: u64,
     /// Runs of their op stores.
     pub runs: u64,
+    /// Segments of what was moved from there.
+    pub segments: u64,
 }
 
-/// Gives the target every document of a partition as the source's op store and snapshots have it. A log is trimmed only below
+/// Gives the target every document of a partition as the source's op store, segments and snapshots have it. A log is trimmed only below
 /// what a snapshot covers, and a region that was itself fed was given snapshots, so whatever the log does not hold is of a
 /// document with a snapshot. Repeating it is harmless.
 ///
@@ -29,6 +32,7 @@ pub async fn reseed(source: &Region, target: &Region, partition: u32) -> Result<
         let Some(last) = keys.last().cloned() else { return Ok(given) };
         for key in keys.iter().filter(|key| source.log.partition(&key.document) == partition) {
             given.runs += give_runs(source, target, key).await?;
+            given.segments += give_segments(source, target, key).await?;
             give_snapshot(source, target, key).await?;
             given.documents += 1;
         }
@@ -53,6 +57,18 @@ async fn give_runs(source: &Region, target: &Region, key: &DocumentKey) -> Resul
             return Ok(given);
         }
     }
+}
+
+/// After the runs: what was moved from them meanwhile is in a segment by now. The note of what was trimmed is given when all it
+/// tells of is there; what is noted while segments are copied is in one that is there before the note.
+async fn give_segments(source: &Region, target: &Region, key: &DocumentKey) -> Result<u64> {
+    let trimmed = source.ops.trimmed(key).await?;
+    if trimmed.is_empty() {
+        return Ok(0);
+    }
+    let given = copy_segments(&*source.blobs, &*target.blobs, key).await?;
+    target.ops.note_trimmed(key, &trimmed).await?;
+    Ok(given)
 }
 
 async fn give_snapshot(source: &Region, target: &Region, key: &DocumentKey) -> Result<()> {

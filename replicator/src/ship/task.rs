@@ -290,7 +290,7 @@ impl Shell {
                     match &outcome {
                         Ok(given) => {
                             metrics.reseeded.inc_by(given.documents);
-                            tracing::info!(partition, given.documents, given.runs, "the peer was fed");
+                            tracing::info!(partition, given.documents, given.runs, given.segments, "the peer was fed");
                         }
                         Err(error) => tracing::warn!(partition, %error, "feeding the peer is repeated"),
                     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
-use selvedge_engine::{Delta, VersionVector};
+use selvedge_engine::Delta;
 use selvedge_region::fold::Fold;
+use selvedge_region::history::fold_history;
 use selvedge_region::{DocumentKey, EntryContent, Error, Position, Region};
 
 use crate::history::{Ranges, ranges};
@@ -38,24 +39,14 @@ pub async fn from_snapshot(region: &Region, key: &DocumentKey) -> anyhow::Result
     Ok(Some(StoreReading::of(&fold)))
 }
 
-/// What the op store's runs make, without snapshot and log.
+/// What the op store's runs make with the segments of what was moved from there, without snapshot and log.
 ///
 /// # Errors
 /// When one cannot be read or folded.
 pub async fn from_ops(region: &Region, key: &DocumentKey) -> anyhow::Result<StoreReading> {
     let mut fold = Fold::new();
-    let (nothing, mut cursor) = (VersionVector::new(), None);
-    loop {
-        let page = region.ops.read(key, &nothing, cursor, PAGE).await?;
-        for run in &page.runs {
-            let delta = Delta::decode(&run.bytes).with_context(|| format!("a run of site {}", run.site))?;
-            fold.integrate(delta).with_context(|| format!("a run of site {}", run.site))?;
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(StoreReading::of(&fold));
-        }
-    }
+    fold_history(region, key, &mut fold).await.with_context(|| format!("the history of {}", key.document))?;
+    Ok(StoreReading::of(&fold))
 }
 
 /// What the log's records make, without snapshot and op store.
