@@ -7,12 +7,15 @@ mod trimming;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use selvedge_engine::{Delta, Document, SiteId, VersionVector};
 use selvedge_region::contract::{Fault, Faults};
 use selvedge_region::embedded::{DatabaseFaults, EmbeddedOptions, EmbeddedRegion};
 use selvedge_region::fold::{DueConfig, PERSIST_READER, erase_deleted, materialise};
 use selvedge_region::{
-    BusMessage, DocumentId, DocumentKey, EntryContent, Heard, LogRecord, NewDocument, REPLICATED_READER, Region,
+    BusMessage, DocumentId, DocumentKey, EntryContent, Heard, LogRecord, NewDocument, OpRun, Position,
+    REPLICATED_READER, Region, Snapshot,
 };
 use selvedge_replicator::cleanup::{CleanupConfig, MoveConfig, Mover, Round, round};
 use selvedge_replicator::metrics::{PersistMetrics, ShipMetrics};
@@ -335,4 +338,80 @@ async fn a_wiped_region_is_fed_segments_where_log_and_op_store_are_trimmed() {
     assert_eq!(text(&c, &writers.key).await, whole, "and without its snapshots");
     embedded_a.close().await;
     embedded_c.close().await;
+}
+
+/// Neighbouring deltas of a site joined to runs as somebody cut them: `cuts` says behind which a run ends.
+fn cut(deltas: &[Delta], cuts: &[bool]) -> Vec<OpRun> {
+    let mut runs: Vec<Delta> = Vec::new();
+    for (delta, ends) in deltas.iter().zip(cuts) {
+        match runs.last_mut() {
+            Some(run) if !ends => run.ops.extend(delta.ops.clone()),
+            _ => runs.push(delta.clone()),
+        }
+    }
+    let run = |delta: &Delta| OpRun { site: delta.site, first: delta.first, last: delta.last(), bytes: delta.encode() };
+    runs.iter().map(run).collect()
+}
+
+fn covered_by(runs: &[OpRun], vector: &VersionVector) -> usize {
+    runs.iter().filter(|run| vector.get(run.site) >= run.last).count()
+}
+
+async fn in_ops(region: &Region, key: &DocumentKey) -> Vec<OpRun> {
+    region.ops.read(key, &VersionVector::new(), None, 1000).await.unwrap().runs
+}
+
+/// However both regions cut the operations and whatever their snapshots cover: what is not covered in both stays, what goes is in
+/// the segments of both, and the history is whole.
+async fn moving_keeps_every_dot(regions: &[Region; 2], key: &DocumentKey, cuts: [Vec<bool>; 2], covered: [usize; 2]) {
+    let mut writer = Writer::new(key.clone(), 1, 1);
+    let (mut deltas, mut states) = (Vec::new(), vec![Document::new()]);
+    for number in 0..cuts[0].len() {
+        let record = writer.record(&format!("{number} "));
+        deltas.push(Delta::decode(&record.delta).unwrap());
+        let mut state = states[number].clone();
+        state.apply(&deltas[number]).unwrap();
+        states.push(state);
+    }
+    let mut kept = Vec::new();
+    let horizon = covered.into_iter().min().unwrap();
+    let horizon = states[horizon].vector().clone();
+    for ((region, cuts), covered) in regions.iter().zip(&cuts).zip(covered) {
+        let runs = cut(&deltas, cuts);
+        region.ops.put(key, runs.clone()).await.unwrap();
+        let position = Some(Position { log: region.log.log_id(), partition: 0, offset: 0 });
+        let state = &states[covered];
+        let snapshot = Snapshot { vector: state.vector().clone(), position, bytes: state.snapshot() };
+        region.snapshots.put(key, None, &snapshot).await.unwrap();
+        kept.push(runs);
+    }
+    let due = covered_by(&kept[0], &horizon) > 0;
+    let config = MoveConfig { runs: 1, ..MoveConfig::default() };
+    let moved = Mover::default().round(regions, &config).await.unwrap();
+    assert_eq!((moved.segments > 0, moved.failures), (due, 0));
+    for (region, runs) in regions.iter().zip(kept) {
+        let left = in_ops(region, key).await;
+        let stays = |run: &OpRun| !due || run.last > horizon.get(run.site);
+        assert_eq!(left, runs.into_iter().filter(stays).collect::<Vec<_>>(), "what is not covered, and only that");
+        assert_eq!(trimming::from_history(region, key).await, writer.document.text());
+    }
+}
+
+#[test]
+fn whatever_is_covered_and_however_it_is_cut_no_dot_is_lost() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (folder_a, folder_b) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let embedded = runtime.block_on(async { [open(&folder_a).await, open(&folder_b).await] });
+    let regions = [embedded[0].region().clone(), embedded[1].region().clone()];
+    let cuts = || prop::collection::vec(any::<bool>(), 12);
+    let cases = ([cuts(), cuts()], [0_usize..=12, 0_usize..=12]);
+    let mut runner = TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
+    let number = std::cell::Cell::new(0);
+    let outcome = runner.run(&cases, |(cuts, covered)| {
+        number.set(number.get() + 1);
+        let key = key(&format!("cut-{}", number.get()));
+        runtime.block_on(moving_keeps_every_dot(&regions, &key, cuts, covered));
+        Ok(())
+    });
+    outcome.unwrap();
 }

@@ -162,6 +162,7 @@ async fn is_live(regions: &[Region], key: &DocumentKey) -> Result<bool> {
 async fn forget_deleted(regions: &[Region], key: &DocumentKey) -> Result<()> {
     for (index, region) in regions.iter().enumerate() {
         if !is_live(&regions[index..=index], key).await? && region.snapshots.versions(key).await?.is_empty() {
+            region.ops.erase(key).await?;
             erase_segments(&*region.blobs, key).await?;
         }
     }
