@@ -10,7 +10,7 @@ use selvedge_region::fold::{
     materialise, publish_snapshot,
 };
 use selvedge_region::{
-    DocumentId, DocumentKey, EntryContent, LogEntry, LogId, LogRecord, NewDocument, Position, Region,
+    DocumentId, DocumentKey, EntryContent, LogEntry, LogId, LogRecord, NewDocument, OpRun, Position, Region,
 };
 use tempfile::TempDir;
 
