@@ -22,7 +22,7 @@ pub struct Client {
 #[wasm_bindgen]
 impl Client {
     /// A client of the relays at `urls`, best first, over `transports`, best first. `seed`: random bits, drawn anew at
-    /// each load.
+    /// each load. `signed`: other relays are learnt from signed lists alone, which the shell verifies.
     #[wasm_bindgen(constructor)]
     pub fn new(
         urls: Vec<String>,
@@ -30,11 +30,12 @@ impl Client {
         token: Option<String>,
         seed: u64,
         name: String,
+        signed: bool,
         now: f64,
     ) -> Client {
         let transports: Vec<_> = transports.iter().filter_map(|name| transport(name)).collect();
         let endpoints = urls.iter().map(|url| Endpoint::at(url, &transports)).collect();
-        let config = ClientConfig { endpoints, transports, token, seed, client: name, online: false };
+        let config = ClientConfig { endpoints, signed, transports, token, seed, client: name, online: false };
         Client { machine: client::Client::new(config, instant(now)), owed: Vec::new() }
     }
 
@@ -137,6 +138,24 @@ impl Client {
     /// A connection is over.
     pub fn disconnected(&mut self, attempt: f64, code: u16, reason: &str, now: f64) {
         self.machine.closed(integer(attempt), CloseCode(code), reason, instant(now));
+    }
+
+    /// The list of endpoints that was kept by an earlier load and verified again.
+    #[wasm_bindgen(js_name = restoreEndpoints)]
+    pub fn restore_endpoints(&mut self, signed: String, list: &[u8], now: f64) {
+        self.machine.restore_endpoints(signed, list, instant(now));
+    }
+
+    /// Answers `verifyEndpoints`: a trusted key has signed `list`.
+    #[wasm_bindgen(js_name = endpointsVerified)]
+    pub fn endpoints_verified(&mut self, list: &[u8], now: f64) {
+        self.machine.endpoints_verified(list, instant(now));
+    }
+
+    /// Answers `verifyEndpoints`: no trusted key has.
+    #[wasm_bindgen(js_name = endpointsForged)]
+    pub fn endpoints_forged(&mut self, now: f64) {
+        self.machine.endpoints_forged(instant(now));
     }
 
     /// A transaction is durable.

@@ -69,6 +69,12 @@ extern "C" {
 
     #[wasm_bindgen(method, js_name = tokenNeeded)]
     fn token_needed(this: &Shell, channel: Option<f64>);
+    #[wasm_bindgen(method, js_name = verifyEndpoints)]
+    fn verify_endpoints(this: &Shell, signed: &str);
+    #[wasm_bindgen(method, js_name = keepEndpoints)]
+    fn keep_endpoints(this: &Shell, signed: &str, epoch: f64, issue: f64);
+    #[wasm_bindgen(method, js_name = endpointsRefused)]
+    fn endpoints_refused(this: &Shell, message: &str);
     #[wasm_bindgen(method, js_name = linkUp)]
     fn link_up(this: &Shell, url: &str, region: &str, transport: &str, session: f64, rtt_ms: f64);
     #[wasm_bindgen(method, js_name = linkDown)]
@@ -119,6 +125,11 @@ impl Shell {
             }
             Effect::Rights { channel, rights } => self.rights(channel_number(channel), rights.name()),
             Effect::TokenNeeded { channel } => self.token_needed(channel.map(channel_number)),
+            Effect::VerifyEndpoints { signed } => self.verify_endpoints(&signed),
+            Effect::KeepEndpoints { signed, stamp } => {
+                self.keep_endpoints(&signed, number(stamp.epoch), number(stamp.issue));
+            }
+            Effect::EndpointsRefused { fault } => self.endpoints_refused(&fault.to_string()),
             Effect::Reset { channel, generation, previous, unsent_ops } => {
                 self.reset(channel_number(channel), number(generation), previous, number(unsent_ops))
             }

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::doc::PatchEvent;
 use crate::store::Store;
+use crate::trust::Trust;
 
 /// Events a slow subscriber may be behind before it is told that it missed some.
 const EVENTS_MAX: usize = 1024;
@@ -38,6 +39,8 @@ pub(crate) struct State {
     /// For the driver, in order. Bounded by the machine: it sends at most its push window beyond what is acknowledged.
     pub(crate) work: VecDeque<Effect>,
     pub(crate) link: Option<LinkInfo>,
+    /// Who is believed where relays are.
+    pub(crate) trust: Option<Arc<Trust>>,
 }
 
 /// What a document's effects told.
@@ -73,9 +76,9 @@ impl Told {
 }
 
 impl Shared {
-    pub(crate) fn new(config: ClientConfig, tls: Arc<rustls::ClientConfig>) -> Self {
+    pub(crate) fn new(config: ClientConfig, tls: Arc<rustls::ClientConfig>, trust: Option<Arc<Trust>>) -> Self {
         let client = Client::new(config, Instant(0));
-        let state = State { client, documents: BTreeMap::new(), work: VecDeque::new(), link: None };
+        let state = State { client, documents: BTreeMap::new(), work: VecDeque::new(), link: None, trust };
         Self {
             state: Mutex::new(state),
             tls,
@@ -90,8 +93,9 @@ impl Shared {
     pub(crate) fn act<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
         let result = {
             let mut state = self.lock();
-            let result = act(&mut state, self.now());
-            state.take_effects();
+            let now = self.now();
+            let result = act(&mut state, now);
+            state.take_effects(now);
             result
         };
         self.moved.send_modify(|count| *count = count.wrapping_add(1));
@@ -139,18 +143,27 @@ impl Shared {
 
 impl State {
     /// Takes the machine's effects until it has none: this also seals and sends what was edited.
-    fn take_effects(&mut self) {
+    fn take_effects(&mut self, now: Instant) {
         while let Some(effect) = self.client.poll_effect() {
             match effect {
-                Effect::Connect { .. } | Effect::Send { .. } | Effect::Disconnect { .. } | Effect::Store { .. } => {
+                Effect::Connect { .. }
+                | Effect::Send { .. }
+                | Effect::Disconnect { .. }
+                | Effect::Store { .. }
+                | Effect::KeepEndpoints { .. } => {
                     self.work.push_back(effect);
                 }
                 Effect::Link { link } => self.link = link,
-                // There is one token, and it was refused: the machine closes what needs another.
-                Effect::TokenNeeded { channel } => {
-                    let now = Instant::default();
-                    self.client.provide_token(channel, None, now);
+                // A signature takes a tenth of a millisecond to verify: nothing to wait for.
+                Effect::VerifyEndpoints { signed } => {
+                    match self.trust.as_ref().and_then(|trust| trust.verify(&signed)) {
+                        Some(list) => self.client.endpoints_verified(&list, now),
+                        None => self.client.endpoints_forged(now),
+                    }
                 }
+                Effect::EndpointsRefused { fault } => tracing::warn!(error = %fault, "what was known before holds"),
+                // There is one token, and it was refused: the machine closes what needs another.
+                Effect::TokenNeeded { channel } => self.client.provide_token(channel, None, now),
                 told => self.tell(told),
             }
         }

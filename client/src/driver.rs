@@ -90,6 +90,19 @@ impl Driver {
                         });
                     });
                 }
+                Effect::KeepEndpoints { signed, stamp } => {
+                    let epoch = stamp.epoch;
+                    let Some(trust) = self.shared.look(|state, _| state.trust.clone()) else { continue };
+                    self.pending.spawn(async move {
+                        let kept = tokio::task::spawn_blocking(move || trust.keep(&signed)).await;
+                        match kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+                            Ok(()) => tracing::info!(epoch, "a newer list of endpoints holds"),
+                            Err(error) => {
+                                tracing::warn!(epoch, %error, "a list of endpoints holds until this process ends")
+                            }
+                        }
+                    });
+                }
                 other => debug_assert!(false, "{other:?} is not the driver's"),
             }
         }

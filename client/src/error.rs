@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use selvedge_protocol::client::{Error as ClientError, StoreError};
-use selvedge_protocol::{CloseCode, DocumentIdError};
+use selvedge_protocol::{CloseCode, DocumentIdError, ListKeyError};
 
 /// Why a call was refused or cannot be answered any more.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A key to verify lists of endpoints by cannot be used.
+    #[error("a key to trust lists of endpoints by is {0}")]
+    TrustKey(ListKeyError),
     /// The document's name breaks a rule.
     #[error("{value:?} is no document: {source}; write e.g. notes or tenant/notes")]
     DocumentId {

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use selvedge_protocol::client::{ClientConfig, Error as ClientError, LinkInfo, ReplicaConfig};
-use selvedge_protocol::{CertificateHash, DEFAULT_TENANT, DocumentId, Transport};
+use selvedge_protocol::{CertificateHash, DEFAULT_TENANT, DocumentId, ListStamp, Transport};
 
 use crate::core::{Owner, Shared, Told};
 use crate::store::Store;
+use crate::trust::Trust;
 use crate::url::endpoint;
 use crate::{Doc, Error, driver, tls};
 
@@ -27,6 +28,12 @@ pub struct ClientOptions {
     /// SHA-256 of the only certificates to accept by `quic` addresses given here; none: those that authorities vouch for. A relay
     /// without a certificate of its own tells them at `/v1/endpoints`.
     pub certificate_hashes: Vec<CertificateHash>,
+    /// Public keys (P-256, PEM) of whoever signs this deployment's list of endpoints. With any, relays are learnt from lists that one
+    /// of them signed and from nothing else; none: servers are believed. Two are given while one is replaced by another.
+    pub trust: Vec<String>,
+    /// File that keeps the newest list between starts, so that no older one is ever believed again; none: only this handle
+    /// remembers. Unused without `trust`.
+    pub endpoints_file: Option<PathBuf>,
     /// Do not connect before [`Handle::go_online`].
     pub offline: bool,
 }
@@ -57,15 +64,20 @@ impl Handle {
     /// answers, and learns from it of others. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// `Url` when the address cannot be used, `Authorities` when the certificates cannot.
+    /// `Url` when the address cannot be used, `Authorities` when the certificates cannot, `TrustKey` when a key cannot.
     pub fn connect(url: &str, options: ClientOptions) -> Result<Self, Error> {
         let endpoints =
             url.split(',').map(|url| endpoint(url.trim(), &options.certificate_hashes)).collect::<Result<_, _>>()?;
         let tls = tls::config(options.ca.as_deref())?;
+        let trust = match options.trust.is_empty() {
+            true => None,
+            false => Some(Arc::new(Trust::new(&options.trust, options.endpoints_file)?)),
+        };
         let principal = options.principal.unwrap_or_else(anonymous);
         let name = concat!("selvedge-client/", env!("CARGO_PKG_VERSION"));
         let config = ClientConfig {
             endpoints,
+            signed: trust.is_some(),
             transports: vec![Transport::Quic, Transport::WebSocket],
             // A deployment without sign-in takes the principal for a token.
             token: Some(options.token.unwrap_or_else(|| principal.clone())),
@@ -73,7 +85,11 @@ impl Handle {
             client: options.name.unwrap_or_else(|| name.to_owned()),
             online: !options.offline,
         };
-        let shared = Arc::new(Shared::new(config, tls));
+        let kept = trust.as_ref().and_then(|trust| trust.kept());
+        let shared = Arc::new(Shared::new(config, tls, trust));
+        if let Some((signed, list)) = kept {
+            shared.act(|state, now| state.client.restore_endpoints(signed, &list, now));
+        }
         let driver = Mutex::new(Some(tokio::spawn(driver::run(Arc::clone(&shared)))));
         Ok(Self { owner: Arc::new(Owner { shared, driver }), principal })
     }
@@ -122,6 +138,12 @@ impl Handle {
     #[must_use]
     pub fn link(&self) -> Option<LinkInfo> {
         self.shared().look(|state, _| state.link.clone())
+    }
+
+    /// The newest signed list of endpoints known; `None` while none is.
+    #[must_use]
+    pub fn endpoints(&self) -> Option<ListStamp> {
+        self.shared().look(|state, _| state.client.endpoints())
     }
 
     /// Connects, and again after every loss.

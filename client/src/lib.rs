@@ -31,6 +31,7 @@ mod quic;
 mod socket;
 pub mod store;
 mod tls;
+mod trust;
 mod url;
 
 pub use doc::{Doc, PatchEvent, Patches, Presence, PresenceEvents, Transaction};
@@ -38,5 +39,5 @@ pub use error::Error;
 pub use handle::{ClientOptions, Handle, OpenOptions};
 pub use selvedge_engine::{TextPatch, VersionVector};
 pub use selvedge_protocol::client::{LinkInfo, Origin, PresenceChange, SaveState, Status};
-pub use selvedge_protocol::{AckLevel, CloseCode, DocumentId, Rights, Transport};
+pub use selvedge_protocol::{AckLevel, CloseCode, DocumentId, ListStamp, Rights, Transport};
 pub use store::{FileStore, MemoryStore, Store};

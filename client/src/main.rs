@@ -31,6 +31,10 @@ struct Cli {
     /// its own tells them at /v1/endpoints.
     #[arg(long, env = "SELVEDGE_CERT_HASH", global = true, value_delimiter = ',', value_name = "HEX", value_parser = certificate_hash)]
     cert_hash: Vec<[u8; 32]>,
+    /// Public key (P-256, PEM) of whoever signs the deployment's list of endpoints; a file may hold several. Then only signed lists say
+    /// where relays are; with --store the newest one is kept.
+    #[arg(long, env = "SELVEDGE_TRUST", global = true, value_name = "FILE")]
+    trust: Option<PathBuf>,
     /// Give up when the relay has not answered within so many milliseconds.
     #[arg(long, default_value_t = 10_000, global = true, value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: u64,
@@ -134,6 +138,16 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     session.close().await
 }
 
+impl Cli {
+    /// The keys that --trust names.
+    fn trusted(&self) -> anyhow::Result<Vec<String>> {
+        let read = |file: &PathBuf| {
+            std::fs::read_to_string(file).with_context(|| format!("--trust {} cannot be read", file.display()))
+        };
+        self.trust.iter().map(read).collect()
+    }
+}
+
 impl Command {
     fn place(&self) -> &Place {
         match self {
@@ -182,10 +196,12 @@ impl Session {
             principal,
             ca: cli.ca.clone(),
             certificate_hashes: cli.cert_hash.clone(),
+            trust: cli.trusted()?,
+            endpoints_file: files.as_ref().map(FileStore::endpoints),
             ..ClientOptions::default()
         };
         let handle = Handle::connect(&place.url, options)
-            .map_err(|error| if matches!(error, Error::Authorities { .. }) { ("--ca", error) } else { ("URL", error) })
+            .map_err(|error| (flag_of(&error), error))
             .map_err(|(given, error)| anyhow::Error::new(error).context(given))?;
         let store = files.map(|files| Arc::new(files) as Arc<dyn Store>);
         let doc =
@@ -238,6 +254,15 @@ impl Session {
         self.doc.close().await?;
         self.handle.close().await;
         Ok(())
+    }
+}
+
+/// What was given wrongly.
+fn flag_of(error: &Error) -> &'static str {
+    match error {
+        Error::Authorities { .. } => "--ca",
+        Error::TrustKey(_) => "--trust",
+        _ => "URL",
     }
 }
 

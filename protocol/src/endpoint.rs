@@ -6,6 +6,7 @@ use crate::error::DecodeError;
 use crate::level::Instant;
 use crate::message::at_most;
 use crate::rendezvous::rendezvous;
+use crate::signed_list::EndpointList;
 
 /// How long a relay that failed is passed over, in milliseconds, while others are untried.
 pub const AVOID_MS: u64 = 30_000;
@@ -86,6 +87,42 @@ impl Endpoint {
     }
 }
 
+impl Transport {
+    /// What a URL is for, by its scheme; `None`: for nothing here.
+    pub fn of_url(url: &str) -> Option<Self> {
+        match url.split_once("://")?.0 {
+            "ws" | "wss" => Some(Self::WebSocket),
+            "https" => Some(Self::WebTransport),
+            "quic" => Some(Self::Quic),
+            _ => None,
+        }
+    }
+}
+
+/// The relays that these URLs, each with its region, lead to, in the order they are first named: URLs of one host and port are
+/// ways to one relay, which is called by these. A URL of no known scheme leads nowhere.
+pub fn relays_at<'a>(urls: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Endpoint> {
+    let mut relays: Vec<Endpoint> = Vec::new();
+    for (region, url) in urls {
+        let Some(transport) = Transport::of_url(url) else { continue };
+        let relay = authority(url);
+        let address = Address { transport, url: url.to_owned(), certificates: Vec::new() };
+        match relays.iter_mut().find(|known| known.relay == relay) {
+            Some(known) => known.addresses.push(address),
+            None => {
+                relays.push(Endpoint { relay: relay.to_owned(), region: region.to_owned(), addresses: vec![address] })
+            }
+        }
+    }
+    relays
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
 /// Where the next relay should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
@@ -120,6 +157,12 @@ impl Candidate {
     fn is(&self, name: &str) -> bool {
         self.endpoint.name() == name || self.stands_for.as_deref() == Some(name)
     }
+
+    /// Whether an endpoint means this relay, by its name or by an address of it.
+    fn is_at(&self, named: &Endpoint) -> bool {
+        let has = |address: &Address| self.endpoint.addresses.iter().any(|own| own.url == address.url);
+        self.is(named.name()) || named.addresses.iter().any(has)
+    }
 }
 
 /// The relays a client knows: those it was configured with, and those that servers named.
@@ -131,22 +174,48 @@ pub struct Endpoints {
     candidates: Vec<Candidate>,
     /// Relays a server told us to follow to, tried before all else.
     follow: Vec<String>,
+    /// Only a signed list says where relays are; servers choose among those.
+    signed: bool,
 }
 
 impl Endpoints {
     /// Starts with the configured list, best first. Addresses of other transports than `transports` are not used.
     pub fn new(bootstrap: Vec<Endpoint>, transports: Vec<Transport>) -> Self {
-        let mut endpoints = Self { transports, bootstrap: Vec::new(), candidates: Vec::new(), follow: Vec::new() };
+        let mut endpoints =
+            Self { transports, bootstrap: Vec::new(), candidates: Vec::new(), follow: Vec::new(), signed: false };
         endpoints.bootstrap = bootstrap.iter().filter_map(|endpoint| endpoints.usable(endpoint)).collect();
         endpoints.candidates = endpoints.bootstrap.iter().cloned().map(Candidate::from).collect();
         endpoints
     }
 
+    /// From now on addresses come from signed lists alone.
+    pub fn trust_signed_only(mut self) -> Self {
+        self.signed = true;
+        self
+    }
+
     /// Takes the list of a hello-ok that came from `answered`: the first relay of the list is the one that answered.
-    /// The configured endpoints stay as a backstop behind it.
+    /// The configured endpoints stay as a backstop behind it. Where only signed lists count, it tells no more than that name.
     pub fn learn(&mut self, answered: &str, named: &[Endpoint]) {
         let Some(itself) = named.first() else { return };
         let itself = itself.name().to_owned();
+        if !self.signed {
+            self.relist(named);
+        }
+        for known in self.candidates.iter_mut().filter(|known| known.endpoint.name() == answered) {
+            if answered != itself {
+                known.stands_for = Some(itself.clone());
+            }
+        }
+    }
+
+    /// Takes a signed list that was verified, in the place of whatever was known but the configured endpoints.
+    pub fn take(&mut self, list: &EndpointList) {
+        self.relist(&list.endpoints);
+    }
+
+    /// Knows these and the configured ones, and keeps what was found out about each.
+    fn relist(&mut self, named: &[Endpoint]) {
         let old = std::mem::take(&mut self.candidates);
         for endpoint in named.iter().chain(&self.bootstrap) {
             let Some(endpoint) = self.usable(endpoint) else { continue };
@@ -155,16 +224,19 @@ impl Endpoints {
                 continue;
             }
             let before = old.iter().find(|known| known.endpoint.name() == name);
-            let mut candidate = before.cloned().unwrap_or_else(|| Candidate::from(endpoint.clone()));
-            if name == answered && name != itself {
-                candidate.stands_for = Some(itself.clone());
-            }
+            let candidate = before.cloned().unwrap_or_else(|| Candidate::from(endpoint.clone()));
             self.candidates.push(Candidate { endpoint, ..candidate });
         }
     }
 
-    /// Takes endpoints of a drain or move: they are tried next, in the order given.
+    /// Takes endpoints of a drain or move: they are tried next, in the order given. Where only signed lists count, those of
+    /// them that are known by one.
     pub fn follow(&mut self, named: &[Endpoint]) {
+        if self.signed {
+            let known = |named| self.candidates.iter().find(|known: &&Candidate| known.is_at(named));
+            self.follow = named.iter().filter_map(known).map(|known| known.endpoint.name().to_owned()).collect();
+            return;
+        }
         let named: Vec<Endpoint> = named.iter().filter_map(|endpoint| self.usable(endpoint)).collect();
         for endpoint in &named {
             if !self.candidates.iter().any(|known| known.endpoint.name() == endpoint.name()) {
@@ -324,6 +396,39 @@ mod tests {
         endpoints.learn("a1", &list(&[("a1", "a"), ("a2", "a")]));
         assert_eq!(chosen(&mut endpoints, Place::Anywhere, &[], now), "a2");
         assert_eq!(chosen(&mut endpoints, Place::Anywhere, &["a2", "a1"], now), "", "nothing else is left");
+    }
+
+    #[test]
+    fn where_only_signed_lists_count_servers_choose_among_what_these_name() {
+        let now = Instant(5);
+        let mut endpoints = endpoints(vec![Endpoint::websocket("ws://service")]).trust_signed_only();
+        let signed = EndpointList {
+            format: 1,
+            epoch: 1,
+            issue: 1,
+            home: "a".into(),
+            endpoints: list(&[("a1", "a"), ("a2", "a"), ("b1", "b")]),
+        };
+        endpoints.take(&signed);
+        endpoints.learn("ws://service", &list(&[("a1", "a"), ("evil", "b")]));
+        let names = |endpoints: &Endpoints| endpoints.iter().map(|one| one.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&endpoints), ["a1", "a2", "b1", "ws://service"]);
+        endpoints.failed("a1", now);
+        assert_eq!(chosen(&mut endpoints, Place::Anywhere, &["a2", "b1", "a1"], now), "", "the service was a1 itself");
+        endpoints.follow(&[relay("evil", "b"), Endpoint::websocket("ws://b1")]);
+        assert_eq!(chosen(&mut endpoints, Place::Within("a"), &[], now), "b1", "known by its address");
+        assert_eq!(chosen(&mut endpoints, Place::Within("a"), &[], now), "a2");
+        endpoints.take(&EndpointList { epoch: 2, endpoints: list(&[("b1", "b")]), ..signed });
+        assert_eq!(names(&endpoints), ["b1", "ws://service"]);
+    }
+
+    #[test]
+    fn urls_of_one_host_and_port_are_one_relay() {
+        let urls = [("a", "wss://b.example/v1/connect?x=1"), ("far", "wss://a.example"), ("a", "quic://b.example")];
+        let relays = relays_at(urls.into_iter().chain([("a", "ftp://c.example"), ("a", "d.example")]));
+        let told: Vec<_> = relays.iter().map(|one| (&*one.relay, &*one.region, one.addresses.len())).collect();
+        assert_eq!(told, [("b.example", "a", 2), ("a.example", "far", 1)]);
+        assert_eq!(relays[0].addresses[1].transport, Transport::Quic);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod message;
 mod random;
 mod rendezvous;
 pub mod server;
+mod signed_list;
 pub mod stream;
 pub mod streams;
 pub mod tag;
@@ -29,6 +30,7 @@ pub use close::{CloseCode, Reaction, close_code};
 pub use document_id::{DEFAULT_TENANT, DocumentId, DocumentIdError, NAME_BYTES_MAX, TENANT_BYTES_MAX};
 pub use endpoint::{
     ADDRESSES_MAX, AVOID_MS, Address, CERTIFICATES_MAX, CertificateHash, Endpoint, Endpoints, Place, Transport,
+    relays_at,
 };
 pub use error::DecodeError;
 pub use frame::{
@@ -38,5 +40,6 @@ pub use level::{AckLevel, Instant, LogId, Position, Rights};
 pub use message::{ClientMessage, ServerMessage};
 pub use random::Random;
 pub use rendezvous::{rendezvous, weight};
+pub use signed_list::{EndpointList, LIST_FORMAT, ListKey, ListKeyError, ListStamp, SIGNED_LIST_BYTES_MAX, SignedList};
 pub use version::{Features, HELLO_FORMAT, PROTOCOL_VERSION, VERSIONS, negotiate};
 pub use wire::Bytes;

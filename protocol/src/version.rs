@@ -14,12 +14,19 @@ pub struct Features(pub u64);
 impl Features {
     /// Frames carry broadcast tags of 16 bytes; see [`crate::tag`]. A server offers it only with keys of its own.
     pub const BROADCAST_TAGS: Self = Self(1);
+    /// The server tells the signed list of endpoints ([`crate::EndpointList`]); a client offers it only with a key to verify it by.
+    pub const SIGNED_ENDPOINTS: Self = Self(2);
     /// What a client offers, and a server at most.
-    pub const OFFERED: Self = Self::BROADCAST_TAGS;
+    pub const OFFERED: Self = Self(Self::BROADCAST_TAGS.0 | Self::SIGNED_ENDPOINTS.0);
 
     /// Whether every bit of `other` is set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// These without `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// The features both sides have.

@@ -16,6 +16,7 @@ export type ErrorCode =
   | "too-many-documents"
   | "already-open"
   | "initial-text-too-long"
+  | "endpoints"
   | "unexpected";
 
 /** Every error this package throws. Compare `code`, not the message; `retryable` says whether trying again can help. */

@@ -4,7 +4,7 @@ import { Awareness } from "./awareness.js";
 import { anonymousPrincipal, devicePrincipal } from "./device.js";
 import { Doc } from "./doc.js";
 import { abortReason, facadeError, SelvedgeError } from "./errors.js";
-import { instant, Link, randomSeed, type TokenSource } from "./machine/link.js";
+import { instant, Link, randomSeed, type EndpointKeeper, type TokenSource } from "./machine/link.js";
 import { Replica } from "./machine/replica.js";
 import { restoredOf } from "./machine/restored.js";
 import { watchPage } from "./page.js";
@@ -15,6 +15,7 @@ import { Tabs } from "./tabs.js";
 import type { SharedText } from "./text.js";
 import { Carriers } from "./transport/carriers.js";
 import type { Transport } from "./transport/transport.js";
+import { Trust, type VerifiedList } from "./trust.js";
 import { UndoManager } from "./undo.js";
 import { facade, start, type DefaultSource, type InitInput } from "./wasm/load.js";
 import type { Restored } from "./wasm/selvedge.js";
@@ -23,6 +24,12 @@ import type { Restored } from "./wasm/selvedge.js";
 export interface OpenOptions {
   /** Relays to connect to, best first: `https://relay.example.com`. Absent: this device and its tabs only. */
   readonly relays?: string | readonly string[];
+  /**
+   * Public keys (P-256, PEM or the base64 in it) of whoever signs this deployment's list of endpoints. With any, other relays
+   * are learnt from lists that one of them signed and from nothing else, and the newest list is kept on the device; absent:
+   * relays are believed. Two are given while one is replaced by another.
+   */
+  readonly trust?: string | readonly string[];
   /** Shown to the relay; a function is called whenever a fresh one is needed. */
   readonly token?: TokenSource;
   /** Who writes: the token's principal. Absent: this device's own anonymous one. */
@@ -97,14 +104,16 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
   try {
     // The device is read while the module is fetched.
     const identity = identityOf(options, store);
-    await Promise.all([starting, identity]);
+    const trust = options.trust === undefined ? null : await Trust.of(options.trust);
+    const remembered = rememberedBy(trust, store);
+    await Promise.all([starting, identity, remembered]);
     stopIfAborted();
     const document = documentName(name, options.tenant);
     // Listening begins before reading: a delta another tab stores meanwhile is not missed.
     tabs = wantsTabs(options) ? new Tabs(document) : null;
     const stored = store ? await readStore(store, document) : { found: null, problem: null };
     stopIfAborted();
-    return connectRoom({ document, options, carriers, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, ...(await identity) });
+    return connectRoom({ document, options, carriers, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, trust, remembered: await remembered, ...(await identity) });
   } catch (error) {
     carriers.discard();
     tabs?.close();
@@ -122,6 +131,9 @@ interface Ingredients {
   readonly store: Store | null;
   readonly stored: StoredDocument | null;
   readonly problem: StoreError | null;
+  readonly trust: Trust | null;
+  /** The newest list of endpoints that an earlier load kept. */
+  readonly remembered: VerifiedList | null;
   readonly principal: string;
   readonly kept: boolean;
 }
@@ -157,8 +169,8 @@ function prepare(carriers: Carriers, options: OpenOptions): void {
 }
 
 /** The link for a document: one that goes to the same place in the same name, has room, and has not got it yet. */
-function placeFor(document: string, relays: readonly string[], principal: string, { options, carriers }: Ingredients): Shared {
-  const key = JSON.stringify([relays, principal, tokenKey(options.token ?? null), options.transport ?? "auto"]);
+function placeFor(document: string, relays: readonly string[], principal: string, { options, carriers, trust, remembered }: Ingredients): Shared {
+  const key = JSON.stringify([relays, principal, tokenKey(options.token ?? null), options.transport ?? "auto", options.trust ?? null]);
   const usable = shared.find((place) => place.key === key && relays.length > 0 && !options.transports
     && place.replicas.size < DOCUMENTS_MAX && ![...place.replicas.keys()].some((replica) => replica.document === document));
   if (usable) {
@@ -170,10 +182,12 @@ function placeFor(document: string, relays: readonly string[], principal: string
   const { Client } = facade();
   const transports = options.transports ?? carriers.all;
   const names = transports.filter(({ supported }) => supported).map(({ name }) => name);
-  const client = new Client([...relays], names, typeof token === "string" ? token : undefined, randomSeed(), CLIENT_NAME, instant());
+  const client = new Client([...relays], names, typeof token === "string" ? token : undefined, randomSeed(), CLIENT_NAME, trust !== null, instant());
+  if (remembered) client.restoreEndpoints(remembered.signed, remembered.list, instant());
   const replicas = new Map<Replica, Awareness | null>();
   const link = new Link({
     client, token, transports,
+    endpoints: trust ? keeperOf(trust, () => [...replicas.keys()].map(({ store }) => store)) : undefined,
     onEmpty: () => {
       stopWatching();
       const index = shared.indexOf(place);
@@ -194,6 +208,27 @@ function placeFor(document: string, relays: readonly string[], principal: string
   });
   shared.push(place);
   return place;
+}
+
+/** Lists of endpoints, verified by `trust` and kept in a store of one of the documents that are open. */
+function keeperOf(trust: Trust, stores: () => readonly (Store | null)[]): EndpointKeeper {
+  return {
+    verify: async (signed) => (await trust.verify(signed))?.list ?? null,
+    keep: async (signed, epoch, issue) => {
+      const list = trust.stored(signed, epoch, issue);
+      const store = stores().find((candidate) => candidate !== null);
+      if (list && store) await store.keepEndpoints(list);
+    },
+  };
+}
+
+/** What an earlier load kept; a device that cannot be read has kept nothing, and says so when the document is read. */
+async function rememberedBy(trust: Trust | null, store: Store | null): Promise<VerifiedList | null> {
+  try {
+    return trust && store ? await trust.remembered(store) : null;
+  } catch {
+    return null;
+  }
 }
 
 /** Opens the channel with what the device had; a state that cannot be read is left for the relay to replace. */

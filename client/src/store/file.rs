@@ -4,6 +4,7 @@
 //! folder/
 //!   lock                    held by the process that owns the folder
 //!   principal               who writes from this folder when nobody signs in
+//!   endpoints               the newest signed list of endpoints, where somebody keeps it here (see [`FileStore::endpoints`])
 //!   tenant/name.outbox      records (see the codec), newest last; written anew when most of it is superseded
 //! ```
 
@@ -75,6 +76,11 @@ impl FileStore {
             }
             Err(error) => Err(failed(&path, &error).into()),
         }
+    }
+
+    /// Where the newest signed list of endpoints is kept beside the documents, for [`crate::ClientOptions::endpoints_file`].
+    pub fn endpoints(&self) -> PathBuf {
+        self.folder.join("endpoints")
     }
 
     fn documents(&self) -> MutexGuard<'_, BTreeMap<DocumentId, Document>> {
@@ -188,7 +194,7 @@ fn read(path: &Path, bytes: &[u8]) -> Result<(Kept, u64), Error> {
 }
 
 /// Gives a file new content, whole or not at all.
-fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let partial = path.with_extension("partial");
     let mut file = File::create(&partial)?;
     file.write_all(content)?;

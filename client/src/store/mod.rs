@@ -10,6 +10,7 @@ mod memory;
 use std::collections::BTreeMap;
 
 pub use file::FileStore;
+pub(crate) use file::replace;
 pub use memory::MemoryStore;
 use selvedge_engine::VersionVector;
 use selvedge_protocol::DocumentId;

@@ -12,6 +12,9 @@ use crate::message::TAG_BYTES;
 pub struct ClientConfig {
     /// Where to connect, best first: the bootstrap and the backstop.
     pub endpoints: Vec<Endpoint>,
+    /// Whether relays are learnt from signed lists alone; the shell has keys to verify them by. Without it the lists of servers
+    /// are taken as they come.
+    pub signed: bool,
     /// What the shell can carry, best first; none: WebSocket alone. Addresses of other transports are not used.
     pub transports: Vec<Transport>,
     /// Token of the connection.

@@ -5,8 +5,10 @@ use selvedge_engine::TextPatch;
 use super::config::{KeptFrame, OutboxEntry, OutboxKey};
 use crate::close::CloseCode;
 use crate::endpoint::{CertificateHash, Transport};
+use crate::error::DecodeError;
 use crate::frame::Channel;
 use crate::level::{AckLevel, Position, Rights};
+use crate::signed_list::ListStamp;
 
 /// One thing to do. Executed in order; a shell holds no logic of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,11 +144,49 @@ pub enum Effect {
         /// A sentence for people.
         reason: String,
     },
+    /// Verify a signed list of endpoints by the keys trusted here; answer with `endpoints_verified` or `endpoints_forged`. One is
+    /// on its way at a time.
+    VerifyEndpoints {
+        /// See [`crate::SignedList`].
+        signed: String,
+    },
+    /// This list holds from now on: keep it for the next load, in the place of an older one.
+    KeepEndpoints {
+        /// As it was verified.
+        signed: String,
+        /// Its place in the order of lists.
+        stamp: ListStamp,
+    },
+    /// A list of endpoints was refused; what was known before still holds.
+    EndpointsRefused {
+        /// Why.
+        fault: ListFault,
+    },
     /// The link changed: `None` while there is none.
     Link {
         /// The connection in use.
         link: Option<LinkInfo>,
     },
+}
+
+/// Why a list of endpoints was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListFault {
+    /// No key trusted here has signed it.
+    #[error("a list of endpoints was refused: no key that is trusted here has signed it")]
+    Forged,
+    /// A newer one is known.
+    #[error("a list of endpoints was refused: it is of epoch {}, and one of epoch {} is known", told.epoch, held.epoch)]
+    Older {
+        /// What it is of.
+        told: ListStamp,
+        /// What is known.
+        held: ListStamp,
+    },
+    /// It is signed and yet cannot be read.
+    #[error("a list of endpoints was refused: {0}")]
+    Malformed(DecodeError),
 }
 
 /// Names one store transaction of a document.

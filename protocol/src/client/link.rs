@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::effect::{Effect, LinkInfo};
+use super::listing::Listing;
 use super::ping::Pulse;
 use super::race::{Failed, Race};
 use super::{ClientConfig, Io};
@@ -17,6 +18,7 @@ use crate::frame::{Channel, Frame, Frames};
 use crate::level::Instant;
 use crate::message::{ClientMessage, Failure, Hello, HelloOk, Ping, Pong, ServerMessage, Token};
 use crate::random::Random;
+use crate::signed_list::ListStamp;
 use crate::version::{Features, HELLO_FORMAT, VERSIONS};
 
 /// How long a relay may take from the first attempt to hello-ok, in milliseconds.
@@ -72,6 +74,8 @@ pub(super) enum LinkEvent {
 #[derive(Debug)]
 pub(super) struct Link {
     endpoints: Endpoints,
+    /// The signed list, where lists must be signed.
+    listing: Option<Listing>,
     token: Option<String>,
     client: String,
     online: bool,
@@ -94,8 +98,10 @@ impl Link {
     pub(super) fn new(config: ClientConfig, now: Instant) -> Self {
         let mut random = Random::new(config.seed);
         let transports = if config.transports.is_empty() { vec![Transport::WebSocket] } else { config.transports };
+        let endpoints = Endpoints::new(config.endpoints, transports);
         Self {
-            endpoints: Endpoints::new(config.endpoints, transports),
+            endpoints: if config.signed { endpoints.trust_signed_only() } else { endpoints },
+            listing: config.signed.then(Listing::default),
             token: config.token,
             client: config.client,
             online: config.online,
@@ -216,7 +222,7 @@ impl Link {
             let hello = Hello {
                 format: HELLO_FORMAT,
                 versions: VERSIONS.to_vec(),
-                features: Features::OFFERED.0,
+                features: self.offered().0,
                 client: self.client.clone(),
                 token: self.token.clone(),
             };
@@ -224,6 +230,30 @@ impl Link {
             if let Ok(bytes) = message.to_frame(Channel::CONNECTION) {
                 io.effects.push_back(Effect::Send { attempt: id, bytes });
             }
+        }
+    }
+
+    /// Who has no key could not tell a signed list from any other.
+    fn offered(&self) -> Features {
+        let offered = Features::OFFERED;
+        if self.listing.is_some() { offered } else { offered.without(Features::SIGNED_ENDPOINTS) }
+    }
+
+    pub(super) fn listed(&self) -> Option<ListStamp> {
+        self.listing.as_ref().and_then(Listing::held)
+    }
+
+    /// A list that an earlier load kept.
+    pub(super) fn restore_endpoints(&mut self, signed: String, list: &[u8], effects: &mut VecDeque<Effect>) {
+        if let Some(listing) = &mut self.listing {
+            listing.restore(signed, list, &mut self.endpoints, effects);
+        }
+    }
+
+    /// The shell has verified a list, or has found it forged.
+    pub(super) fn endpoints_answered(&mut self, list: Option<&[u8]>, effects: &mut VecDeque<Effect>) {
+        if let Some(listing) = &mut self.listing {
+            listing.answered(list, &mut self.endpoints, effects);
         }
     }
 
@@ -330,6 +360,11 @@ impl Link {
                     && let Some(rtt) = active.pulse.answered(pong.nonce, io.now)
                 {
                     self.endpoints.answered(&active.relay, rtt);
+                }
+            }
+            ServerMessage::Endpoints(told) => {
+                if let Some(listing) = &mut self.listing {
+                    listing.told(told.signed, io.effects);
                 }
             }
             ServerMessage::TokenExpiring(_) => io.effects.push_back(Effect::TokenNeeded { channel: None }),
@@ -508,14 +543,6 @@ impl Link {
 
 /// Endpoints that a close reason names: its words that are addresses.
 fn endpoints_in(reason: &str) -> Vec<Endpoint> {
-    let endpoint = |word: &str| {
-        let transport = match word.split_once("://")?.0 {
-            "ws" | "wss" => Transport::WebSocket,
-            "https" => Transport::WebTransport,
-            "quic" => Transport::Quic,
-            _ => return None,
-        };
-        Some(Endpoint::at(word, &[transport]))
-    };
+    let endpoint = |word: &str| Some(Endpoint::at(word, &[Transport::of_url(word)?]));
     reason.split_whitespace().filter_map(endpoint).take(8).collect()
 }

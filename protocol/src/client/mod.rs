@@ -10,6 +10,7 @@ mod effect;
 mod error;
 mod frames;
 mod link;
+mod listing;
 mod outbox;
 mod ping;
 mod presence;
@@ -30,8 +31,8 @@ use selvedge_engine::{Delta, SEED_TEXT_BYTES_MAX, StateDiff, TextPatch, VersionV
 
 pub use config::{ClientConfig, KeptFrame, OutboxEntry, OutboxKey, ReplicaConfig, Restored};
 pub use effect::{
-    Effect, LinkInfo, Origin, Pending, PresenceChange, SaveState, Status, StoreError, StoreTicket, StoreTransaction,
-    StoredState,
+    Effect, LinkInfo, ListFault, Origin, Pending, PresenceChange, SaveState, Status, StoreError, StoreTicket,
+    StoreTransaction, StoredState,
 };
 pub use error::Error;
 pub use frames::{FRAMES_BYTES_MAX, GIVE_BACK_MS, Rule};
@@ -47,6 +48,7 @@ use crate::close::CloseCode;
 use crate::frame::Channel;
 use crate::level::Instant;
 use crate::message::{PRESENCE_BYTES_MAX, ServerMessage};
+use crate::signed_list::ListStamp;
 use link::{Link, LinkEvent};
 
 /// Most documents of one client.
@@ -344,6 +346,30 @@ impl Client {
     pub fn closed(&mut self, attempt: u64, code: CloseCode, reason: &str, now: Instant) {
         let event = self.link.closed(attempt, code, reason, &mut Io { effects: &mut self.effects, now });
         self.link_event(event, now);
+    }
+
+    /// The list of endpoints that an earlier load was asked to keep, verified again: `list` are its bytes, `signed` the whole. It
+    /// holds from the start on.
+    pub fn restore_endpoints(&mut self, signed: String, list: &[u8], now: Instant) {
+        self.link.restore_endpoints(signed, list, &mut self.effects);
+        self.tick(now);
+    }
+
+    /// Answers [`Effect::VerifyEndpoints`]: a trusted key has signed it, and these are the bytes of the list.
+    pub fn endpoints_verified(&mut self, list: &[u8], now: Instant) {
+        self.link.endpoints_answered(Some(list), &mut self.effects);
+        self.tick(now);
+    }
+
+    /// Answers [`Effect::VerifyEndpoints`]: no trusted key has signed it.
+    pub fn endpoints_forged(&mut self, now: Instant) {
+        self.link.endpoints_answered(None, &mut self.effects);
+        self.tick(now);
+    }
+
+    /// The newest list of endpoints known.
+    pub fn endpoints(&self) -> Option<ListStamp> {
+        self.link.listed()
     }
 
     /// A store transaction is durable.

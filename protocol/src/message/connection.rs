@@ -5,6 +5,7 @@ use bincode::{Decode, Encode};
 use super::{Bounded, at_most};
 use crate::endpoint::Endpoint;
 use crate::error::DecodeError;
+use crate::signed_list::SIGNED_LIST_BYTES_MAX;
 use crate::version::HELLO_FORMAT;
 
 /// Most bytes of a token.
@@ -190,7 +191,20 @@ impl Bounded for Failure {
     }
 }
 
-pub(super) fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), DecodeError> {
+/// Where the regions are, as whoever holds the control plane signed it: after hello-ok, and whenever there is a newer one.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SignedEndpoints {
+    /// The list and its signature; see [`crate::SignedList`].
+    pub signed: String,
+}
+
+impl Bounded for SignedEndpoints {
+    fn check(&self) -> Result<(), DecodeError> {
+        at_most("a signed list of endpoints", self.signed.len(), SIGNED_LIST_BYTES_MAX)
+    }
+}
+
+pub(crate) fn check_endpoints(endpoints: &[Endpoint]) -> Result<(), DecodeError> {
     at_most("the list of endpoints", endpoints.len(), ENDPOINTS_MAX)?;
     endpoints.iter().try_for_each(Endpoint::check)
 }

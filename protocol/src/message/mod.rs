@@ -10,9 +10,10 @@ mod open;
 mod push;
 mod sync;
 
+pub(crate) use connection::check_endpoints;
 pub use connection::{
-    Drain, ENDPOINTS_MAX, Failure, Hello, HelloOk, Limits, Ping, PingPolicy, Pong, TOKEN_BYTES_MAX, Token,
-    TokenExpiring,
+    Drain, ENDPOINTS_MAX, Failure, Hello, HelloOk, Limits, Ping, PingPolicy, Pong, SignedEndpoints, TOKEN_BYTES_MAX,
+    Token, TokenExpiring,
 };
 pub use live::{Bye, Closed, Move, PRESENCE_BYTES_MAX, Presence, RightsChanged};
 pub use open::{Known, OUTBOX_SITES_MAX, Open, OpenOk, SiteLease, SiteRange, SyncPlan};
@@ -34,6 +35,7 @@ pub mod kind {
     pub const PING: u8 = 0x06;
     pub const PONG: u8 = 0x07;
     pub const ERROR: u8 = 0x08;
+    pub const ENDPOINTS: u8 = 0x09;
     pub const OPEN: u8 = 0x10;
     pub const OPEN_OK: u8 = 0x11;
     pub const CHUNK: u8 = 0x12;
@@ -153,6 +155,8 @@ messages! {
         Pong(Pong) = PONG,
         /// A fault of the connection; a close with the same code follows unless it is retryable.
         Error(Failure) = ERROR,
+        /// The signed list of endpoints.
+        Endpoints(SignedEndpoints) = ENDPOINTS,
         /// Answer to open.
         OpenOk(OpenOk) = OPEN_OK,
         /// A piece of a state diff, or of the vector the server wants a state diff against.
@@ -182,7 +186,7 @@ messages! {
 
 /// Whether version 1 gives `kind` a meaning in either direction.
 fn is_known(kind: u8) -> bool {
-    matches!(kind, kind::HELLO..=kind::ERROR | kind::OPEN..=kind::CLOSED)
+    matches!(kind, kind::HELLO..=kind::ENDPOINTS | kind::OPEN..=kind::CLOSED)
 }
 
 /// A struct that is a whole payload.

@@ -63,6 +63,7 @@ fn server_messages() -> Vec<ServerMessage> {
         Ping { nonce: 1 }.into(),
         Pong { nonce: 2 }.into(),
         Failure { code: 4529, message: "slow down".into(), retryable: true, retry_after_ms: 50 }.into(),
+        SignedEndpoints { signed: "header.list.signature".into() }.into(),
         OpenOk {
             lease: Some(SiteLease { site, next_counter: 3 }),
             rights: Rights::Write,
@@ -111,7 +112,7 @@ fn messages_come_back() {
 fn a_kind_nobody_knows_is_skipped_and_one_of_the_other_side_refused() {
     let frame = |kind| Frame { channel: Channel(0), kind, payload: &[1, 2, 3] };
     assert_eq!(ClientMessage::decode(&frame(0x7f)), Ok(None));
-    assert_eq!(ServerMessage::decode(&frame(0x09)), Ok(None));
+    assert_eq!(ServerMessage::decode(&frame(0x0a)), Ok(None));
     assert_eq!(ClientMessage::decode(&frame(kind::ACK)), Err(DecodeError::WrongDirection(kind::ACK)));
     assert_eq!(ServerMessage::decode(&frame(kind::OPEN)), Err(DecodeError::WrongDirection(kind::OPEN)));
 }

@@ -12,7 +12,8 @@ use selvedge_protocol::stream::StreamEncoder;
 use selvedge_protocol::tag::TagKeys;
 use selvedge_protocol::transfer::sha256;
 use selvedge_protocol::{
-    AckLevel, Address, Channel, ClientMessage, DocumentId, Endpoint, LogId, Position, Rights, ServerMessage, Transport,
+    AckLevel, Address, Channel, ClientMessage, DocumentId, Endpoint, EndpointList, ListKey, LogId, Position, Rights,
+    ServerMessage, SignedList, Transport, relays_at,
 };
 
 /// One vector.
@@ -25,7 +26,12 @@ struct Vector {
 
 /// The files of `vectors/`: name and content.
 pub fn files() -> Vec<(&'static str, String)> {
-    vec![("messages.json", json(&messages())), ("stream.json", json(&streams())), ("tags.json", json(&tags()))]
+    vec![
+        ("messages.json", json(&messages())),
+        ("stream.json", json(&streams())),
+        ("tags.json", json(&tags())),
+        ("endpoints.json", json(&[signed_list()])),
+    ]
 }
 
 /// The client messages of `messages.json`, by name.
@@ -105,6 +111,7 @@ pub fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("token-expiring", TokenExpiring { in_ms: 300_000 }.into()),
         ("drain", Drain { endpoints: endpoints.clone(), after_ms: 500 }.into()),
         ("error", rate.into()),
+        ("endpoints", SignedEndpoints { signed: "aGVhZGVy.bGlzdA.c2lnbmF0dXJl".into() }.into()),
         ("open-ok", open.into()),
         ("synced", Synced { position: Some(position()), vector_hash: 1, codec: Some(codec) }.into()),
         ("deltas", deltas.into()),
@@ -206,6 +213,7 @@ fn server_fields(message: &ServerMessage) -> Vec<(Vec<u8>, String)> {
         M::Ping(m) => fields!(m: nonce),
         M::Pong(m) => fields!(m: nonce),
         M::Error(m) => fields!(m: code, message, retryable, retry_after_ms),
+        M::Endpoints(m) => fields!(m: signed),
         M::OpenOk(m) => fields!(m: lease, rights, generation, highest, sync, known, credit),
         M::Chunk(m) => fields!(m: transfer, content, index, of, total_bytes, hash, bytes),
         M::Synced(m) => fields!(m: position, vector_hash, codec),
@@ -276,6 +284,34 @@ fn tags() -> Vec<Vector> {
         Vector { name, from: "tag", frame: None, fields }
     });
     tagged.collect()
+}
+
+/// The list of `endpoints.json`.
+pub fn list() -> EndpointList {
+    let urls = [
+        ("a", "https://a.example/v1/connect"),
+        ("a", "wss://a.example/v1/connect"),
+        ("b", "wss://b.example/v1/connect"),
+    ];
+    EndpointList { format: 1, epoch: 7, issue: 1_790_000_000_000, home: "a".into(), endpoints: relays_at(urls) }
+}
+
+/// The public half of the key that signed [`list`]. Its private half is nowhere any more.
+pub const LIST_KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE7mswOCLclHV3pPElNidVdXZv6XPHHoMEXiK2YH88j60OO8Tk6l+51cmU6R1jQFInXR8k8WcvXKvqXrYYyY1fSA==";
+/// The signature, which is not made anew: ECDSA draws a random number for each.
+const LIST_SIGNATURE: &str = "6874b971a589545fefe32673e9c097244dd925ac642792fc8ea4716ac7dc1bab6f6be9922fc206b893422914b65b6612d0472e143d1fc9fe412f340bba7f4fe5";
+
+fn signed_list() -> Vector {
+    let key = ListKey::from_pem(LIST_KEY).expect("it is a key");
+    let signature = hex::decode(LIST_SIGNATURE).expect("hexadecimal digits");
+    let signed = SignedList::join(&list().signing_input(&key), &signature).expect("a short list");
+    let fields = vec![
+        (LIST_KEY.as_bytes().to_vec(), "public key, base64 of SubjectPublicKeyInfo".to_owned()),
+        (key.name().into_bytes(), "name of the key".to_owned()),
+        (list().encode(), "the list".to_owned()),
+        (signed.into_bytes(), "signed form".to_owned()),
+    ];
+    Vector { name: "a signed list of endpoints", from: "endpoints", frame: None, fields }
 }
 
 fn streams() -> Vec<Vector> {

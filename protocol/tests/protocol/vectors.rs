@@ -1,9 +1,9 @@
 //! The golden vectors are what this code writes, and what it reads.
 
-use crate::golden::{channel_of, client_messages, deltas, files, server_messages, tag_parts};
+use crate::golden::{channel_of, client_messages, deltas, files, list, server_messages, tag_parts};
 use selvedge_engine::Delta;
 use selvedge_protocol::stream::{StreamDecoder, StreamEncoder};
-use selvedge_protocol::{ClientMessage, Frame, ServerMessage};
+use selvedge_protocol::{ClientMessage, EndpointList, Frame, ListKey, ServerMessage, SignedList};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -71,6 +71,23 @@ fn tags_verify_as_they_were_written() {
         assert!(keys.verify(&document, generation, &delta, &durable, &tag), "{}", vector.name);
         assert!(!keys.verify(&document, generation + 1, &delta, &durable, &tag), "{}", vector.name);
     }
+}
+
+#[test]
+fn a_signed_list_comes_apart_as_it_was_written() {
+    let [vector] = &read("endpoints.json")[..] else { panic!("one list") };
+    let field = |note: &str| {
+        let (hex, _) = vector.fields.iter().find(|(_, known)| known.starts_with(note)).unwrap();
+        hex::decode(hex).unwrap()
+    };
+    let text = |note: &str| String::from_utf8(field(note)).unwrap();
+    let key = ListKey::from_pem(&text("public key")).unwrap();
+    let signed = text("signed form");
+    let parts = SignedList::parse(&signed).unwrap();
+    assert_eq!(key.name(), text("name of the key"));
+    assert!(parts.names(&key));
+    assert_eq!(parts.list, field("the list"));
+    assert_eq!(EndpointList::decode(&parts.list).unwrap(), list());
 }
 
 #[test]

@@ -41,6 +41,9 @@ export type LinkEffect =
   | { readonly kind: "send"; readonly attempt: number; readonly bytes: Uint8Array }
   | { readonly kind: "disconnect"; readonly attempt: number; readonly code: number }
   | { readonly kind: "token-needed"; readonly of: number | null }
+  | { readonly kind: "verify-endpoints"; readonly signed: string }
+  | { readonly kind: "keep-endpoints"; readonly signed: string; readonly epoch: number; readonly issue: number }
+  | { readonly kind: "endpoints-refused"; readonly message: string }
   | { readonly kind: "link"; readonly link: LinkInfo | null };
 
 /** What concerns one document. */
@@ -182,6 +185,18 @@ export class Recorder implements Shell {
 
   tokenNeeded(channel: number | undefined): void {
     this.#effects.push({ kind: "token-needed", of: channel ?? null });
+  }
+
+  verifyEndpoints(signed: string): void {
+    this.#effects.push({ kind: "verify-endpoints", signed });
+  }
+
+  keepEndpoints(signed: string, epoch: number, issue: number): void {
+    this.#effects.push({ kind: "keep-endpoints", signed, epoch, issue });
+  }
+
+  endpointsRefused(message: string): void {
+    this.#effects.push({ kind: "endpoints-refused", message });
   }
 
   linkUp(url: string, region: string, transport: string, session: number, rttMs: number): void {

@@ -63,6 +63,59 @@ describe("Link", () => {
     assert.deepEqual(given, ["token 1", "token 2"]);
   });
 
+  it("has lists of endpoints verified and kept, and hands the machine only what was", async () => {
+    const told: string[] = [];
+    let signed = ["genuine", "forged"];
+    const client = machine({
+      drain: (shell) => {
+        const [list, ...more] = signed;
+        signed = more;
+        if (list) shell.verifyEndpoints(list);
+        else if (told.length === 2) shell.keepEndpoints("genuine", 7, 9);
+      },
+      endpointsVerified: (list) => told.push(`verified ${list}`),
+      endpointsForged: () => told.push("forged"),
+    });
+    const endpoints = {
+      verify: (text: string): Promise<Uint8Array | null> => Promise.resolve(text === "genuine" ? Uint8Array.of(7) : null),
+      keep: (...kept: unknown[]): Promise<void> => {
+        if (told.length < 3) told.push(`kept ${kept.join(" ")}`);
+        return Promise.resolve();
+      },
+    };
+    const link = new Link({ client, transports: [], token: null, endpoints, onEmpty: () => undefined });
+    link.pump();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.deepEqual(told, ["verified 7", "forged", "kept genuine 7 9"]);
+  });
+
+  it("says to the page that a list was refused, and that one could not be kept, and goes on", async () => {
+    const reported: string[] = [];
+    const page = globalThis as { reportError?: (error: unknown) => void };
+    const before = page.reportError;
+    page.reportError = (error) => reported.push(error instanceof SelvedgeError ? error.code : String(error));
+    try {
+      let first = true;
+      const client = machine({
+        drain: (shell) => {
+          if (!first) return;
+          first = false;
+          shell.endpointsRefused("older");
+          shell.keepEndpoints("genuine", 7, 9);
+        },
+      });
+      const endpoints = { verify: () => Promise.resolve(null), keep: () => Promise.reject(new Error("no room")) };
+      const link = new Link({ client, transports: [], token: null, endpoints, onEmpty: () => undefined });
+      link.pump();
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      assert.deepEqual(reported, ["endpoints", "store"]);
+      assert.equal(link.over, false);
+    } finally {
+      if (before) page.reportError = before;
+      else delete page.reportError;
+    }
+  });
+
   it("closes its documents when the module stops, and says so from then on", () => {
     let ended = 0;
     const told: DocumentEffect[] = [];

@@ -31,11 +31,20 @@ export interface OpenDocument {
   readonly initialText?: string | undefined;
 }
 
+/** Who verifies lists of endpoints, and keeps the newest for the next load. */
+export interface EndpointKeeper {
+  /** The bytes of a list that a trusted key signed, or null. */
+  verify(signed: string): Promise<Uint8Array | null>;
+  keep(signed: string, epoch: number, issue: number): Promise<void>;
+}
+
 /** Everything a link is made of. */
 export interface LinkOptions {
   readonly client: Client;
   readonly transports: readonly Transport[];
   readonly token: TokenSource;
+  /** Verifies and keeps lists of endpoints; absent: the machine asks for neither. */
+  readonly endpoints?: EndpointKeeper | undefined;
   /** Called once when the last document has closed. */
   readonly onEmpty: () => void;
 }
@@ -57,6 +66,7 @@ export class Link {
   readonly #client: Client;
   readonly #transports: readonly Transport[];
   readonly #token: TokenSource;
+  readonly #endpoints: EndpointKeeper | undefined;
   readonly #onEmpty: () => void;
   readonly #recorder = new Recorder();
   readonly #connections = new Map<number, { readonly connection: TransportConnection }>();
@@ -73,6 +83,7 @@ export class Link {
     this.#client = options.client;
     this.#transports = options.transports;
     this.#token = options.token;
+    this.#endpoints = options.endpoints;
     this.#onEmpty = options.onEmpty;
   }
 
@@ -235,6 +246,14 @@ export class Link {
       case "token-needed":
         void this.#provideToken(effect.of);
         return;
+      case "verify-endpoints":
+        void this.#verify(effect.signed);
+        return;
+      case "keep-endpoints":
+        void this.#keep(effect);
+        return;
+      case "endpoints-refused":
+        return guarded(() => { throw new SelvedgeError("endpoints", effect.message); });
       case "link":
         return this.#linked(effect.link);
     }
@@ -280,6 +299,20 @@ export class Link {
       guarded(() => { throw error; });
     }
     if (!this.#over) this.run((client, now) => client.provideToken(channel ?? undefined, token, now));
+  }
+
+  async #verify(signed: string): Promise<void> {
+    const list = (await this.#endpoints?.verify(signed)) ?? null;
+    if (!this.#over) this.run((client, now) => list ? client.endpointsVerified(list, now) : client.endpointsForged(now));
+  }
+
+  async #keep({ signed, epoch, issue }: LinkEffect & { readonly kind: "keep-endpoints" }): Promise<void> {
+    try {
+      await this.#endpoints?.keep(signed, epoch, issue);
+    } catch (cause) {
+      const message = "The device could not keep the list of endpoints: it holds until this page is closed.";
+      guarded(() => { throw new SelvedgeError("store", message, { cause }); });
+    }
   }
 
   #arm(): void {

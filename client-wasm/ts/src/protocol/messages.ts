@@ -82,6 +82,7 @@ const MESSAGES: { readonly [kind: number]: readonly [name: string, fields: Field
   0x06: ["ping", [["nonce", integer]]],
   0x07: ["pong", [["nonce", integer]]],
   0x08: ["error", [["code", integer], ["message", text], ["retryable", flag], ["retry_after_ms", integer]]],
+  0x09: ["endpoints", [["signed", text]]],
   0x10: ["open", [
     ["document", text], ["generation", integer], ["position", option(position)], ["vector_hash", integer], ["outbox", list(range)],
     ["outbox_bytes", integer], ["token", option(text)], ["wants_site", flag],

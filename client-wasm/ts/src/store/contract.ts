@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { encodeVector } from "../protocol/vector.js";
-import type { OutboxEntry, Store, StoredState, StoreTransaction } from "./store.js";
+import type { OutboxEntry, Store, StoredEndpoints, StoredState, StoreTransaction } from "./store.js";
 
 /** A device: stores opened on it see what earlier ones wrote. */
 export interface Device {
@@ -48,6 +48,24 @@ export function storeContract(name: string, device: () => Device): void {
       assert.deepEqual(found.outbox[2], entry("b", 1, 2));
       assert.deepEqual(await second.outbox(DOCUMENT), found.outbox);
       await second.close();
+    });
+
+    it("keeps the newest list of endpoints of each key, to the next load as well", async () => {
+      const disk = device();
+      const store = disk.open();
+      assert.equal(await store.endpoints("k"), null);
+      const list = (epoch: number, issue: number, key = "k"): StoredEndpoints => ({ key, epoch, issue, signed: `${key}.${epoch}.${issue}` });
+      for (const [told, kept] of [[list(2, 5), list(2, 5)], [list(1, 9), list(2, 5)], [list(2, 4), list(2, 5)], [list(2, 6), list(2, 6)], [list(3, 1), list(3, 1)]] as const) {
+        await store.keepEndpoints(told);
+        assert.deepEqual(await store.endpoints("k"), kept);
+      }
+      await store.keepEndpoints(list(1, 1, "other"));
+      await store.close();
+      const next = disk.open();
+      assert.deepEqual(await next.endpoints("k"), list(3, 1));
+      assert.deepEqual(await next.endpoints("other"), list(1, 1, "other"));
+      assert.equal(await next.principal(), null, "and nothing else is written");
+      await next.close();
     });
 
     it("keeps frames with the state that shows them, or neither", async () => {

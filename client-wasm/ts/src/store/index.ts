@@ -7,6 +7,7 @@ export {
   type OutboxEntry,
   type Store,
   type StoredDocument,
+  type StoredEndpoints,
   type StoredState,
   type StoredSummary,
   type StoreTransaction,

@@ -6,6 +6,7 @@
  *     outbox     [document, site, first]   {last, principal, bytes, acked}
  *     frames     [document, site, first]   bytes: deltas of others, each with the proof of it, that the highest level does not cover yet
  *     device     "principal"               this browser profile's own principal
+ *     device     "endpoints:" + key        {epoch, issue, signed}: the newest list of endpoints that this key signed
  *
  * Opening and reading write nothing. A transaction is one strict IndexedDB transaction: all or nothing, on the disk before
  * it completes.
@@ -13,12 +14,13 @@
 
 import type { SaveLevel } from "../status.js";
 import { bySiteAndCounter, mayReplace, written } from "./memory.js";
-import { StoreError, type OutboxEntry, type Store, type StoredDocument, type StoredFrame, type StoredState, type StoredSummary, type StoreTransaction, type TransactionOutcome } from "./store.js";
+import { isNewer, StoreError, type OutboxEntry, type Store, type StoredDocument, type StoredEndpoints, type StoredFrame, type StoredState, type StoredSummary, type StoreTransaction, type TransactionOutcome } from "./store.js";
 
 const DATABASE = "selvedge";
 const VERSION = 1;
 const CHUNK_BYTES = 256 * 1024;
 const PRINCIPAL = "principal";
+const ENDPOINTS = "endpoints:";
 
 interface DocumentRow {
   readonly generation: number;
@@ -29,6 +31,7 @@ interface DocumentRow {
 }
 
 type OutboxRow = Omit<OutboxEntry, "site" | "first">;
+type EndpointsRow = Omit<StoredEndpoints, "key">;
 
 /** Options of {@link IndexedDbStore}. */
 export interface IndexedDbOptions {
@@ -99,6 +102,18 @@ export class IndexedDbStore implements Store {
       if (typeof kept === "string") return kept;
       stores("device").put(candidate, PRINCIPAL);
       return candidate;
+    });
+  }
+
+  async endpoints(key: string): Promise<StoredEndpoints | null> {
+    return this.#run(["device"], "readonly", (stores) => endpointsOf(key, stores("device")));
+  }
+
+  async keepEndpoints(list: StoredEndpoints): Promise<void> {
+    await this.#run(["device"], "readwrite", async (stores) => {
+      const known = await endpointsOf(list.key, stores("device"));
+      const { key, ...row } = list;
+      if (!known || isNewer(list, known)) stores("device").put(row satisfies EndpointsRow, ENDPOINTS + key);
     });
   }
 
@@ -205,6 +220,11 @@ function within(document: string): IDBKeyRange {
   return IDBKeyRange.bound([document], [document, []]);
 }
 
+
+async function endpointsOf(key: string, device: IDBObjectStore): Promise<StoredEndpoints | null> {
+  const row = await done<EndpointsRow | undefined>(device.get(ENDPOINTS + key));
+  return row ? { key, ...row } : null;
+}
 
 async function outboxOf(document: string, outbox: IDBObjectStore): Promise<OutboxEntry[]> {
   const range = within(document);

@@ -1,7 +1,7 @@
 /** A store that forgets with the page: for servers, tests, and browsers that refuse storage. */
 
 import { decodeVector, dominates } from "../protocol/vector.js";
-import type { OutboxEntry, Store, StoredDocument, StoredFrame, StoredState, StoredSummary, StoreTransaction, TransactionOutcome } from "./store.js";
+import { isNewer, type OutboxEntry, type Store, type StoredDocument, type StoredEndpoints, type StoredFrame, type StoredState, type StoredSummary, type StoreTransaction, type TransactionOutcome } from "./store.js";
 
 interface Kept {
   state: StoredState | null;
@@ -26,6 +26,7 @@ export function written(stored: { readonly generation: number } | null, next: St
 /** Keeps documents in memory. Several documents may share one. */
 export class MemoryStore implements Store {
   readonly #documents = new Map<string, Kept>();
+  readonly #endpoints = new Map<string, StoredEndpoints>();
   #principal: string | null = null;
 
   async load(document: string): Promise<StoredDocument> {
@@ -56,6 +57,15 @@ export class MemoryStore implements Store {
   async adoptPrincipal(candidate: string): Promise<string> {
     this.#principal ??= candidate;
     return this.#principal;
+  }
+
+  async endpoints(key: string): Promise<StoredEndpoints | null> {
+    return this.#endpoints.get(key) ?? null;
+  }
+
+  async keepEndpoints(list: StoredEndpoints): Promise<void> {
+    const known = this.#endpoints.get(list.key);
+    if (!known || isNewer(list, known)) this.#endpoints.set(list.key, list);
   }
 
   async list(): Promise<StoredSummary[]> {

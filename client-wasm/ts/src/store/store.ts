@@ -54,6 +54,23 @@ export interface StoredDocument {
   readonly frames: readonly StoredFrame[];
 }
 
+/** A signed list of endpoints as a device keeps it, one for each key that is trusted. */
+export interface StoredEndpoints {
+  /** Name of the key that signed it. */
+  readonly key: string;
+  /** The control plane's epoch in which it was signed. */
+  readonly epoch: number;
+  /** Orders the lists of one epoch. */
+  readonly issue: number;
+  /** The list and its signature: verified again whenever it is read. */
+  readonly signed: string;
+}
+
+/** Whether `next` comes after `known` in the order of lists. */
+export function isNewer(next: StoredEndpoints, known: StoredEndpoints): boolean {
+  return next.epoch !== known.epoch ? next.epoch > known.epoch : next.issue > known.issue;
+}
+
 /** A document known to a store, for lists. */
 export interface StoredSummary {
   readonly document: string;
@@ -96,6 +113,10 @@ export interface Store {
   principal(): Promise<string | null>;
   /** Keeps `candidate` as the device's principal unless there is one; returns the one that holds. */
   adoptPrincipal(candidate: string): Promise<string>;
+  /** The newest list of endpoints kept of `key`, or null. */
+  endpoints(key: string): Promise<StoredEndpoints | null>;
+  /** Keeps a list in the place of an older one of the same key; a newer one stays. */
+  keepEndpoints(list: StoredEndpoints): Promise<void>;
   /** Every document kept here. */
   list(): Promise<StoredSummary[]>;
   /** Forgets `document`, its outbox and kept frames included. */

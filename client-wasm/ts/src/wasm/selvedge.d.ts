@@ -45,6 +45,11 @@ export interface Shell {
 
   /** Without a channel: for the connection. */
   tokenNeeded(channel: number | undefined): void;
+  /** Asks whether a trusted key has signed it; answer with `endpointsVerified` or `endpointsForged`. One at a time. */
+  verifyEndpoints(signed: string): void;
+  /** Holds from now on, and is to be kept for the next load. */
+  keepEndpoints(signed: string, epoch: number, issue: number): void;
+  endpointsRefused(message: string): void;
   linkUp(url: string, region: string, transport: string, session: number, rttMs: number): void;
   linkDown(): void;
   synced(channel: number): void;
@@ -67,7 +72,7 @@ export class Restored {
 
 /** The protocol's client machine: one connection, many documents by channel. */
 export class Client {
-  constructor(urls: string[], transports: string[], token: string | undefined, seed: bigint, name: string, now: number);
+  constructor(urls: string[], transports: string[], token: string | undefined, seed: bigint, name: string, signed: boolean, now: number);
   free(): void;
   [Symbol.dispose](): void;
 
@@ -91,6 +96,11 @@ export class Client {
   connectFailed(attempt: number, now: number): void;
   received(attempt: number, bytes: Uint8Array, now: number): void;
   disconnected(attempt: number, code: number, reason: string, now: number): void;
+
+  /** The list that an earlier load kept, verified again. */
+  restoreEndpoints(signed: string, list: Uint8Array, now: number): void;
+  endpointsVerified(list: Uint8Array, now: number): void;
+  endpointsForged(now: number): void;
 
   stored(channel: number, ticket: number, now: number): void;
   /** Another tab stored `state`, which ours does not cover. */
