@@ -40,7 +40,7 @@ pub use blobs::{BlobKey, Blobs};
 pub use bus::{Bus, BusMessage, Heard, Subscription};
 pub use control::{
     AuditEntry, Control, ControlEntry, ControlLog, ControlPage, DocumentInfo, DocumentQuery, LeasedSite, NewDocument,
-    Standing,
+    SignedEndpoints, Standing,
 };
 pub use error::{BoxError, Error, Result};
 pub use log::{

@@ -1,9 +1,9 @@
 //! The contract of [`Control`].
 
 use selvedge_engine::{SiteId, SiteKind, VersionVector};
-use selvedge_protocol::Rights;
+use selvedge_protocol::{Rights, SIGNED_LIST_BYTES_MAX};
 
-use super::{AuditEntry, Control, ControlLog, DocumentInfo, DocumentQuery, NewDocument};
+use super::{AuditEntry, Control, ControlLog, DocumentInfo, DocumentQuery, NewDocument, SignedEndpoints};
 use crate::contract::{Fault, Faults, UNFIT_BYTES, document, injected, outages};
 use crate::ops::DocumentKey;
 use crate::{DocumentId, Error};
@@ -100,6 +100,7 @@ pub async fn control_of_two_regions(pair: Pair<'_>) {
         assert_eq!(owner.as_deref(), Some(ANN), "of two facts that contradict each other the home's counts");
     }
 
+    endpoints_of_the_first_epoch(&pair).await;
     home.delete(&key, 9).await.expect("not heard of yet at the standby");
     standby.begin_epoch(1, standby_name).await.expect("a promotion");
     standby.begin_epoch(1, standby_name).await.expect("beginning it again is harmless");
@@ -117,6 +118,45 @@ pub async fn control_of_two_regions(pair: Pair<'_>) {
     let now = home.document(&shared).await.expect("document").expect("it is there");
     assert_eq!(now.deleted_ms, None, "and undone where it was made");
     assert_eq!(home.rights(&shared, ANN).await.expect("rights"), Rights::Read);
+    endpoints_of_the_next_epoch(&pair).await;
+}
+
+/// The list of endpoints of epoch 0 is the home's, and reaches the standby.
+async fn endpoints_of_the_first_epoch(pair: &Pair<'_>) {
+    let Pair { home, standby, .. } = pair;
+    assert_eq!(home.endpoints().await.expect("endpoints"), None);
+    for signed in ["first", "second"] {
+        home.publish_endpoints(0, signed).await.expect("the home publishes, and again in the same epoch");
+    }
+    let refused = standby.publish_endpoints(0, "of a standby").await;
+    assert!(matches!(refused, Err(Error::NotHome { .. })), "{refused:?}");
+    let early = home.publish_endpoints(1, "of an epoch to come").await;
+    assert!(matches!(early, Err(Error::Fenced { held: 1, current: 0 })), "{early:?}");
+    let long = home.publish_endpoints(0, &"x".repeat(SIGNED_LIST_BYTES_MAX + 1)).await;
+    assert!(matches!(long, Err(Error::Invalid(_))), "{long:?}");
+    pair.copy().await;
+    for control in [home, standby] {
+        assert_eq!(control.endpoints().await.expect("endpoints"), list(0, "second"));
+    }
+}
+
+/// Epoch 1 has begun at the standby: a list of epoch 0 replaces nothing any more, wherever it comes from.
+async fn endpoints_of_the_next_epoch(pair: &Pair<'_>) {
+    let Pair { home, standby, .. } = pair;
+    assert_eq!(standby.endpoints().await.expect("endpoints"), list(0, "second"), "until there is a newer one");
+    standby.publish_endpoints(1, "third").await.expect("it is the home now");
+    for (control, epoch) in [(standby, 0), (home, 0), (home, 1)] {
+        let refused = control.publish_endpoints(epoch, "old").await;
+        assert!(matches!(refused, Err(Error::Fenced { .. } | Error::NotHome { .. })), "{refused:?}");
+    }
+    pair.copy().await;
+    for control in [home, standby] {
+        assert_eq!(control.endpoints().await.expect("endpoints"), list(1, "third"));
+    }
+}
+
+fn list(epoch: u64, signed: &str) -> Option<SignedEndpoints> {
+    Some(SignedEndpoints { epoch, signed: signed.to_owned() })
 }
 
 async fn create(control: &dyn Control, document: &DocumentId, creator: &str) -> DocumentInfo {

@@ -8,7 +8,9 @@ use selvedge_protocol::Rights;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{AuditEntry, Control, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite, NewDocument, Standing};
+use super::{
+    AuditEntry, Control, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite, NewDocument, SignedEndpoints, Standing,
+};
 use crate::embedded::{Database, DocumentColumns, SiteColumn, counter, database_error, integer, unsigned};
 use crate::ops::DocumentKey;
 use crate::{DocumentId, Error, Result};
@@ -41,6 +43,16 @@ impl Control for SqliteControl {
 
     fn begin_epoch<'a>(&'a self, _epoch: u64, _home: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Err(Error::Invalid("an embedded region decides alone, in one epoch for ever".to_owned())) })
+    }
+
+    fn publish_endpoints<'a>(&'a self, _epoch: u64, _signed: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async {
+            Err(Error::Invalid("an embedded region is the only one: there is nothing to list".to_owned()))
+        })
+    }
+
+    fn endpoints(&self) -> BoxFuture<'_, Result<Option<SignedEndpoints>>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn create(&self, new: NewDocument) -> BoxFuture<'_, Result<DocumentInfo>> {

@@ -105,6 +105,15 @@ pub struct Standing {
     pub home: String,
 }
 
+/// The list of endpoints as whoever holds the control plane signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedEndpoints {
+    /// The epoch in which it was published.
+    pub epoch: u64,
+    /// The list and its signature, a compact JWS of at most 32 KiB ([`selvedge_protocol::SignedList`]). Not looked into here.
+    pub signed: String,
+}
+
 /// One record of a control plane's topic as it lies there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlEntry {
@@ -151,7 +160,7 @@ pub trait ControlLog: Send + Sync {
 /// The control plane.
 ///
 /// *Facts* (a document's first generation, bindings, leases, the audit) are written in every region. *Decisions* ([`Control::delete`],
-/// [`Control::set_rights`], and [`Control::create`] of a later generation) only at the home, in the epoch in force: elsewhere
+/// [`Control::set_rights`], [`Control::publish_endpoints`], and [`Control::create`] of a later generation) only at the home, in the epoch in force: elsewhere
 /// they answer `NotHome`, and one that an epoch's beginning overtook answers `Fenced`.
 pub trait Control: Send + Sync {
     /// The epoch its decisions are made in. An embedded region has one for ever: 0.
@@ -166,6 +175,17 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// `Fenced` when an epoch as late or later has begun; `Invalid` where there is one epoch for ever.
     fn begin_epoch<'a>(&'a self, epoch: u64, home: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Publishes the list of endpoints that was signed in this epoch, in the place of the one before: it reaches the other region
+    /// as every decision does.
+    ///
+    /// # Errors
+    /// `Fenced` when another epoch is in force, so that an older list never replaces a newer one; `Invalid` when the list is longer
+    /// than any client takes, or where there is no other region to list.
+    fn publish_endpoints<'a>(&'a self, epoch: u64, signed: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// The list of endpoints published last; `None`: none ever was.
+    fn endpoints(&self) -> BoxFuture<'_, Result<Option<SignedEndpoints>>>;
 
     /// Creates a document, in generation 1 or in the one after its deleted one, and makes its creator `admin`.
     ///

@@ -20,6 +20,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("../../migrations/postgres_0001.sql")),
     (2, "control", include_str!("../../migrations/postgres_0002.sql")),
+    (3, "endpoints", include_str!("../../migrations/postgres_0003.sql")),
 ];
 /// How long to wait before asking a server again that has no connection to spare, in milliseconds.
 const RETRY_AFTER_MS: u64 = 500;

@@ -6,7 +6,7 @@ use selvedge_protocol::Rights;
 
 use super::record::SiteRow;
 use super::rules::Cut;
-use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, Standing};
+use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, SignedEndpoints, Standing};
 use crate::ops::DocumentKey;
 use crate::{DocumentId, LogId, Result};
 
@@ -23,6 +23,13 @@ pub(super) struct DocumentRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RightsRow {
     pub(super) rights: Rights,
+    pub(super) record: u64,
+}
+
+/// The list of endpoints in force, and the nonce of the record that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct EndpointsRow {
+    pub(super) list: SignedEndpoints,
     pub(super) record: u64,
 }
 
@@ -72,6 +79,8 @@ pub(super) trait Index: Send + Sync {
         document: Option<&'a DocumentId>,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<AuditEntry>>>;
+
+    fn endpoints(&self) -> BoxFuture<'_, Result<Option<EndpointsRow>>>;
 
     /// How much of each other topic was copied here: one past the last.
     fn heard(&self) -> BoxFuture<'_, Result<Vec<(LogId, u64)>>>;

@@ -10,11 +10,11 @@ use selvedge_engine::{SiteId, SiteKind};
 use selvedge_protocol::Rights;
 use tokio::sync::Mutex;
 
-use super::index::{Applied, DocumentRow, Index, RightsRow, rights_from};
+use super::index::{Applied, DocumentRow, EndpointsRow, Index, RightsRow, rights_from};
 use super::record::{Change, ControlRecord, SiteRow, document_of};
 use super::rules::{self, Cut};
 use super::topic::{ControlTopic, WHAT};
-use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, Standing};
+use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, SignedEndpoints, Standing};
 use crate::ops::DocumentKey;
 use crate::{DocumentId, Error, LogId, Result};
 
@@ -84,6 +84,7 @@ pub(super) struct Folded {
     sites: BTreeMap<(DocumentId, u64, SiteId), SiteRow>,
     audit: Vec<AuditEntry>,
     heard: BTreeMap<u128, u64>,
+    endpoints: Option<EndpointsRow>,
 }
 
 impl Folded {
@@ -101,6 +102,7 @@ impl Folded {
             sites: BTreeMap::new(),
             audit: Vec::new(),
             heard: BTreeMap::new(),
+            endpoints: None,
         }
     }
 
@@ -217,6 +219,11 @@ impl Folded {
                 }
                 true
             }
+            Change::Endpoints { signed } => {
+                let list = SignedEndpoints { epoch: record.epoch, signed: signed.clone() };
+                self.endpoints = Some(EndpointsRow { list, record: record.nonce });
+                true
+            }
         })
     }
 
@@ -330,6 +337,10 @@ impl Index for MemoryIndex {
         })
     }
 
+    fn endpoints(&self) -> BoxFuture<'_, Result<Option<EndpointsRow>>> {
+        Box::pin(async move { Ok(self.folded.lock().await.endpoints.clone()) })
+    }
+
     fn heard(&self) -> BoxFuture<'_, Result<Vec<(LogId, u64)>>> {
         Box::pin(
             async move { Ok(self.folded.lock().await.heard.iter().map(|(&log, &next)| (LogId(log), next)).collect()) },
@@ -367,6 +378,7 @@ mod tests {
             1 => Change::Rights { document, principal, rights: who % 4 },
             2 => Change::Document { document, generation: 1, creator: principal, created_ms: 1, deleted_ms: Some(5) },
             3 => Change::Epoch { home: if who.is_multiple_of(2) { "a".into() } else { "b".into() }, heard: Vec::new() },
+            4 => Change::Endpoints { signed: number.to_string() },
             _ => Change::Site {
                 document,
                 generation: 1,
@@ -385,14 +397,15 @@ mod tests {
         let site =
             |(key, row): (&(DocumentId, u64, SiteId), &SiteRow)| (key.clone(), row.principal.clone(), row.version);
         let sites: Vec<_> = folded.sites.iter().map(site).collect();
-        (folded.standing.clone(), documents, folded.rights.clone(), sites)
+        let endpoints = folded.endpoints.as_ref().map(|row| row.list.clone());
+        (folded.standing.clone(), documents, folded.rights.clone(), sites, endpoints)
     }
 
     proptest! {
         /// What is erased from the topic as litter changes nothing for whoever reads it afterwards.
         #[test]
         fn erased_records_are_not_missed(
-            steps in prop::collection::vec((0_u8..6, 0_u8..4, 0_u64..8, 0_u64..3, any::<bool>()), 1..60)
+            steps in prop::collection::vec((0_u8..7, 0_u8..4, 0_u64..8, 0_u64..3, any::<bool>()), 1..60)
         ) {
             let mut records = Vec::new();
             for (nonce, (kind, who, number, epoch, ours)) in (1..).zip(steps) {
@@ -414,7 +427,7 @@ mod tests {
         /// A standby that copies the home's topic, however often, comes to the home's decisions.
         #[test]
         fn a_copy_holds_what_the_home_decided(
-            steps in prop::collection::vec((0_u8..6, 0_u8..4, 0_u64..8), 1..40), again in 1_usize..3
+            steps in prop::collection::vec((0_u8..7, 0_u8..4, 0_u64..8), 1..40), again in 1_usize..3
         ) {
             let mut home = Folded::new(LogId(9), "a", "a");
             let mut standby = Folded::new(LogId(8), "b", "a");

@@ -29,12 +29,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use selvedge_engine::{SiteId, SiteKind, VersionVector};
-use selvedge_protocol::Rights;
+use selvedge_protocol::{Rights, SIGNED_LIST_BYTES_MAX};
 use tokio::task::JoinHandle;
 
 use super::{
     AuditEntry, Control, ControlEntry, ControlLog, ControlPage, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite,
-    NewDocument, Standing,
+    NewDocument, SignedEndpoints, Standing,
 };
 use crate::log::kafka::KafkaOptions;
 use crate::ops::DocumentKey;
@@ -480,6 +480,25 @@ impl Shared {
         Err(Error::Fenced { held: epoch, current: now.epoch })
     }
 
+    async fn publish_endpoints(&self, epoch: u64, signed: &str) -> Result<()> {
+        if signed.len() > SIGNED_LIST_BYTES_MAX {
+            return Err(Error::Invalid(format!(
+                "the signed list of endpoints has {} bytes; clients take {SIGNED_LIST_BYTES_MAX}",
+                signed.len()
+            )));
+        }
+        self.decide()?;
+        self.check_fence(epoch)?;
+        let nonce = self.propose(Change::Endpoints { signed: signed.to_owned() }).await?;
+        // Another one of this epoch may have followed at once; what counts is that this one was let in.
+        let now = ask!(self, index => index.endpoints())?;
+        if now.is_some_and(|row| row.record == nonce || row.list.epoch == epoch) {
+            return Ok(());
+        }
+        self.check_fence(epoch)?;
+        Err(Error::Conflict { what: "the list of endpoints".to_owned() })
+    }
+
     async fn import(&self, from: LogId, entries: Vec<ControlEntry>) -> Result<u64> {
         let heard = self.heard_of(from).await?;
         let mut copies = Vec::new();
@@ -522,6 +541,14 @@ impl Control for KafkaControl {
 
     fn begin_epoch<'a>(&'a self, epoch: u64, home: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.shared.begin_epoch(epoch, home))
+    }
+
+    fn publish_endpoints<'a>(&'a self, epoch: u64, signed: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.shared.publish_endpoints(epoch, signed))
+    }
+
+    fn endpoints(&self) -> BoxFuture<'_, Result<Option<SignedEndpoints>>> {
+        Box::pin(async move { Ok(ask!(self.shared, index => index.endpoints())?.map(|row| row.list)) })
     }
 
     fn create(&self, new: NewDocument) -> BoxFuture<'_, Result<DocumentInfo>> {

@@ -11,12 +11,12 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::Mutex;
 
-use super::index::{Applied, DocumentRow, Index, RightsRow, rights_from, rights_number};
+use super::index::{Applied, DocumentRow, EndpointsRow, Index, RightsRow, rights_from, rights_number};
 use super::memory::{INDEX_MAX, index_of};
 use super::record::{Change, ControlRecord, SiteRow, document_of};
 use super::rules::{self, Cut};
 use super::topic::{ControlTopic, WHAT};
-use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, Standing};
+use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, SignedEndpoints, Standing};
 use crate::embedded::{DocumentColumns, SiteColumn, integer, log_id_bytes, log_id_from};
 use crate::ops::DocumentKey;
 use crate::regional::postgres::{Postgres, counter, postgres_error, unsigned};
@@ -27,7 +27,7 @@ const APPLIED_AT_ONCE: usize = 1_000;
 /// How long, in milliseconds, a transaction with the index's lock may wait for its process: less than a question may take.
 const IDLE_MS: u32 = 1_000;
 /// All tables of the index.
-const TABLES: [&str; 6] = ["documents", "deleted", "rights", "sites", "audit", "control_heard"];
+const TABLES: [&str; 7] = ["documents", "deleted", "rights", "sites", "audit", "control_heard", "control_endpoints"];
 
 /// See the module.
 pub(super) struct PostgresIndex {
@@ -258,7 +258,22 @@ impl Writer<'_> {
                 .map_err(failed)?;
                 Ok(true)
             }
+            Change::Endpoints { signed } => self.endpoints(record, signed).await,
         }
+    }
+
+    async fn endpoints(&mut self, record: &ControlRecord, signed: &str) -> Result<bool> {
+        sqlx::query(
+            "INSERT INTO control_endpoints (id, epoch, signed, record) VALUES (1, $1, $2, $3) ON CONFLICT (id) \
+             DO UPDATE SET epoch = excluded.epoch, signed = excluded.signed, record = excluded.record",
+        )
+        .bind(integer(record.epoch)?)
+        .bind(signed)
+        .bind(record.nonce.cast_signed())
+        .execute(&mut *self.connection)
+        .await
+        .map_err(failed)?;
+        Ok(true)
     }
 
     async fn document(
@@ -597,6 +612,21 @@ impl Index for PostgresIndex {
                 .await
                 .map_err(failed)?;
             rows.iter().map(audit_from).collect()
+        })
+    }
+
+    fn endpoints(&self) -> BoxFuture<'_, Result<Option<EndpointsRow>>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT epoch, signed, record FROM control_endpoints")
+                .fetch_optional(self.postgres.control())
+                .await
+                .map_err(failed)?;
+            row.map(|row| {
+                let signed = row.try_get("signed").map_err(failed)?;
+                let list = SignedEndpoints { epoch: unsigned(&row, "epoch")?, signed };
+                Ok(EndpointsRow { list, record: nonce(&row)? })
+            })
+            .transpose()
         })
     }
 

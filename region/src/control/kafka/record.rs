@@ -61,6 +61,8 @@ pub(super) enum Change {
     },
     /// A line of the audit. A fact.
     Audit { at_ms: u64, principal: String, action: String, document: Option<String>, detail: String },
+    /// The list of endpoints as it was signed. A decision.
+    Endpoints { signed: String },
 }
 
 impl Change {
@@ -68,7 +70,7 @@ impl Change {
     pub(super) fn is_decision(&self) -> bool {
         match self {
             Change::Document { generation, deleted_ms, .. } => *generation > 1 || deleted_ms.is_some(),
-            Change::Rights { .. } => true,
+            Change::Rights { .. } | Change::Endpoints { .. } => true,
             Change::Epoch { .. } | Change::Forgotten { .. } | Change::Site { .. } | Change::Audit { .. } => false,
         }
     }
@@ -174,6 +176,7 @@ mod tests {
                 released: None,
             },
             Change::Audit { at_ms: 1, principal: "ann".into(), action: "x".into(), document: None, detail: "y".into() },
+            Change::Endpoints { signed: "a.b.c".into() },
         ];
         for change in changes {
             let origin = Some(Origin { log: u128::MAX, offset: 12 });
