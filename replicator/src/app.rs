@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use crate::cleanup::CleanupTask;
 use crate::config::{Config, ObserveConfig};
-use crate::failover::promotion::Step;
-use crate::failover::promotion::endpoints::Signer;
+use crate::failover::promotion::endpoints::{Endpoints, KEY_FIX, Signer};
 use crate::failover::promotion::route53::Route53;
-use crate::failover::promotion::steps::{BeginEpoch, Databases, Endpoints, Shared, renew};
+use crate::failover::promotion::steps::{BeginEpoch, Databases};
+use crate::failover::promotion::{Step, until_done};
 use crate::failover::witness::DynamoWitness;
 use crate::failover::{Drain, FailoverConfig, FailoverTask, Lease, Standing};
 use crate::link::{Link, LinkDrain, LinkState, side};
@@ -30,6 +30,7 @@ pub fn run(config: Config, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static
         // Everything that can be wrong without asking anybody is said first.
         let (own, peer, failover) = (config.own()?, config.other()?, config.failover()?);
         config.route53()?;
+        config.endpoints()?;
         config.witness.options()?;
         tracing::info!(settings = crate::command::describe(&config), "starting");
         let own = Arc::new(RegionalRegion::open(own).await?);
@@ -129,13 +130,14 @@ struct Watching {
     deciding: watch::Receiver<Option<u64>>,
     standing: watch::Receiver<Standing>,
     task: Option<FailoverTask>,
-    renewing: Option<tokio::task::JoinHandle<()>>,
+    /// Where nothing ever moves, the list of endpoints is signed beside everything else.
+    signing: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Watching {
     async fn stop(self) {
-        if let Some(renewing) = self.renewing {
-            renewing.abort();
+        if let Some(signing) = self.signing {
+            signing.abort();
         }
         if let Some(task) = self.task {
             task.stop().await;
@@ -151,7 +153,7 @@ async fn watch_over(
     registry: &mut Registry,
 ) -> anyhow::Result<Watching> {
     let Some(options) = config.witness.options()? else {
-        return Ok(alone(config, own));
+        return alone(config, own).await;
     };
     let place = options.endpoint.clone().unwrap_or_else(|| format!("AWS {}", options.region));
     let witness = DynamoWitness::open(options.client().await, config.witness.witness_table.clone()).await;
@@ -166,18 +168,13 @@ async fn watch_over(
         }
         None => Arc::new(NothingToDrain),
     };
-    let endpoints = endpoints(config, own, link.as_ref()).await?;
-    let mut steps = steps(config, own).await?;
-    if let Some(endpoints) = &endpoints {
-        steps.push(Box::new(Shared(Arc::clone(endpoints))));
-    }
+    let steps = steps(config, own).await?;
     let task = FailoverTask::spawn(failover, Arc::new(witness), steps, drain, metrics);
-    let renewing = endpoints.map(|endpoints| tokio::spawn(renew(endpoints, task.deciding())));
-    Ok(Watching { deciding: task.deciding(), standing: task.standing(), task: Some(task), renewing })
+    Ok(Watching { deciding: task.deciding(), standing: task.standing(), task: Some(task), signing: None })
 }
 
 /// Without a witness nothing ever moves: the home decides, in the epoch its control plane is in.
-fn alone(config: &Config, own: &RegionalRegion) -> Watching {
+async fn alone(config: &Config, own: &Arc<RegionalRegion>) -> anyhow::Result<Watching> {
     let standing = own.region().control.standing();
     let deciding = (config.home() == config.region).then_some(standing.epoch);
     let lease = Lease {
@@ -191,16 +188,24 @@ fn alone(config: &Config, own: &RegionalRegion) -> Watching {
     // It never runs out.
     let seen = selvedge_protocol::Instant(u64::MAX);
     let shown = Standing { lease: Some(lease), deciding, seen, ..Standing::default() };
-    Watching { deciding: watch::channel(deciding).1, standing: watch::channel(shown).1, task: None, renewing: None }
+    let signing = endpoints(config, own)
+        .await?
+        .zip(deciding)
+        .map(|(endpoints, epoch)| tokio::spawn(async move { until_done(&endpoints, epoch, |_| ()).await }));
+    Ok(Watching { deciding: watch::channel(deciding).1, standing: watch::channel(shown).1, task: None, signing })
 }
 
-/// The steps of a promotion of this region, but for the list of endpoints.
+/// The steps of a promotion of this region.
 ///
 /// # Errors
 /// A setting that cannot be.
 pub async fn steps(config: &Config, own: &Arc<RegionalRegion>) -> anyhow::Result<Vec<Box<dyn Step>>> {
     let mut steps: Vec<Box<dyn Step>> =
         vec![Box::new(BeginEpoch { region: own.region().clone(), name: config.region.clone() })];
+    // It needs the control plane alone: neither a database nor a DNS that does not answer holds it up.
+    if let Some(endpoints) = endpoints(config, own).await? {
+        steps.push(Box::new(endpoints));
+    }
     if let Some(peer) = config.other()? {
         steps.push(Box::new(Databases { region: own.region().clone(), own: side(own.options()), peer: side(&peer) }));
     }
@@ -225,25 +230,16 @@ pub async fn route53(config: &Config) -> anyhow::Result<Option<Route53>> {
     Ok(Some(Route53::new(client, options, config.region.clone())))
 }
 
-async fn endpoints(
-    config: &Config,
-    own: &Arc<RegionalRegion>,
-    link: Option<&LinkState>,
-) -> anyhow::Result<Option<Arc<Endpoints>>> {
-    let Some(file) = &config.endpoints.endpoints_key else { return Ok(None) };
-    let name = file.display();
-    let fix = "`openssl genpkey -algorithm ed25519 -out FILE` makes one";
-    let bytes =
-        tokio::fs::read(file).await.with_context(|| format!("--endpoints-key {name} cannot be read\n  fix: {fix}"))?;
-    let signer = Signer::new(&bytes).with_context(|| format!("--endpoints-key {name}\n  fix: {fix}"))?;
-    let peer = config.peer_region.clone().map(|region| (region, config.endpoints.peer_relays.clone()));
-    Ok(Some(Arc::new(Endpoints {
-        signer,
-        own: (config.region.clone(), config.endpoints.relays.clone()),
-        peer,
-        region: own.region().clone(),
-        reached: link.map_or_else(|| watch::channel(None).1, |link| link.reached.clone()),
-    })))
+/// The list of endpoints, if it is to be signed.
+async fn endpoints(config: &Config, own: &Arc<RegionalRegion>) -> anyhow::Result<Option<Endpoints>> {
+    let Some(options) = config.endpoints()? else { return Ok(None) };
+    let name = options.key.display();
+    let bytes = tokio::fs::read(&options.key).await;
+    let bytes = bytes.with_context(|| format!("--endpoints-key {name} cannot be read\n  fix: {KEY_FIX}"))?;
+    let signer = Signer::new(&bytes).with_context(|| format!("--endpoints-key {name}\n  fix: {KEY_FIX}"))?;
+    tracing::info!(key = signer.public_key().name(), "the list of endpoints is signed in every epoch");
+    let (home, relays) = (config.region.clone(), options.relays);
+    Ok(Some(Endpoints { signer, home, relays, region: own.region().clone() }))
 }
 
 /// The other region of a region that has none.

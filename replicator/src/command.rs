@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use futures_util::future::BoxFuture;
+use selvedge_protocol::{DecodeError, EndpointList, SignedList};
 use selvedge_region::fold::PERSIST_READER;
 use selvedge_region::regional::{DynamoDbOptions, RegionalRegion};
 use selvedge_region::{REPLICATED_READER, Region};
@@ -102,6 +103,14 @@ pub fn status(config: StatusConfig) -> BoxFuture<'static, anyhow::Result<()>> {
         }
         let control = own.region().control.standing();
         state["control"] = json!({ "epoch": control.epoch, "home": control.home });
+        if let Some(published) = own.region().control.endpoints().await? {
+            state["endpoints"] = match listed(&published.signed) {
+                Ok(list) => {
+                    json!({ "epoch": list.epoch, "issue": list.issue, "home": list.home, "relays": list.endpoints.len() })
+                }
+                Err(error) => json!({ "error": error.to_string() }),
+            };
+        }
         if let Some(options) = run.witness.options()? {
             state["lease"] = match lease(&run.witness, options).await {
                 Ok(Some(lease)) => json!({ "epoch": lease.epoch, "region": lease.region, "renewal": lease.renewal }),
@@ -126,6 +135,11 @@ pub fn status(config: StatusConfig) -> BoxFuture<'static, anyhow::Result<()>> {
         }
         Ok(())
     })
+}
+
+/// What a signed list says.
+fn listed(signed: &str) -> Result<EndpointList, DecodeError> {
+    EndpointList::decode(&SignedList::parse(signed)?.list)
 }
 
 async fn lease(config: &WitnessArgs, options: DynamoDbOptions) -> anyhow::Result<Option<Lease>> {

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use selvedge_protocol::message::ENDPOINTS_MAX;
+use selvedge_protocol::{ADDRESSES_MAX, Endpoint, Transport, relays_at};
 use selvedge_region::fold::DueConfig;
 use selvedge_region::regional::{DynamoDbOptions, PeerArgs, RegionalArgs, RegionalOptions, SettingError};
 
@@ -135,15 +137,25 @@ pub struct DnsArgs {
 /// What the signed list of endpoints is made of.
 #[derive(Debug, Clone, Args)]
 pub struct EndpointArgs {
-    /// File with the Ed25519 key (PKCS#8, PEM) that signs the list. Without it none is published.
+    /// File with the private key (P-256, PKCS#8, PEM) that signs the list, the same in every region. Without it none is published.
     #[arg(long, env = "SELVEDGE_ENDPOINTS_KEY", value_name = "FILE")]
     pub endpoints_key: Option<PathBuf>,
-    /// URLs of this region's relays, separated by commas.
+    /// URLs of this region's relays as clients reach them, separated by commas, e.g. wss://relay.example/v1/connect; URLs of one host and
+    /// port are one relay.
     #[arg(long, env = "SELVEDGE_RELAYS", value_delimiter = ',', value_name = "URLS")]
     pub relays: Vec<String>,
     /// URLs of the other region's relays, separated by commas.
     #[arg(long, env = "SELVEDGE_PEER_RELAYS", value_delimiter = ',', value_name = "URLS")]
     pub peer_relays: Vec<String>,
+}
+
+/// What the signed list of endpoints is made of, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointOptions {
+    /// File of the private key.
+    pub key: PathBuf,
+    /// The relays of all regions, this one's first.
+    pub relays: Vec<Endpoint>,
 }
 
 /// How persist and cleanup work.
@@ -357,6 +369,40 @@ impl Config {
         Ok(Some(Route53Options { zone, name, regions }))
     }
 
+    /// What the signed list of endpoints is made of, if one is signed.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn endpoints(&self) -> Result<Option<EndpointOptions>, SettingError> {
+        let EndpointArgs { endpoints_key, relays, peer_relays } = &self.endpoints;
+        let Some(key) = endpoints_key.clone() else { return Ok(None) };
+        let peer = self.peer_region.as_deref();
+        let mut listed = Vec::new();
+        for (flag, region, urls) in [("relays", Some(&*self.region), relays), ("peer-relays", peer, peer_relays)] {
+            let Some(region) = region else { continue };
+            if urls.is_empty() {
+                let fix = "name how clients reach the region's relays, e.g. wss://relay.example/v1/connect";
+                return Err(wrong(flag, "(none)", "--endpoints-key is given, and there is nothing to sign", fix));
+            }
+            if let Some(url) = urls.iter().find(|url| Transport::of_url(url).is_none()) {
+                return Err(wrong(
+                    flag,
+                    url,
+                    "is no address of a relay",
+                    "begin it with wss://, ws://, https:// or quic://",
+                ));
+            }
+            listed.extend(urls.iter().map(|url| (region, url.as_str())));
+        }
+        let relays = relays_at(listed);
+        if relays.len() > ENDPOINTS_MAX || relays.iter().any(|relay| relay.addresses.len() > ADDRESSES_MAX) {
+            let problem = "are more than clients take";
+            let fix = format!("name at most {ENDPOINTS_MAX} relays, each by at most {ADDRESSES_MAX} addresses");
+            return Err(wrong("relays", &format!("and --peer-relays: {} relays", relays.len()), problem, &fix));
+        }
+        Ok(Some(EndpointOptions { key, relays }))
+    }
+
     /// How persist works.
     #[must_use]
     pub fn persist(&self) -> PersistConfig {
@@ -523,6 +569,11 @@ mod tests {
         let moving = config(&[&OWN, &["--segment-runs", "7", "--segment-bytes", "9"]]).cleanup().moving;
         assert_eq!((moving.runs, moving.bytes), (7, 9));
         assert!(config(&[&OWN]).other().unwrap().is_none());
+        assert_eq!(own.endpoints().unwrap(), None);
+        let listed = ["--endpoints-key", "k.pem", "--relays", "wss://a,quic://a,wss://a2", "--peer-relays", "wss://b"];
+        let relays = config(&[&OWN, &PEER, &listed]).endpoints().unwrap().unwrap().relays;
+        let named: Vec<_> = relays.iter().map(|relay| (&*relay.relay, &*relay.region, relay.addresses.len())).collect();
+        assert_eq!(named, [("a", "a", 2), ("a2", "a", 1), ("b", "b", 1)]);
         let dns = [
             "--dns-zone",
             "x.org.",
@@ -560,6 +611,12 @@ mod tests {
         let whole = ["--dns-name", "edit.x.org", "--dns-target", "a.x.org", "--peer-dns-target", "b.x.org"];
         let odd = [whole.as_slice(), &["--dns-health", "readyz"]].concat();
         refused(dns(&odd), &["--dns-health readyz"]);
+        let listed = |more: &[&str]| config(&[&OWN, &PEER, &["--endpoints-key", "k.pem"], more]).endpoints();
+        refused(listed(&[]), &["--relays (none)"]);
+        refused(listed(&["--relays", "wss://a"]), &["--peer-relays (none)"]);
+        refused(listed(&["--relays", "wss://a", "--peer-relays", "ftp://b"]), &["--peer-relays ftp://b", "wss://"]);
+        let many: Vec<String> = (0..70).map(|number| format!("wss://r{number}")).collect();
+        refused(listed(&["--relays", &many.join(","), "--peer-relays", "wss://b"]), &["--relays", "64"]);
         refused(config(&[&OWN, &["--witness", "h:1"]]).witness.required(), &["--witness h:1"]);
         refused(config(&[&OWN]).witness.required(), &["--witness (none)"]);
         refused(config(&[&OWN, &["--lease-ms", "5"]]).failover(), &["--lease-ms 5"]);

@@ -12,11 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use selvedge_engine::{Delta, Document, SiteId, VersionVector};
+use selvedge_protocol::{EndpointList, ListKey, SignedList, relays_at};
 use selvedge_region::fold::{DueConfig, PERSIST_READER, materialise};
 use selvedge_region::regional::{DynamoDbOptions, DynamoOps, OpLayout, RegionalArgs, RegionalOptions, RegionalRegion};
 use selvedge_region::{DocumentKey, EntryContent, LogRecord, NewDocument, OpRun, OpStore, REPLICATED_READER, Region};
 use selvedge_replicator::failover::promotion::Step;
+use selvedge_replicator::failover::promotion::endpoints::{Endpoints, Signer};
 use selvedge_replicator::failover::promotion::route53::{Checked, Route53, Route53Options};
 use selvedge_replicator::failover::promotion::routes::{epoch_of, home_of};
 use selvedge_replicator::failover::witness::{DynamoWitness, contract};
@@ -514,13 +517,59 @@ fn environment(
     all
 }
 
+/// What the control planes of both regions hold of the signed list, read beside the programs.
+struct Lists {
+    key: std::path::PathBuf,
+    trusted: ListKey,
+    regions: [RegionalRegion; 2],
+}
+
+impl Lists {
+    async fn new(folder: &std::path::Path, [a, b]: [RegionalOptions; 2]) -> Self {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let key = folder.join("endpoints.pem");
+        std::fs::write(&key, pair.serialize_pem()).unwrap();
+        let trusted = ListKey::from_point(rcgen::PublicKeyData::der_bytes(&pair)).unwrap();
+        let (a, b) = tokio::try_join!(RegionalRegion::open(a), RegionalRegion::open(b)).unwrap();
+        Self { key, trusted, regions: [a, b] }
+    }
+
+    /// The list of that epoch, once both regions hold it; it is signed by the key.
+    async fn both(&self, epoch: u64, home: &str) -> EndpointList {
+        let mut found = None;
+        for region in &self.regions {
+            until("the list reaches the region", async || {
+                found = self.list(region).await.filter(|list| list.epoch >= epoch);
+                found.is_some()
+            })
+            .await;
+        }
+        let found = found.unwrap();
+        assert_eq!((found.epoch, found.home.as_str()), (epoch, home));
+        found
+    }
+
+    async fn list(&self, region: &RegionalRegion) -> Option<EndpointList> {
+        let published = region.region().control.endpoints().await.unwrap()?;
+        let parts = SignedList::parse(&published.signed).unwrap();
+        assert!(parts.names(&self.trusted));
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.trusted.point());
+        key.verify(parts.input.as_bytes(), &parts.signature).expect("it is signed by the key");
+        let list = EndpointList::decode(&parts.list).unwrap();
+        assert_eq!(list.epoch, published.epoch);
+        Some(list)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_home_is_replaced_dns_is_flipped_and_a_switchover_brings_it_back() {
+async fn a_killed_home_is_replaced_dns_is_flipped_the_list_signed_anew_and_a_switchover_brings_it_back() {
     const TEST: &str = "a_killed_home_is_replaced";
     let prefix = unique();
     let (Some(a), Some(b)) = (settings("A", 1, &prefix, TEST), settings("B", 2, &prefix, TEST)) else { return };
     let (Some(witness), Some(aws)) = (address("WITNESS", TEST), address("AWS", TEST)) else { return };
     let zone = format!("{prefix}example.org");
+    let folder = tempfile::tempdir().unwrap();
+    let lists = Lists::new(folder.path(), options(TEST, &prefix).unwrap()).await;
     let shared = |own: &str, peer: &str| {
         vec![
             ("SELVEDGE_HOME_REGION", "a".to_owned()),
@@ -532,6 +581,9 @@ async fn a_killed_home_is_replaced_dns_is_flipped_and_a_switchover_brings_it_bac
             ("SELVEDGE_DNS_TARGET", format!("{own}.{zone}")),
             ("SELVEDGE_PEER_DNS_TARGET", format!("{peer}.{zone}")),
             ("SELVEDGE_ROUTE53", aws.clone()),
+            ("SELVEDGE_ENDPOINTS_KEY", lists.key.display().to_string()),
+            ("SELVEDGE_RELAYS", format!("wss://{own}.{zone}/v1/connect,quic://{own}.{zone}")),
+            ("SELVEDGE_PEER_RELAYS", format!("wss://{peer}.{zone}/v1/connect")),
         ]
     };
     let in_a = environment(&a, &b, ["a", "b"], &shared("a", "b"));
@@ -547,6 +599,9 @@ async fn a_killed_home_is_replaced_dns_is_flipped_and_a_switchover_brings_it_bac
         dns.told(|_| true).await.is_ok_and(|told| told == (vec![format!("a.{zone}")], Some(1)))
     })
     .await;
+    let first = lists.both(1, "a").await;
+    let places: Vec<_> = first.endpoints.iter().map(|relay| (&*relay.region, relay.addresses.len())).collect();
+    assert_eq!(places, [("a", 2), ("b", 1)], "the home's relays come first");
     until("the observer sees a", async || observer.control().await["holder"] == "a").await;
     assert!(home.ask("/metrics").await.unwrap().contains("selvedge_replicator_persist_records_total"));
 
@@ -559,6 +614,9 @@ async fn a_killed_home_is_replaced_dns_is_flipped_and_a_switchover_brings_it_bac
     })
     .await;
 
+    let second = lists.both(2, "b").await;
+    assert!(second.issue > first.issue && second.endpoints[0].region == "b");
+
     let home = Program::start(&["run"], &in_a).await;
     let mut order = Command::new(env!("CARGO_BIN_EXE_selvedge-replicator"));
     let ordered = order.args(["switchover", "--to", "a"]).envs(in_a.iter().cloned()).output().await.unwrap();
@@ -570,11 +628,41 @@ async fn a_killed_home_is_replaced_dns_is_flipped_and_a_switchover_brings_it_bac
     })
     .await;
 
+    let third = lists.both(3, "a").await;
+    assert_eq!(third.endpoints, first.endpoints);
+
     let mut dry = Command::new(env!("CARGO_BIN_EXE_selvedge-replicator"));
     let planned = dry.args(["promote", "--dry-run"]).envs(in_b.iter().cloned()).output().await.unwrap();
     let text = String::from_utf8_lossy(&planned.stdout);
     assert!(planned.status.success() && text.contains("epoch 4") && text.contains("delete edit."), "{text}");
+    assert!(text.contains(&format!("sign epoch 4 with key {}", lists.trusted.name())), "{text}");
     assert!(home.decides(3).await, "a dry run changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_is_signed_again_only_when_it_says_something_else() {
+    let Some([region, _]) = regions("a_list_is_signed_again").await else { return };
+    let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let step = |pem: &str, urls: &[&str]| Endpoints {
+        signer: Signer::new(pem.as_bytes()).unwrap(),
+        home: "a".to_owned(),
+        relays: relays_at(urls.iter().map(|url| ("a", *url))),
+        region: region.region().clone(),
+    };
+    let published = async || region.region().control.endpoints().await.unwrap().unwrap().signed;
+    let issue = |signed: &str| EndpointList::decode(&SignedList::parse(signed).unwrap().list).unwrap().issue;
+    step(&pem, &["wss://a"]).run(0).await.unwrap();
+    let first = published().await;
+    step(&pem, &["wss://a"]).run(0).await.unwrap();
+    assert_eq!(published().await, first, "a process that starts again changes nothing");
+    step(&pem, &["wss://a", "wss://a2"]).run(0).await.unwrap();
+    let second = published().await;
+    assert!(issue(&second) > issue(&first), "a relay more");
+    let next_key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    step(&next_key, &["wss://a", "wss://a2"]).run(0).await.unwrap();
+    assert!(issue(&published().await) > issue(&second), "another key");
+    assert!(step(&pem, &["wss://a"]).run(3).await.is_err(), "an epoch that has not begun");
+    region.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

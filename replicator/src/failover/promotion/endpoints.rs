@@ -1,191 +1,196 @@
-//! The signed list of endpoints: where clients find the regions, in which epoch, provably from whoever runs them.
+//! The signed list of endpoints: signed anew in every epoch by whoever holds the control plane, and published there.
 //!
-//! ```text
-//! {"list": base64url(JSON below, the very bytes that are signed),
-//!  "key": first 16 hexadecimal digits of SHA-256(public key),
-//!  "signature": base64url(Ed25519, 64 bytes)}
-//!
-//! {"epoch": 7, "issued_ms": .., "expires_ms": .., "jitter_ms": 500,
-//!  "regions": [{"name": "a", "role": "home" | "standby", "endpoints": [..]}]}
-//! ```
-//!
-//! It lies in the blobs of every region under [`BLOB`]; relays hand it on. A client keeps the highest epoch it has seen and
-//! takes no list of a lower one, so that a region that was replaced cannot call its clients back.
+//! Clients keep the newest list they have seen and take no older one, so that a region that was replaced cannot call its clients
+//! back; what it looks like stands at [`SignedList`]. The control plane carries it to both regions' relays and refuses one of an
+//! ended epoch.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::digest::{SHA256, digest};
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use serde::{Deserialize, Serialize};
+use futures_util::future::BoxFuture;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
+use selvedge_protocol::{EndpointList, LIST_FORMAT, ListKey, SignedList};
+use selvedge_region::Region;
 
-/// Where the list lies among a region's blobs.
-pub const BLOB: &str = "endpoints/current.json";
-/// Clients spread their going over to another region over so long, in milliseconds.
-pub const JITTER_MS: u64 = 500;
+use super::{Step, StepError};
+use crate::clock;
 
-/// A region in the list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Region {
-    /// Its name.
-    pub name: String,
-    /// `home` or `standby`.
-    pub role: String,
-    /// Its relays, as they describe themselves.
-    pub endpoints: Vec<serde_json::Value>,
-}
+/// How a signing key is made.
+pub const KEY_FIX: &str = "`openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out FILE` makes one";
 
-/// The list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct List {
-    /// The epoch in which it was issued.
-    pub epoch: u64,
-    /// When, in milliseconds of wall time.
-    pub issued_ms: u64,
-    /// Until when a client may go by it, in milliseconds of wall time.
-    pub expires_ms: u64,
-    /// Clients spread their going over so long, in milliseconds.
-    pub jitter_ms: u64,
-    /// The regions, the home first.
-    pub regions: Vec<Region>,
-}
-
-/// The list with its signature.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signed {
-    /// The list's JSON, in base64url.
-    pub list: String,
-    /// Which key signed it.
-    pub key: String,
-    /// The signature over the list's JSON, in base64url.
-    pub signature: String,
-}
-
-/// Why a list is not taken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why a list is not signed.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ListError {
-    /// It is no list.
-    #[error("the list of endpoints is malformed")]
-    Malformed,
-    /// Another key signed it, or none did.
-    #[error("the list of endpoints is not signed by the key {0}")]
-    Signature(String),
+pub enum SignError {
     /// The key is none.
-    #[error("the signing key is no Ed25519 key in PKCS#8 (`openssl genpkey -algorithm ed25519` makes one)")]
+    #[error("it holds no private key of P-256 in PKCS#8 (PEM)")]
     Key,
+    /// The list is longer than any client takes.
+    #[error(transparent)]
+    List(#[from] selvedge_protocol::DecodeError),
+    /// The machine gives no random numbers, which every signature needs.
+    #[error("no random numbers for a signature")]
+    Random,
 }
 
-/// Signs lists.
+/// Signs lists with ES256.
 pub struct Signer {
-    pair: Ed25519KeyPair,
+    pair: EcdsaKeyPair,
+    key: ListKey,
+    random: SystemRandom,
 }
 
 impl Signer {
-    /// A signer with that key, in PKCS#8 as PEM or as the bytes inside.
+    /// A signer with the private key in that PEM.
     ///
     /// # Errors
-    /// `Key` when it is none.
-    pub fn new(pkcs8: &[u8]) -> Result<Self, ListError> {
-        let inside = std::str::from_utf8(pkcs8).ok().and_then(inside_pem);
-        let bytes = inside.as_deref().unwrap_or(pkcs8);
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(bytes).map_err(|_| ListError::Key)?;
-        Ok(Self { pair })
+    /// `Key` when there is none.
+    pub fn new(pem: &[u8]) -> Result<Self, SignError> {
+        let random = SystemRandom::new();
+        let inside = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| SignError::Key)?;
+        let inside = inside.secret_pkcs8_der();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, inside, &random);
+        let pair = pair.map_err(|_| SignError::Key)?;
+        let key = ListKey::from_point(pair.public_key().as_ref()).map_err(|_| SignError::Key)?;
+        Ok(Self { pair, key, random })
     }
 
-    /// The public key that clients check with.
+    /// What clients verify with.
     #[must_use]
-    pub fn public_key(&self) -> &[u8] {
-        self.pair.public_key().as_ref()
+    pub fn public_key(&self) -> &ListKey {
+        &self.key
     }
 
     /// Signs a list.
     ///
     /// # Errors
-    /// `Malformed` when it cannot be written as JSON.
-    pub fn sign(&self, list: &List) -> Result<Signed, ListError> {
-        let json = serde_json::to_vec(list).map_err(|_| ListError::Malformed)?;
-        let signature = self.pair.sign(&json);
-        Ok(Signed {
-            list: URL_SAFE_NO_PAD.encode(&json),
-            key: key_name(self.public_key()),
-            signature: URL_SAFE_NO_PAD.encode(signature),
+    /// `List` when it is too long, `Random`.
+    pub fn sign(&self, list: &EndpointList) -> Result<String, SignError> {
+        let input = list.signing_input(&self.key);
+        let signature = self.pair.sign(&self.random, input.as_bytes()).map_err(|_| SignError::Random)?;
+        Ok(SignedList::join(&input, signature.as_ref())?)
+    }
+}
+
+/// Signs the list of endpoints anew, and publishes it.
+pub struct Endpoints {
+    /// Signs it.
+    pub signer: Signer,
+    /// This region, which is the home where the step is run.
+    pub home: String,
+    /// The relays of all regions, those of this one first.
+    pub relays: Vec<selvedge_protocol::Endpoint>,
+    /// This region's parts.
+    pub region: Region,
+}
+
+impl Endpoints {
+    /// The list of that epoch. It comes after the one before in the order of lists even where this machine's clock does not.
+    fn list(&self, epoch: u64, before: Option<&EndpointList>) -> EndpointList {
+        let after = before.map_or(0, |before| before.issue.saturating_add(1));
+        EndpointList {
+            format: LIST_FORMAT,
+            epoch,
+            issue: clock::wall_ms().max(after),
+            home: self.home.clone(),
+            endpoints: self.relays.clone(),
+        }
+    }
+
+    /// What is published: the list, and whether this key signed it.
+    async fn published(&self) -> Result<Option<(EndpointList, bool)>, StepError> {
+        let Some(published) = self.region.control.endpoints().await? else { return Ok(None) };
+        let parts = SignedList::parse(&published.signed)?;
+        Ok(Some((EndpointList::decode(&parts.list)?, parts.names(self.signer.public_key()))))
+    }
+
+    /// Whether that list says what one of this epoch would.
+    fn is_current(&self, epoch: u64, list: &EndpointList) -> bool {
+        (list.epoch, &list.home, &list.endpoints) == (epoch, &self.home, &self.relays)
+    }
+}
+
+impl Step for Endpoints {
+    fn name(&self) -> &'static str {
+        "list of endpoints"
+    }
+
+    fn plan(&self, epoch: u64) -> BoxFuture<'_, Result<Vec<String>, StepError>> {
+        Box::pin(async move {
+            let line = |relay: &selvedge_protocol::Endpoint| format!("{} in {}", relay.relay, relay.region);
+            let relays: Vec<String> = self.relays.iter().map(line).collect();
+            let key = self.signer.public_key().name();
+            Ok(vec![format!("sign epoch {epoch} with key {key}, home {}: {}", self.home, relays.join(", "))])
+        })
+    }
+
+    fn run(&self, epoch: u64) -> BoxFuture<'_, Result<(), StepError>> {
+        Box::pin(async move {
+            // One that cannot be read is replaced.
+            let published = self.published().await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the list of endpoints that is published is replaced");
+                None
+            });
+            if published.as_ref().is_some_and(|(list, ours)| *ours && self.is_current(epoch, list)) {
+                return Ok(());
+            }
+            let list = self.list(epoch, published.as_ref().map(|(list, _)| list));
+            let signed = self.signer.sign(&list)?;
+            Ok(self.region.control.publish_endpoints(epoch, &signed).await?)
         })
     }
 }
 
-impl Signed {
-    /// The list, if that key signed it.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn check(&self, public_key: &[u8]) -> Result<List, ListError> {
-        let json = URL_SAFE_NO_PAD.decode(&self.list).map_err(|_| ListError::Malformed)?;
-        let signature = URL_SAFE_NO_PAD.decode(&self.signature).map_err(|_| ListError::Malformed)?;
-        let key = UnparsedPublicKey::new(&ED25519, public_key);
-        key.verify(&json, &signature).map_err(|_| ListError::Signature(key_name(public_key)))?;
-        serde_json::from_slice(&json).map_err(|_| ListError::Malformed)
-    }
-}
-
-/// How a key is called in a signed list.
-#[must_use]
-pub fn key_name(public_key: &[u8]) -> String {
-    digest(&SHA256, public_key).as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn inside_pem(text: &str) -> Option<Vec<u8>> {
-    let (_, rest) = text.split_once("-----BEGIN PRIVATE KEY-----")?;
-    let (inside, _) = rest.split_once("-----END PRIVATE KEY-----")?;
-    let digits: String = inside.split_whitespace().collect();
-    base64::engine::general_purpose::STANDARD.decode(digits).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use ring::rand::SystemRandom;
-    use ring::signature::Ed25519KeyPair;
+    use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+    use selvedge_protocol::{EndpointList, SignedList, relays_at};
 
-    use super::{List, ListError, Region, Signer, key_name};
+    use super::{SignError, Signer};
 
-    fn list() -> List {
-        let region = |name: &str, role: &str| Region {
-            name: name.to_owned(),
-            role: role.to_owned(),
-            endpoints: vec![serde_json::json!({ "relay": format!("{name}:4400") })],
-        };
-        List {
-            epoch: 7,
-            issued_ms: 1,
-            expires_ms: 2,
-            jitter_ms: 500,
-            regions: vec![region("a", "home"), region("b", "standby")],
+    fn list(relays: usize) -> EndpointList {
+        let urls: Vec<String> = (0..relays).map(|number| format!("wss://relay-{number}.example")).collect();
+        let endpoints = relays_at(urls.iter().map(|url| ("a", url.as_str())));
+        EndpointList { format: 1, epoch: 7, issue: 9, home: "a".to_owned(), endpoints }
+    }
+
+    fn key() -> String {
+        rcgen::KeyPair::generate().unwrap().serialize_pem()
+    }
+
+    fn is_signed(signed: &str, by: &Signer) -> bool {
+        let parts = SignedList::parse(signed).unwrap();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, by.public_key().point());
+        parts.names(by.public_key()) && key.verify(parts.input.as_bytes(), &parts.signature).is_ok()
+    }
+
+    #[test]
+    fn a_list_is_signed_by_its_key_and_no_other() {
+        let (signer, other) = (Signer::new(key().as_bytes()).unwrap(), Signer::new(key().as_bytes()).unwrap());
+        let signed = signer.sign(&list(2)).unwrap();
+        assert!(is_signed(&signed, &signer) && !is_signed(&signed, &other));
+        assert_eq!(EndpointList::decode(&SignedList::parse(&signed).unwrap().list).unwrap(), list(2));
+        let later = signer.sign(&EndpointList { epoch: 8, ..list(2) }).unwrap();
+        let (input, _) = later.rsplit_once('.').unwrap();
+        let forged = SignedList::join(input, &SignedList::parse(&signed).unwrap().signature).unwrap();
+        assert!(!is_signed(&forged, &signer), "a signature is of one list");
+    }
+
+    #[test]
+    fn what_is_no_key_of_p256_is_refused() {
+        for text in ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            assert!(matches!(Signer::new(text.as_bytes()), Err(SignError::Key)), "{text}");
         }
-    }
-
-    fn key() -> Vec<u8> {
-        Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref().to_vec()
-    }
-
-    #[test]
-    fn a_signed_list_is_taken_and_a_changed_or_foreign_one_is_not() {
-        let (signer, other) = (Signer::new(&key()).unwrap(), Signer::new(&key()).unwrap());
-        let signed = signer.sign(&list()).unwrap();
-        assert_eq!(signed.check(signer.public_key()), Ok(list()));
-        assert_eq!(signed.key, key_name(signer.public_key()));
-        assert!(matches!(signed.check(other.public_key()), Err(ListError::Signature(_))));
-        let later = signer.sign(&List { epoch: 8, ..list() }).unwrap();
-        let forged = super::Signed { list: later.list, ..signed.clone() };
-        assert!(matches!(forged.check(signer.public_key()), Err(ListError::Signature(_))));
-        let broken = super::Signed { list: "?".to_owned(), ..signed };
-        assert_eq!(broken.check(signer.public_key()), Err(ListError::Malformed));
+        let other_curve = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+        assert!(matches!(Signer::new(other_curve.as_bytes()), Err(SignError::Key)));
     }
 
     #[test]
-    fn a_key_is_read_from_pem_too() {
-        let bytes = key();
-        let inside = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &bytes);
-        let pem = format!("-----BEGIN PRIVATE KEY-----\n{inside}\n-----END PRIVATE KEY-----\n");
-        assert_eq!(Signer::new(pem.as_bytes()).unwrap().public_key(), Signer::new(&bytes).unwrap().public_key());
-        assert!(matches!(Signer::new(b"no key"), Err(ListError::Key)));
+    fn a_list_that_no_client_takes_is_not_signed() {
+        let mut long = list(64);
+        for relay in &mut long.endpoints {
+            relay.addresses[0].url = "x".repeat(1000);
+        }
+        assert!(matches!(Signer::new(key().as_bytes()).unwrap().sign(&long), Err(SignError::List(_))));
     }
 }

@@ -47,6 +47,21 @@ pub struct Progress {
     pub trouble: Option<String>,
 }
 
+/// Does a step again until it is done; `trouble` hears what stood in its way each time.
+pub async fn until_done(step: &dyn Step, epoch: u64, trouble: impl Fn(&StepError)) {
+    let mut pause = RETRY;
+    while let Err(error) = step.run(epoch).await {
+        {
+            let cause = &*error as &dyn std::error::Error;
+            tracing::warn!(step = step.name(), epoch, error = cause, "a step of the promotion is tried again");
+        }
+        trouble(&error);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY * 32);
+    }
+    tracing::info!(step = step.name(), epoch, "done");
+}
+
 /// Goes through the steps, each until it is done. `begun` is told the epoch when the first one, which begins it in the control
 /// plane, is: decisions may be made from then on.
 pub(super) async fn promote(
@@ -58,17 +73,8 @@ pub(super) async fn promote(
     progress.send_replace(Progress { epoch, ..Progress::default() });
     for (index, step) in steps.iter().enumerate() {
         progress.send_modify(|progress| progress.doing = Some(step.name()));
-        let mut pause = RETRY;
-        while let Err(error) = step.run(epoch).await {
-            {
-                let cause = &*error as &dyn std::error::Error;
-                tracing::warn!(step = step.name(), epoch, error = cause, "a step of the promotion is tried again");
-            }
-            progress.send_modify(|progress| progress.trouble = Some(error.to_string()));
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY * 32);
-        }
-        tracing::info!(step = step.name(), epoch, "done");
+        let trouble = |error: &StepError| progress.send_modify(|progress| progress.trouble = Some(error.to_string()));
+        until_done(&**step, epoch, trouble).await;
         progress.send_modify(|progress| {
             progress.done.push(step.name());
             (progress.doing, progress.trouble) = (None, None);
