@@ -26,6 +26,7 @@ use crate::listen::accept::serve;
 use crate::listen::address::{Place, Waiting};
 use crate::listen::advertise::Advertised;
 use crate::listen::{web, websocket};
+use crate::listing::Listing;
 use crate::metrics::Metrics;
 use crate::quic;
 use crate::rest;
@@ -85,6 +86,8 @@ pub(crate) struct App {
     pub(crate) sessions: Arc<Sessions>,
     /// Where TCP listens: the port of this relay's own pages.
     pub(crate) port: u16,
+    /// The signed list of endpoints.
+    pub(crate) listing: Arc<Listing>,
     advertised: Advertised,
     waiting: Arc<Waiting>,
     draining: AtomicBool,
@@ -233,6 +236,7 @@ pub fn run(config: Config) -> BoxFuture<'static, Result<Running, StartError>> {
             registry: Registry::new(ground, rand::random()),
             sessions: Arc::default(),
             port: address.port(),
+            listing: Arc::new(Listing::new()),
             advertised,
             waiting: Waiting::new(&config.listen),
             draining: AtomicBool::new(false),
@@ -254,6 +258,9 @@ fn start(app: &Arc<App>, listening: Listening, stopped: &watch::Receiver<bool>) 
         tokio::spawn(serve(listen, documents(app), config.clone(), tls, Arc::clone(waiting), stopped.clone())),
         tokio::spawn(serve(admin, administration(app), config.clone(), None, Arc::clone(waiting), stopped.clone())),
     ];
+    let control = Arc::clone(&app.registry.ground().region.control);
+    let (listing, metrics) = (Arc::clone(&app.listing), Arc::clone(&app.metrics));
+    servers.push(tokio::spawn(listing.keep_up(control, metrics, stopped.clone())));
     if let Some(endpoint) = quic {
         servers.push(tokio::spawn(quic::serve(endpoint, Arc::clone(app), stopped.clone())));
     }

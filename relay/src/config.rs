@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use selvedge_protocol::Transport;
 use selvedge_protocol::tag::TagKeys;
 
 #[cfg(feature = "regional")]
@@ -18,7 +19,7 @@ use selvedge_region::regional::RegionalArgs;
 use crate::auth::{AuthConfig, check_auth, mint};
 use crate::certificates::TlsConfig;
 use crate::listen::ListenConfig;
-use crate::listen::advertise::{region_and_url, transport_of};
+use crate::listen::advertise::region_and_url;
 use crate::quic::{QuicConfig, QuicListen};
 use crate::room::RoomConfig;
 use crate::session::Limits;
@@ -357,7 +358,7 @@ impl Config {
             }
             _ => {}
         }
-        match self.listen.advertise.iter().find(|named| transport_of(region_and_url(named).1).is_none()) {
+        match self.listen.advertise.iter().find(|named| Transport::of_url(region_and_url(named).1).is_none()) {
             Some(url) => {
                 let fix = "begin it with ws:// or wss:// (WebSocket), https:// (WebTransport) or quic://";
                 Err(impossible("advertise", url, "is no address of a relay", fix))

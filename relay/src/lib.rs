@@ -21,6 +21,7 @@ mod clock;
 pub mod config;
 mod hosting;
 mod listen;
+mod listing;
 mod metrics;
 mod quic;
 mod rest;

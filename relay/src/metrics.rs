@@ -123,6 +123,8 @@ pub(crate) struct Metrics {
     pub(crate) certificate_changes: Counter,
     /// Certificates that could not be taken up.
     pub(crate) certificate_failures: Counter,
+    /// The epoch of the signed list of endpoints that is told to clients; 0: of the first epoch, or there is none.
+    pub(crate) endpoints_epoch: Gauge,
     /// How long an append takes to be durable.
     pub(crate) append_seconds: Histogram,
 }
@@ -165,6 +167,7 @@ impl Metrics {
             quic_retries: Counter::default(),
             certificate_changes: Counter::default(),
             certificate_failures: Counter::default(),
+            endpoints_epoch: Gauge::default(),
             append_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 16)),
         };
         metrics.register();
@@ -254,6 +257,7 @@ impl Metrics {
             self.certificate_changes.clone(),
         );
         registry.register("certificate_failures", "Certificates that could not be", self.certificate_failures.clone());
+        registry.register("endpoints_epoch", "Epoch of the signed list of endpoints", self.endpoints_epoch.clone());
         registry.register("append_seconds", "Time until an append is durable", self.append_seconds.clone());
     }
 }

@@ -15,7 +15,10 @@ use harness::http::ask;
 use harness::raw::{Raw, hello};
 use harness::{Peer, Relay};
 use selvedge_protocol::message::Hello;
-use selvedge_protocol::{AckLevel, Channel, CloseCode, DocumentId, Position};
+use selvedge_protocol::{
+    AckLevel, Channel, ClientMessage, CloseCode, DocumentId, EndpointList, Features, ListKey, Position, ServerMessage,
+    SignedList, relays_at,
+};
 use selvedge_region::regional::{Proxy, RegionalArgs, RegionalRegion, Way};
 use selvedge_region::{BusMessage, REPLICATED_READER};
 use selvedge_relay::{StartError, run};
@@ -113,6 +116,60 @@ async fn two_relays_serve_one_document_and_a_third_finds_it() {
     eve.edit(e, 0, 0, "> ").await;
     ben.wait_text(b, &format!("> {expected}")).await;
     assert!(two.running.drain().await && three.running.drain().await);
+}
+
+/// A list of that epoch, under a signature that only clients would look at.
+fn signed(epoch: u64, issue: u64) -> String {
+    let key = ListKey::from_point(&[[4].as_slice(), &[7; 64]].concat()).unwrap();
+    let endpoints = relays_at([("a", "wss://a.example"), ("b", "wss://b.example")]);
+    let list = EndpointList { format: 1, epoch, issue, home: "a".to_owned(), endpoints };
+    SignedList::join(&list.signing_input(&key), &[1; 64]).unwrap()
+}
+
+async fn told(raw: &mut Raw) -> String {
+    match raw.expect(|message| matches!(message, ServerMessage::Endpoints(_))).await {
+        (Channel::CONNECTION, ServerMessage::Endpoints(told)) => told.signed,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_signed_list_is_told_after_hello_and_whenever_there_is_a_newer_one() {
+    let Some(services) = services("the_signed_list_is_told") else { return };
+    let (relay, home) = (relay(&services, None).await, region(&services).await);
+    let control = &home.region().control;
+    control.publish_endpoints(0, &signed(0, 1)).await.unwrap();
+    let verifies = ClientMessage::from(Hello {
+        format: 1,
+        versions: vec![1],
+        features: Features::SIGNED_ENDPOINTS.0,
+        client: "test".to_owned(),
+        token: Some("anon:ada".to_owned()),
+    });
+    let mut early = Raw::connect(&relay.socket()).await;
+    early.send(Channel::CONNECTION, verifies.clone()).await;
+    assert_eq!(told(&mut early).await, signed(0, 1));
+    let mut old = Raw::hello(&relay.socket(), "anon:ben").await;
+
+    control.publish_endpoints(0, &signed(0, 2)).await.unwrap();
+    assert_eq!(told(&mut early).await, signed(0, 2), "whoever is connected hears of it");
+    let mut late = Raw::connect(&relay.socket()).await;
+    late.send(Channel::CONNECTION, verifies).await;
+    assert_eq!(told(&mut late).await, signed(0, 2));
+
+    let rest = ask(relay.running.address, "GET", "/v1/endpoints", &[], b"").await.json();
+    assert_eq!(rest["signed"], signed(0, 2));
+    assert_eq!(
+        (&rest["list"]["home"], &rest["list"]["epoch"], &rest["list"]["issue"]),
+        (&json!("a"), &json!(0), &json!(2))
+    );
+    assert_eq!(rest["list"]["endpoints"][1]["region"], "b");
+    assert!(rest["endpoints"][0]["addresses"].is_array(), "pages find this relay's own addresses as before");
+    // Everything that was told before the pong has come.
+    old.send(Channel::CONNECTION, selvedge_protocol::message::Ping { nonce: 5 }).await;
+    let (_, answer) = old.expect(|_| true).await;
+    assert!(matches!(answer, ServerMessage::Pong(_)), "who cannot verify a list is not told one: {answer:?}");
+    home.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use selvedge_protocol::{Address, CertificateHash, Endpoint, Transport};
+use selvedge_protocol::{Address, CertificateHash, Endpoint, Transport, relays_at};
 
 use crate::certificates::Certificates;
 
@@ -29,22 +29,10 @@ impl Advertised {
             let addresses = self.own(host);
             return vec![Endpoint { relay: self.tcp.to_string(), region: self.region.clone(), addresses }];
         }
-        let mut endpoints: Vec<Endpoint> = Vec::new();
-        for named in &self.named {
-            let (region, url) = region_and_url(named);
-            let Some(transport) = transport_of(url) else { continue };
-            let relay = authority(url);
-            let is_own = endpoints.first().is_none_or(|first| first.relay == relay);
-            let certificates = if is_own { self.shown(transport) } else { Vec::new() };
-            let address = Address { transport, url: url.to_owned(), certificates };
-            match endpoints.iter_mut().find(|known| known.relay == relay) {
-                Some(known) => known.addresses.push(address),
-                None => endpoints.push(Endpoint {
-                    relay: relay.to_owned(),
-                    region: region.unwrap_or(&self.region).to_owned(),
-                    addresses: vec![address],
-                }),
-            }
+        let urls = self.named.iter().map(|named| region_and_url(named));
+        let mut endpoints = relays_at(urls.map(|(region, url)| (region.unwrap_or(&self.region), url)));
+        for address in endpoints.first_mut().into_iter().flat_map(|own| &mut own.addresses) {
+            address.certificates = self.shown(address.transport);
         }
         endpoints
     }
@@ -87,22 +75,6 @@ pub(crate) fn region_and_url(named: &str) -> (Option<&str>, &str) {
         Some((region, url)) if !region.contains("://") => (Some(region), url),
         _ => (None, named),
     }
-}
-
-/// What an advertised URL is for, by its scheme.
-pub(crate) fn transport_of(url: &str) -> Option<Transport> {
-    match url.split_once("://")?.0 {
-        "ws" | "wss" => Some(Transport::WebSocket),
-        "https" => Some(Transport::WebTransport),
-        "quic" => Some(Transport::Quic),
-        _ => None,
-    }
-}
-
-/// Host and port of a URL.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 #[cfg(test)]

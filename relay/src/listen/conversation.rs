@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use selvedge_protocol::message::{Closed, Failure, Open};
 use selvedge_protocol::{Channel, CloseCode, DocumentId, Instant, Rights};
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::address::Place;
 use crate::app::App;
 use crate::auth::{Access, Caller, TokenFault, combined};
 use crate::clock::wall_ms;
+use crate::listing::Listed;
 use crate::metrics::Carrier;
 use crate::room::actor::{RoomHandle, Sink};
 use crate::room::{Join, RoomEvent, SessionKey};
@@ -115,6 +117,7 @@ pub(crate) async fn converse(
         place: None,
         principal: None,
         inbound,
+        listed: app.listing.watch(),
         app: Arc::clone(&app),
     };
     let mut writer = Box::pin(write(Arc::clone(&app), outlet, Arc::clone(&outbound), Duration::from_millis(write_ms)));
@@ -214,6 +217,8 @@ struct Conversation<I> {
     place: Option<Place>,
     principal: Option<String>,
     inbound: I,
+    /// The signed list of endpoints, and newer ones as they come.
+    listed: watch::Receiver<Option<Arc<Listed>>>,
     app: Arc<App>,
 }
 
@@ -265,6 +270,7 @@ impl<I: Inbound> Conversation<I> {
                     self.look_up(channel).await;
                 }
             }
+            Ok(()) = self.listed.changed(), if self.session.takes_lists() => self.tell_endpoints(),
             () = clock.until(Some(self.session.deadline())) => self.session.tick(clock.now()),
         }
         true
@@ -356,6 +362,15 @@ impl<I: Inbound> Conversation<I> {
         self.session.expires(Channel::CONNECTION, self.end_of(&caller), now);
         self.session.authenticated(caller.identity.clone(), now);
         self.caller = Some(caller);
+        self.tell_endpoints();
+    }
+
+    /// Tells the newest list of endpoints, if there is one.
+    fn tell_endpoints(&mut self) {
+        let newest = self.listed.borrow_and_update().clone();
+        if let Some(newest) = newest {
+            self.session.tell_endpoints(newest.message());
+        }
     }
 
     /// Who brings this token; what is not believed is counted.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use selvedge_engine::{SiteId, VersionVector};
 use selvedge_protocol::message::{
-    ChunkContent, Closed, HelloOk, Open, Ping, PingPolicy, Pong, Push, TokenExpiring, kind,
+    ChunkContent, Closed, HelloOk, Open, Ping, PingPolicy, Pong, Push, SignedEndpoints, TokenExpiring, kind,
 };
 use selvedge_protocol::stream::StreamDecoder;
 use selvedge_protocol::transfer::Staging;
@@ -200,6 +200,8 @@ pub struct Session {
     expiries: FxHashMap<Channel, Expiry>,
     /// Broadcast tags were agreed.
     tags: bool,
+    /// The client verifies signed lists of endpoints.
+    takes_lists: bool,
     events: VecDeque<SessionEvent>,
 }
 
@@ -225,6 +227,7 @@ impl Session {
             dropped_presence: 0,
             expiries: FxHashMap::default(),
             tags: false,
+            takes_lists: false,
             events: VecDeque::new(),
             config,
         }
@@ -306,6 +309,7 @@ impl Session {
         };
         self.phase = Phase::Open(identity);
         self.tags = features.contains(Features::BROADCAST_TAGS);
+        self.takes_lists = features.contains(Features::SIGNED_ENDPOINTS);
         let limits = &self.config.limits;
         let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         let ok = HelloOk {
@@ -376,6 +380,18 @@ impl Session {
     /// Whether broadcast tags were agreed.
     pub fn has_tags(&self) -> bool {
         self.tags
+    }
+
+    /// Whether hello is done with a client that verifies signed lists of endpoints.
+    pub fn takes_lists(&self) -> bool {
+        self.takes_lists && self.is_open()
+    }
+
+    /// Tells the signed list of endpoints to a client that verifies it.
+    pub fn tell_endpoints(&mut self, list: SignedEndpoints) {
+        if self.takes_lists() {
+            self.reply(Channel::CONNECTION, list);
+        }
     }
 
     /// Channels with a document.
@@ -487,7 +503,8 @@ impl Session {
                 let version = negotiate(&hello.versions).ok_or_else(|| {
                     Fault::new(CloseCode::UPGRADE, "None of the client's protocol versions is known here.")
                 })?;
-                let offered = if self.config.tags { Features::OFFERED } else { Features(0) };
+                let untagged = Features::OFFERED.without(Features::BROADCAST_TAGS);
+                let offered = if self.config.tags { Features::OFFERED } else { untagged };
                 let features = offered.common(Features(hello.features));
                 let until = *until;
                 self.phase = Phase::Authenticating { until, features, version, waiting: Vec::new(), waiting_bytes: 0 };

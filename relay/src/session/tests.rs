@@ -22,6 +22,30 @@ fn hello(versions: &[u8]) -> Vec<u8> {
     ClientMessage::Hello(hello).to_frame(Channel::CONNECTION).unwrap()
 }
 
+#[test]
+fn only_a_client_that_verifies_lists_is_told_one() {
+    let list = || SignedEndpoints { signed: "a.b.c".into() };
+    for (features, told) in [(Features(0), false), (Features::SIGNED_ENDPOINTS, true), (Features(u64::MAX), true)] {
+        let mut session = session();
+        session.tell_endpoints(list());
+        assert!(session.poll_event().is_none(), "nothing before hello is done");
+        let hello = Hello { format: 1, versions: vec![1], features: features.0, client: "test".into(), token: None };
+        session.receive(&ClientMessage::Hello(hello).to_frame(Channel::CONNECTION).unwrap(), Instant(0));
+        assert!(matches!(session.poll_event(), Some(SessionEvent::Authenticate { .. })));
+        let identity = Identity { principal: "p".into(), user: None, tenant: "default".into() };
+        session.authenticated(identity, Instant(0));
+        let Some(SessionEvent::Reply { message, .. }) = session.poll_event() else { panic!("hello-ok") };
+        let ServerMessage::HelloOk(ok) = *message else { panic!("hello-ok, not {message:?}") };
+        assert_eq!(Features(ok.features).contains(Features::SIGNED_ENDPOINTS), told);
+        assert!(!Features(ok.features).contains(Features::BROADCAST_TAGS), "this service has no keys for tags");
+        session.tell_endpoints(list());
+        let event = session.poll_event();
+        let is_list = |event: &SessionEvent| matches!(event, SessionEvent::Reply { channel: Channel::CONNECTION, message } if **message == list().into());
+        assert_eq!(event.as_ref().is_some_and(is_list), told, "{event:?}");
+        assert!(session.poll_event().is_none());
+    }
+}
+
 fn open(channel: u32) -> Vec<u8> {
     let open = Open {
         document: "notes".into(),
