@@ -66,6 +66,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
         prefix: "bench-".to_owned(),
         pause: Duration::from_millis(arguments.pause_ms),
         look: Duration::from_millis(2),
+        trust: fleet.trust.clone(),
         seed: 1,
     };
     let load = Load::start(&load, &recorder).await?;

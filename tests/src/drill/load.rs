@@ -33,6 +33,8 @@ pub struct LoadOptions {
     pub pause: Duration,
     /// How often a client looks at what it was told; an ack's instant is as exact as this.
     pub look: Duration,
+    /// The public key by which clients verify lists of endpoints; none: they believe relays.
+    pub trust: Option<String>,
     /// What chance is made of.
     pub seed: u64,
 }
@@ -66,7 +68,7 @@ impl Load {
             writers.push(Writer { document: format!("default/{document}"), region: region.clone() });
             // A region's clients begin at all its relays.
             let first = client as usize / options.regions.len() % relays.len();
-            opening.push(open(client, relays[first].clone(), document));
+            opening.push(open(client, relays[first].clone(), document, options.trust.clone()));
         }
         let opened = tokio::time::timeout(OPEN_WITHIN, futures_util::future::try_join_all(opening)).await;
         let clients = opened.context("the clients could not open their documents in time")??;
@@ -133,8 +135,9 @@ impl Client {
     }
 }
 
-async fn open(client: u32, url: String, document: String) -> anyhow::Result<Client> {
-    let handle = Handle::connect(&url, ClientOptions::default())?;
+async fn open(client: u32, url: String, document: String, trust: Option<String>) -> anyhow::Result<Client> {
+    let options = ClientOptions { trust: trust.into_iter().collect(), ..ClientOptions::default() };
+    let handle = Handle::connect(&url, options)?;
     let doc = handle.open(&document, OpenOptions::default()).await?;
     doc.when_synced().await.with_context(|| format!("client {client} at {url}"))?;
     Ok(Client { handle, doc: Arc::new(doc) })

@@ -190,6 +190,7 @@ fn load_options(options: &DrillOptions, fleet: &Fleet) -> LoadOptions {
         prefix: DOCUMENTS.to_owned(),
         pause: options.pause,
         look: LOOK,
+        trust: fleet.trust.clone(),
         seed: options.seed,
     }
 }

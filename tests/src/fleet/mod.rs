@@ -2,6 +2,7 @@
 //! between the regions a link that can be slow, silent or cut. Without a stack it is one relay with a folder of its own.
 
 mod http;
+mod lists;
 mod program;
 mod region;
 mod stack;
@@ -15,6 +16,7 @@ use futures_util::future::BoxFuture;
 use crate::link::{Link, Passage};
 
 pub use http::get;
+use lists::Lists;
 pub(crate) use program::find as program;
 pub use program::{Program, Spec};
 pub use region::{RegionFleet, relay_ports};
@@ -49,6 +51,8 @@ pub struct Fleet {
     pub observer: Option<Program>,
     /// The way between them.
     pub link: Link,
+    /// The public key of the list of endpoints that replicators of two regions sign.
+    pub trust: Option<String>,
     /// Held open.
     _passages: Vec<Passage>,
 }
@@ -67,12 +71,14 @@ impl Fleet {
         Box::pin(async move {
             let link = Link::new(options.delay);
             let mut passages = Vec::new();
+            let lists = Lists::of(options, folder)?;
             let mut regions = Vec::new();
             for (number, name) in options.regions.iter().enumerate() {
-                let environment = match &stack {
+                let mut environment = match &stack {
                     Some(stack) => settings(options, stack, number, &link, &mut passages).await?,
                     None => Vec::new(),
                 };
+                environment.extend(lists.iter().flat_map(|lists| lists.environment(options, number)));
                 regions.push(RegionFleet::describe(options, name, number, environment, folder));
             }
             // The link's addresses of both regions are there before anyone asks for them.
@@ -83,7 +89,8 @@ impl Fleet {
             if let Some(observer) = &mut observer {
                 observer.start().await?;
             }
-            Ok(Self { stack, regions, observer, link, _passages: passages })
+            let trust = lists.map(|lists| lists.trust);
+            Ok(Self { stack, regions, observer, link, trust, _passages: passages })
         })
     }
 
