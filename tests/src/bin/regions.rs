@@ -1,7 +1,7 @@
 //! `regions`: two regions on this machine with a page to look at them, and to wrong them.
 //!
 //! ```text
-//! GET  /regions/state   {epoch, home, link, lag_ms, busy, failed, regions: [{name, role, state, relays}]}
+//! GET  /regions/state   {epoch, home, link, lag_ms, busy, failed, trust, regions: [{name, role, state, relays}]}
 //! POST /regions/act     {action: cut-link | heal-link | kill | revive | switchover, region} -> 202, 409 while another is under way
 //! ```
 
@@ -99,6 +99,8 @@ struct Demo {
     shown: Mutex<Shown>,
     /// Of each region: its name, its relays, and where its replicator answers.
     regions: Vec<(String, Vec<String>, String)>,
+    /// The public key of their list of endpoints.
+    trust: Option<String>,
 }
 
 struct Shown {
@@ -115,7 +117,8 @@ impl Demo {
         let regions: Vec<_> = fleet.regions.iter().map(region).collect();
         let states = regions.iter().map(|(name, ..)| (name.clone(), "up")).collect();
         let shown = Mutex::new(Shown { link: "up", busy: None, failed: None, states });
-        Self { fleet: tokio::sync::Mutex::new(fleet), shown, regions }
+        let trust = fleet.trust.clone();
+        Self { fleet: tokio::sync::Mutex::new(fleet), shown, regions, trust }
     }
 
     fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -166,6 +169,7 @@ async fn state(State(demo): State<Arc<Demo>>) -> Json<Value> {
         "lag_ms": lags,
         "busy": shown.busy,
         "failed": shown.failed,
+        "trust": demo.trust,
         "regions": regions,
     }))
 }

@@ -22,6 +22,8 @@ export interface RegionsState {
   readonly busy: string | null;
   /** Why the last thing that was tried did not succeed, in words. */
   readonly failed: string | null;
+  /** The public key of whoever signs where the regions are. */
+  readonly trust: string | null;
   readonly regions: readonly Region[];
 }
 
@@ -70,7 +72,7 @@ function stateIn(body: unknown): RegionsState {
   if (regions.length < 2) throw new ControlError("The control of this demo names fewer than two regions.");
   const lag = fieldOf(body, "lag_ms");
   const lagMs = new Map(regions.map(({ name }) => [name, numberOr(fieldOf(lag, name), null)]));
-  const [home, busy, failed] = ["home", "busy", "failed"].map((name) => wordsOr(fieldOf(body, name), null));
+  const [home, busy, failed, trust] = ["home", "busy", "failed", "trust"].map((name) => wordsOr(fieldOf(body, name), null));
   return {
     epoch: numberOr(fieldOf(body, "epoch"), null),
     home: home ?? null,
@@ -78,6 +80,7 @@ function stateIn(body: unknown): RegionsState {
     lagMs,
     busy: busy ?? null,
     failed: failed ?? null,
+    trust: trust ?? null,
     regions,
   };
 }

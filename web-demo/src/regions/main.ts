@@ -31,7 +31,7 @@ async function start(): Promise<void> {
   const name = location.hash.slice(1) || DOCUMENT;
   const panes = await Promise.all(first.regions.slice(0, 2).map((region, i) => {
     const elsewhere = first.regions.filter((other) => other !== region).flatMap(({ relays }) => relays);
-    return pane(name, region, elsewhere, WRITERS[i % 2] ?? WRITERS[0]);
+    return pane(name, region, elsewhere, first.trust, WRITERS[i % 2] ?? WRITERS[0]);
   }));
   window.selvedgeRegions = new Map(first.regions.slice(0, 2).map(({ name: of }, i) => [of, panes[i] as Pane]));
   const board = controls();

@@ -32,13 +32,15 @@ const AGE_EVERY_MS = 500;
 
 /**
  * Opens `name` as `writer` through the relays of `region`; a device of its own, as if it were another machine. Where that
- * region is down, `elsewhere` are the relays to begin with, as names of the service would lead there.
+ * region is down, `elsewhere` are the relays to begin with, as names of the service would lead there. `trust` verifies what says where
+ * the other region is.
  */
-export async function pane(name: string, region: Region, elsewhere: readonly string[], writer: Writer): Promise<Pane> {
+export async function pane(name: string, region: Region, elsewhere: readonly string[], trust: string | null, writer: Writer): Promise<Pane> {
   const room = await open(name, {
     relays: region.state === "up" ? region.relays : [...region.relays, ...elsewhere],
     persist: new IndexedDbStore({ database: `selvedge-region-${region.name}` }),
     crossTab: false,
+    ...(trust === null ? {} : { trust }),
   });
   room.awareness.setLocalStateField("user", { ...writer });
 

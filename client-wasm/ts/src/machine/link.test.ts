@@ -89,31 +89,24 @@ describe("Link", () => {
     assert.deepEqual(told, ["verified 7", "forged", "kept genuine 7 9"]);
   });
 
-  it("says to the page that a list was refused, and that one could not be kept, and goes on", async () => {
-    const reported: string[] = [];
-    const page = globalThis as { reportError?: (error: unknown) => void };
-    const before = page.reportError;
-    page.reportError = (error) => reported.push(error instanceof SelvedgeError ? error.code : String(error));
-    try {
-      let first = true;
-      const client = machine({
-        drain: (shell) => {
-          if (!first) return;
-          first = false;
-          shell.endpointsRefused("older");
-          shell.keepEndpoints("genuine", 7, 9);
-        },
-      });
-      const endpoints = { verify: () => Promise.resolve(null), keep: () => Promise.reject(new Error("no room")) };
-      const link = new Link({ client, transports: [], token: null, endpoints, onEmpty: () => undefined });
-      link.pump();
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      assert.deepEqual(reported, ["endpoints", "store"]);
-      assert.equal(link.over, false);
-    } finally {
-      if (before) page.reportError = before;
-      else delete page.reportError;
-    }
+  it("warns that a list was refused, and that one could not be kept, and goes on", async (context) => {
+    const warned = context.mock.method(console, "warn", () => undefined);
+    let first = true;
+    const client = machine({
+      drain: (shell) => {
+        if (!first) return;
+        first = false;
+        shell.endpointsRefused("older");
+        shell.keepEndpoints("genuine", 7, 9);
+      },
+    });
+    const endpoints = { verify: () => Promise.resolve(null), keep: () => Promise.reject(new Error("no room")) };
+    const link = new Link({ client, transports: [], token: null, endpoints, onEmpty: () => undefined });
+    link.pump();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const codes = warned.mock.calls.map(({ arguments: [error] }) => (error as unknown) instanceof SelvedgeError && (error as SelvedgeError).code);
+    assert.deepEqual(codes, ["endpoints", "store"]);
+    assert.equal(link.over, false);
   });
 
   it("closes its documents when the module stops, and says so from then on", () => {

@@ -253,7 +253,8 @@ export class Link {
         void this.#keep(effect);
         return;
       case "endpoints-refused":
-        return guarded(() => { throw new SelvedgeError("endpoints", effect.message); });
+        // What a relay says must not end a program: it is told, and no more.
+        return console.warn(new SelvedgeError("endpoints", effect.message));
       case "link":
         return this.#linked(effect.link);
     }
@@ -311,7 +312,7 @@ export class Link {
       await this.#endpoints?.keep(signed, epoch, issue);
     } catch (cause) {
       const message = "The device could not keep the list of endpoints: it holds until this page is closed.";
-      guarded(() => { throw new SelvedgeError("store", message, { cause }); });
+      console.warn(new SelvedgeError("store", message, { cause }));
     }
   }
 
