@@ -18,13 +18,13 @@ use selvedge_replicator::ship::{ShipConfig, ShipTask, fill_runs, fill_segments, 
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Two people, one in each region.
-pub struct Writers {
+pub(crate) struct Writers {
     pub key: DocumentKey,
     documents: [Document; 2],
 }
 
 impl Writers {
-    pub fn new(key: DocumentKey) -> Self {
+    pub(crate) fn new(key: DocumentKey) -> Self {
         let documents = [1, 2].map(|region| {
             let mut document = Document::new();
             document.begin_writing(SiteId::leased(region, 7), 1).unwrap();
@@ -34,7 +34,7 @@ impl Writers {
     }
 
     /// Both write, and it is waited until both regions have shipped, persisted and a snapshot of everything.
-    pub async fn write(&mut self, regions: &[Region; 2], words: usize) {
+    pub(crate) async fn write(&mut self, regions: &[Region; 2], words: usize) {
         for number in 0..words {
             for (document, region) in self.documents.iter_mut().zip(regions) {
                 document.replace(document.len_utf16(), 0, &format!("{number} ")).unwrap();
@@ -49,7 +49,7 @@ impl Writers {
 }
 
 /// Runs persist in every region and ships between them until everything is everywhere.
-pub async fn settle(regions: &[Region]) {
+pub(crate) async fn settle(regions: &[Region]) {
     let pairs = || regions.iter().flat_map(|from| regions.iter().map(move |to| (from, to)));
     let pairs = || pairs().filter(|(from, to)| from.log.log_id() != to.log.log_id());
     let persists: Vec<PersistTask> = regions.iter().map(persist).collect();
@@ -140,19 +140,19 @@ async fn runs(region: &Region, key: &DocumentKey) -> usize {
     region.ops.read(key, &VersionVector::new(), None, 10_000).await.unwrap().runs.len()
 }
 
-pub async fn text(region: &Region, key: &DocumentKey) -> String {
+pub(crate) async fn text(region: &Region, key: &DocumentKey) -> String {
     materialise(region, key).await.unwrap().into_document().text()
 }
 
 /// What op store and segments make without snapshot and log.
-pub async fn from_history(region: &Region, key: &DocumentKey) -> String {
+pub(crate) async fn from_history(region: &Region, key: &DocumentKey) -> String {
     let mut fold = Fold::new();
     fold_history(region, key, &mut fold).await.unwrap();
     fold.document().text()
 }
 
 /// A round moves what both regions cover, leaves what they do not, and neither a crash nor a lost snapshot costs anything.
-pub async fn operations_are_moved(regions: &[Region; 2], name: &str) {
+pub(crate) async fn operations_are_moved(regions: &[Region; 2], name: &str) {
     let [a, b] = regions;
     let mut writers = Writers::new(DocumentKey::new(format!("test/{name}").parse().unwrap(), 1));
     let key = writers.key.clone();
@@ -215,7 +215,11 @@ async fn check(regions: &[Region; 2], key: &DocumentKey, whole: &str) {
 
 /// A segment that a bucket lost comes back from the other region; one of a document that is deleted does not, and whichever region
 /// erases it first erases it in both. `delete`: in both regions, at instant 2.
-pub async fn segments_are_filled_in_and_erased(regions: &[Region; 2], name: &str, delete: impl AsyncFn(&DocumentKey)) {
+pub(crate) async fn segments_are_filled_in_and_erased(
+    regions: &[Region; 2],
+    name: &str,
+    delete: impl AsyncFn(&DocumentKey),
+) {
     let [a, b] = regions;
     let mut writers = Writers::new(DocumentKey::new(format!("test/{name}").parse().unwrap(), 1));
     let key = writers.key.clone();
