@@ -17,6 +17,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(60);
 /// How long a client may take to close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
+/// Between two looks at whether a client was told the list of endpoints.
+const LIST_LOOK: Duration = Duration::from_millis(50);
+
 /// How many type, where and how fast.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -45,6 +48,8 @@ pub struct Load {
     typists: Vec<JoinHandle<()>>,
     stage: watch::Sender<Stage>,
     writers: Vec<Writer>,
+    /// Whether clients believe signed lists of endpoints alone.
+    trusts: bool,
 }
 
 /// One client's connection and document.
@@ -79,7 +84,7 @@ impl Load {
             tokio::spawn(typist.run(options.pause, options.look, stage.subscribe()))
         };
         let typists = clients.iter().enumerate().map(start).collect();
-        Ok(Self { clients, typists, stage, writers })
+        Ok(Self { clients, typists, stage, writers, trusts: options.trust.is_some() })
     }
 
     /// Who types.
@@ -88,7 +93,8 @@ impl Load {
         &self.writers
     }
 
-    /// Waits until something of everybody's has come as high as it can: to the other region, where there is one.
+    /// Waits until something of everybody's has come as high as it can: to the other region, where there is one; and until everybody
+    /// knows where that is, where clients believe signed lists alone.
     ///
     /// # Errors
     /// When that takes longer than `time`.
@@ -96,7 +102,12 @@ impl Load {
         let all = self.clients.iter().map(|client| client.doc.when_saved(AckLevel::Replicated));
         let saved = tokio::time::timeout(time, futures_util::future::try_join_all(all)).await;
         saved.map_err(|_| anyhow!("{}", unsettled(&self.clients, time)))?.context("a client's text is not saved")?;
-        Ok(())
+        let listed = tokio::time::timeout(time, async {
+            while self.trusts && self.clients.iter().any(|client| client.handle.endpoints().is_none()) {
+                tokio::time::sleep(LIST_LOOK).await;
+            }
+        });
+        listed.await.context("a client has not been told the signed list of endpoints")
     }
 
     /// Stops the typing, waits until everybody has everything at the highest level, and answers what each client has: also
