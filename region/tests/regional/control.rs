@@ -97,8 +97,8 @@ async fn the_index_is_not_locked_for_long_by_who_is_cut_off() {
     let test = "the_index_is_not_locked_for_long_by_who_is_cut_off";
     let (Some(bootstrap), Some(server)) = (address("A_KAFKA", test), address("A_POSTGRES", test)) else { return };
     let _needs = KAFKA.read().await;
-    let (postgres, _way) = postgres_of(&server, 1).await;
-    let control = KafkaControl::open(&kafka(&bootstrap), postgres.clone(), who("a", 1)).await.unwrap();
+    let (kafka, (postgres, _way)) = (kafka(&bootstrap), postgres_of(&server, 1).await);
+    let control = KafkaControl::open(&kafka, postgres.clone(), who("a", 1)).await.unwrap();
     let mut halted = Vec::new();
     for pieces in 4..20 {
         let way = Proxy::to(host(&server)).await.unwrap();
@@ -108,7 +108,7 @@ async fn the_index_is_not_locked_for_long_by_who_is_cut_off() {
             connections_max: 1,
         };
         let through = Postgres::open(&through, 1).await.unwrap();
-        let sibling = KafkaControl::open(&kafka(&bootstrap), through.clone(), who("a", 1)).await.unwrap();
+        let sibling = KafkaControl::open(&kafka, through.clone(), who("a", 1)).await.unwrap();
         halted.push((pieces, way, through, sibling));
     }
     for (pieces, way, ..) in &halted {
@@ -137,9 +137,9 @@ async fn a_far_region_is_seen_without_its_index() {
     let test = "a_far_region_is_seen_without_its_index";
     let (Some(bootstrap), Some(server)) = (address("A_KAFKA", test), address("A_POSTGRES", test)) else { return };
     let _needs = KAFKA.read().await;
-    let (postgres, way) = postgres_of(&server, 1).await;
+    let (kafka, (postgres, way)) = (kafka(&bootstrap), postgres_of(&server, 1).await);
     let far = ControlOptions { far: true, ..who("a", 1) };
-    let seen = KafkaControl::open(&kafka(&bootstrap), postgres.clone(), far).await.unwrap();
+    let seen = KafkaControl::open(&kafka, postgres.clone(), far).await.unwrap();
     way.set(Way::Cut);
     let new = NewDocument { document: "contract/far".parse().unwrap(), creator: "ann".to_owned(), now_ms: 1 };
     seen.create(new.clone()).await.unwrap();
@@ -148,7 +148,7 @@ async fn a_far_region_is_seen_without_its_index() {
     let own = PostgresOptions { schema: postgres.schema().to_owned(), ..PostgresOptions::new(&server) };
     let own = Postgres::open(&own, 1).await.unwrap();
     assert!(!has_document(&own, &new.document).await, "the index is theirs to bring up");
-    let near = KafkaControl::open(&kafka(&bootstrap), own.clone(), who("a", 1)).await.unwrap();
+    let near = KafkaControl::open(&kafka, own.clone(), who("a", 1)).await.unwrap();
     assert!(has_document(&own, &new.document).await);
     near.close().await;
     seen.close().await;
