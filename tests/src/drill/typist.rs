@@ -89,14 +89,14 @@ impl Typist {
 
     fn type_mark(&mut self) {
         let mark = Mark { client: self.client, number: self.next };
-        let text = self.doc.text();
         let moved = self.random.random_range(0..100) < MOVED_PERCENT;
-        // Texts are ASCII: a byte is a UTF-16 unit.
-        let at = match self.living.last().filter(|_| !moved) {
-            Some(last) => after(&text, Mark { client: self.client, number: *last }).unwrap_or(text.len()),
-            None => self.boundary(&text),
+        let last = self.living.last().filter(|_| !moved).map(|&number| Mark { client: self.client, number });
+        let share = self.random.random::<f64>();
+        let place = |text: &str| match last {
+            Some(last) => after(text, last).or(Some(text.len())),
+            None => Some(boundary(text, share)),
         };
-        if let Some(edit) = self.replace(at, 0, &mark.to_string()) {
+        if let Some(edit) = self.replace(place, 0, &mark.to_string()) {
             self.next += 1;
             self.living.insert(mark.number);
             let (client, number) = (self.client, mark.number);
@@ -106,33 +106,22 @@ impl Typist {
 
     fn erase(&mut self, number: u64) {
         let mark = Mark { client: self.client, number }.to_string();
-        // Not on the screen: the next look tells.
-        let Some(at) = self.doc.text().find(&mark) else { return };
-        if let Some(edit) = self.replace(at, mark.len(), "") {
+        // Where it is not on the screen, the next look tells.
+        if let Some(edit) = self.replace(|text| text.find(&mark), mark.len(), "") {
             self.living.remove(&number);
             let client = self.client;
             self.recorder.note(|at| Event::Erased { at, client, number, edit });
         }
     }
 
-    /// Edits between two reads of the document that nothing comes between: this task alone writes, and what comes from others
-    /// is applied under the same lock as the edit. Answers the edit's number.
-    fn replace(&self, at: usize, delete: usize, insert: &str) -> Option<u64> {
-        let before = self.doc.text();
+    /// Edits at a place of the text as it is at that moment: nothing of others comes between looking and editing, or another mark
+    /// than the one that is meant would be erased. Texts are ASCII: a byte is a UTF-16 unit. Answers the edit's number.
+    fn replace(&self, place: impl FnOnce(&str) -> Option<usize>, delete: usize, insert: &str) -> Option<u64> {
         let edited = self.doc.transact(|edits| {
-            // Somebody else's text came in since the place was looked for: the next time, then.
-            if edits.document()?.text() != before || before.len() < at + delete {
-                return Ok(false);
-            }
+            let Some(at) = place(&edits.document()?.text()) else { return Ok(false) };
             edits.replace(at, delete, insert).map(|_| true)
         });
         matches!(edited, Ok(true)).then(|| self.doc.saved().map(|saved| saved.edited)).flatten()
-    }
-
-    /// A random place between two marks.
-    fn boundary(&mut self, text: &str) -> usize {
-        let near = self.random.random_range(0..=text.len());
-        text[..near].rfind('>').map_or(0, |at| at + 1)
     }
 
     fn note_told(&mut self) {
@@ -185,4 +174,10 @@ pub(super) enum Stage {
 fn after(text: &str, mark: Mark) -> Option<usize> {
     let mark = mark.to_string();
     text.find(&mark).map(|at| at + mark.len())
+}
+
+/// The place between two marks that is nearest before this share of the text.
+fn boundary(text: &str, share: f64) -> usize {
+    let near = (share * text.len() as f64) as usize;
+    text[..near.min(text.len())].rfind('>').map_or(0, |at| at + 1)
 }
