@@ -1,6 +1,7 @@
 //! The program put together: parts in order, shut down in reverse.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::future::BoxFuture;
@@ -20,6 +21,10 @@ use crate::link::{Link, LinkDrain, LinkState, side};
 use crate::metrics::{CleanupMetrics, FailoverMetrics, PersistMetrics, ShipMetrics};
 use crate::ops::{Served, Server};
 use crate::persist::{PersistTask, Surroundings};
+
+/// How long all parts together may take to end what they are at. Nothing is lost by leaving it: offsets and leases say only what
+/// is durable, and the next process goes on from there.
+const END_WITHIN: Duration = Duration::from_secs(20);
 
 /// Runs until told to stop.
 ///
@@ -75,15 +80,23 @@ pub fn run(config: Config, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static
 
         stopped.await;
         tracing::info!("stopping");
-        server.stop().await;
-        watching.stop().await;
-        cleanup.stop().await;
-        persist.stop().await;
-        if let Some(link) = link {
-            link.stop().await;
-        }
-        if let Ok(own) = Arc::try_unwrap(own).map_err(drop) {
-            own.close().await;
+        let ending = async {
+            server.stop().await;
+            watching.stop().await;
+            cleanup.stop().await;
+            persist.stop().await;
+            if let Some(link) = link {
+                link.stop().await;
+            }
+            if let Ok(own) = Arc::try_unwrap(own).map_err(drop) {
+                own.close().await;
+            }
+        };
+        if tokio::time::timeout(END_WITHIN, ending).await.is_err() {
+            let within_s = END_WITHIN.as_secs();
+            tracing::warn!(within_s, "a service does not answer: what was under way is left to whoever comes next");
+            // Its client would be waited for when it is dropped.
+            std::process::exit(0);
         }
         Ok(())
     })
