@@ -82,7 +82,7 @@ struct Shared {
     topic: Arc<ControlTopic>,
     postgres: PostgresIndex,
     memory: MemoryIndex,
-    /// PostgreSQL does not answer: the index in memory does, until PostgreSQL is up to date again.
+    /// PostgreSQL does not answer: the index in memory does, until PostgreSQL is up to date again. Of a far region: always.
     away: AtomicBool,
     standing: RwLock<Standing>,
     /// The next index that this process proposes to lease, so that its own proposals do not contradict each other.
