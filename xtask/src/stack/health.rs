@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::service::Kind;
 
 const PATIENCE: Duration = Duration::from_secs(2);
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// Why a service does not count as answering.
 #[derive(Debug, PartialEq, Eq)]
@@ -155,24 +157,29 @@ fn ask(host: &str, question: &[u8], length: usize) -> Result<Vec<u8>, Trouble> {
     Ok(answer)
 }
 
-/// Makes a bucket in the emulator's S3; one that is there stays as it is.
-pub(super) fn make_bucket(port: u16, name: &str) -> anyhow::Result<()> {
+/// Makes a bucket in the emulator's S3; one that is there stays as it is. The emulator takes a service in when it is first
+/// asked for it, which on a busy machine is more than the patience for one question: it is asked again until `time` is over.
+pub(super) fn make_bucket(port: u16, name: &str, time: Duration) -> anyhow::Result<()> {
     let question = format!("PUT /{name} HTTP/1.0\r\nHost: s3.localhost\r\nContent-Length: 0\r\n\r\n");
-    let answer = ask(&format!("127.0.0.1:{port}"), question.as_bytes(), 12).unwrap_or_default();
-    let answer = String::from_utf8_lossy(&answer);
-    anyhow::ensure!(
-        answer.ends_with("200") || answer.ends_with("409"),
-        "the bucket {name} could not be made: {answer:?}"
-    );
-    Ok(())
+    let begin = Instant::now();
+    loop {
+        let trouble = match ask(&format!("127.0.0.1:{port}"), question.as_bytes(), 12) {
+            Ok(answer) if answer.ends_with(b"200") || answer.ends_with(b"409") => return Ok(()),
+            Ok(answer) => Trouble::Stranger(answer),
+            Err(trouble) => trouble,
+        };
+        anyhow::ensure!(begin.elapsed() < time, "the bucket {name} could not be made: {trouble}");
+        thread::sleep(AGAIN_AFTER);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Trouble, hosts, probe_address};
+    use super::{Kind, Trouble, hosts, make_bucket, probe_address};
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread;
+    use std::time::Duration;
 
     #[test]
     fn hosts_are_read_off_addresses() {
@@ -214,5 +221,22 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap().to_string();
         assert_eq!(probe_address(Kind::Kafka, &address), Err(Trouble::Silent));
+    }
+    #[test]
+    fn a_bucket_is_asked_for_until_the_emulator_is_ready() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let emulator = thread::spawn(move || {
+            // One that is closed, one that cannot answer yet, one that answers.
+            for says in ["", "HTTP/1.1 500 Internal Server Error\r\n", "HTTP/1.1 200 OK\r\n"] {
+                let (mut connection, _) = listener.accept().unwrap();
+                let _ = connection.read(&mut [0; 256]);
+                let _ = connection.write_all(says.as_bytes());
+            }
+        });
+        make_bucket(port, "one", Duration::from_secs(60)).unwrap();
+        emulator.join().unwrap();
+        let error = make_bucket(port, "one", Duration::ZERO).unwrap_err().to_string();
+        assert!(error.contains("nobody listens"), "{error}");
     }
 }

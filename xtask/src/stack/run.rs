@@ -170,7 +170,10 @@ impl Stack {
         let port = service.port(self.base);
         match service.kind {
             Kind::Postgres => launch::make_database(port),
-            Kind::Aws => Region::ALL.into_iter().try_for_each(|region| health::make_bucket(port, &bucket(region))),
+            Kind::Aws => {
+                let make = |region| health::make_bucket(port, &bucket(region), HEALTHY_WITHIN);
+                Region::ALL.into_iter().try_for_each(make)
+            }
             _ => Ok(()),
         }
     }
