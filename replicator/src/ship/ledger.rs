@@ -7,19 +7,32 @@ use selvedge_region::{DocumentId, LogRecord};
 
 use super::CopyId;
 
-/// One page of the source on its way to the peer.
+/// Most records and bytes of deltas that pages are joined to. A page that is read as it is written holds a record or two; what
+/// piled up while the peer was away would take a round trip between the regions for every few of them.
+const JOINED_RECORDS_MAX: usize = 1_000;
+const JOINED_BYTES_MAX: usize = 256 * 1024;
+
+/// Pages of the source, one after the other, on their way to the peer as one.
 #[derive(Debug)]
 pub(super) struct Batch {
     /// The copy that carries it, once it was handed out.
     copy: Option<CopyId>,
     records: Vec<LogRecord>,
-    /// Every document of the page, also of records that the peer has from itself.
+    /// Every document of the pages, also of records that the peer has from itself.
     documents: BTreeSet<DocumentId>,
-    /// One past the page.
+    /// One past the last page.
     end: u64,
     bytes: usize,
     confirmed: bool,
     since: Instant,
+}
+
+impl Batch {
+    /// Whether a page of so many records and bytes may be joined to it: it waits, and is not too long.
+    fn takes(&self, records: usize, bytes: usize) -> bool {
+        let fits = self.records.len() + records <= JOINED_RECORDS_MAX && self.bytes + bytes <= JOINED_BYTES_MAX;
+        self.copy.is_none() && !self.confirmed && fits
+    }
 }
 
 /// What became of a copy's answer.
@@ -97,7 +110,14 @@ impl Ledger {
         let bytes = records.iter().map(|record| record.delta.len()).sum();
         let confirmed = records.is_empty();
         self.read_to = end;
-        self.batches.push_back(Batch { copy: None, records, documents, end, bytes, confirmed, since: now });
+        match self.batches.back_mut() {
+            Some(last) if last.takes(records.len(), bytes) => {
+                last.records.extend(records);
+                last.documents.extend(documents);
+                (last.end, last.bytes) = (end, last.bytes + bytes);
+            }
+            _ => self.batches.push_back(Batch { copy: None, records, documents, end, bytes, confirmed, since: now }),
+        }
         bytes
     }
 

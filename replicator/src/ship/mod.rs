@@ -42,7 +42,8 @@ pub struct CopyId(pub u64);
 /// How ship works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShipConfig {
-    /// Copies of one partition on their way at a time: their answers take a round trip between the regions.
+    /// Copies of one partition on their way at a time: their answers take a round trip between the regions. What is read
+    /// meanwhile is joined to the next ones.
     pub copies_max: usize,
     /// Bytes of deltas read and not yet confirmed by the peer; beyond it pages are not taken.
     pub held_bytes_max: usize,

@@ -263,6 +263,22 @@ fn a_refusal_takes_back_what_follows_it_and_goes_alone_first() {
 }
 
 #[test]
+fn what_piles_up_in_small_pages_goes_in_few_copies() {
+    let mut world = World::fed(30);
+    for _ in 0..30 {
+        world.page(1);
+    }
+    assert_eq!(world.copies.len(), 4, "the window");
+    world.answer(true, 0);
+    let on_their_way: usize = world.copies.iter().map(|(_, records)| records.len()).sum();
+    world.answer(true, 0);
+    assert_eq!(world.copies.len(), 3, "the rest was one copy");
+    assert!(on_their_way > 20, "{on_their_way} of 30 records and no records");
+    world.finish();
+    assert!(world.peer.is_sorted(), "in the order of the source");
+}
+
+#[test]
 fn a_peer_with_another_log_lowers_the_mark_and_is_fed_from_the_beginning() {
     let mut world = World::fed(20);
     world.finish();
