@@ -119,10 +119,15 @@ impl Doc {
         Ok(self.shared().act(|state, now| state.client.redo(self.channel, now))?)
     }
 
-    /// What this replica has: everything it wrote and everything it was sent.
+    /// What this replica has: everything it wrote and everything it was sent. Everything written until now goes out as it is:
+    /// later edits are deltas of their own.
     #[must_use]
     pub fn vector(&self) -> VersionVector {
-        self.with_document(|document| document.vector().clone())
+        let channel = self.channel;
+        self.shared().act(|state, now| {
+            state.client.seal(channel, now);
+            state.client.replica(channel).map(|replica| replica.document().vector().clone()).unwrap_or_default()
+        })
     }
 
     /// What this session may do; `None` before a server was asked.

@@ -11,7 +11,6 @@ use selvedge_engine::{Delta, SiteId, VersionVector};
 
 use super::Context;
 use super::config::{KeptFrame, OutboxKey};
-use super::outbox::Queue;
 use super::replica::Replica;
 use super::sync::Phase;
 use crate::level::{AckLevel, Instant};
@@ -39,6 +38,10 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     kept: BTreeMap<OutboxKey, Kept>,
+    /// Those that no region is known to have, by when each is to be given back.
+    due: BTreeSet<(Instant, OutboxKey)>,
+    /// The same ones by site.
+    unacked: BTreeSet<OutboxKey>,
     /// In the order they came; may name what is gone.
     order: VecDeque<OutboxKey>,
     bytes: usize,
@@ -73,7 +76,8 @@ impl Frames {
             return;
         }
         self.bytes += frame.bytes.len();
-        self.kept.insert(key, Kept { frame, due: Some(due) });
+        self.kept.insert(key, Kept { frame, due: None });
+        self.set_due(key, Some(due));
         self.order.push_back(key);
         self.unstored.insert(key);
         self.deletable.remove(&key);
@@ -83,7 +87,26 @@ impl Frames {
         }
     }
 
+    /// When a kept frame is to be given back from now on; `None`: the region is known to have it.
+    fn set_due(&mut self, key: OutboxKey, due: Option<Instant>) {
+        let Some(kept) = self.kept.get_mut(&key) else { return };
+        let before = std::mem::replace(&mut kept.due, due);
+        if let Some(at) = before {
+            self.due.remove(&(at, key));
+        }
+        match due {
+            Some(at) => {
+                self.due.insert((at, key));
+                self.unacked.insert(key);
+            }
+            None => {
+                self.unacked.remove(&key);
+            }
+        }
+    }
+
     fn forget(&mut self, key: OutboxKey) {
+        self.set_due(key, None);
         if let Some(kept) = self.kept.remove(&key) {
             self.bytes -= kept.frame.bytes.len();
             if !self.unstored.remove(&key) {
@@ -103,15 +126,16 @@ impl Frames {
     /// Takes an ack: what `highest` covers is forgotten, what the region has is not given back. True if something went.
     pub(super) fn ack(&mut self, site: SiteId, region: u64, replicated: u64, highest: AckLevel) -> bool {
         let covered = if highest >= AckLevel::Replicated { replicated } else { region };
-        let gone: Vec<OutboxKey> =
-            self.of_site(site).filter(|(_, kept)| kept.frame.last <= covered).map(|(key, _)| key).collect();
-        let safe: Vec<OutboxKey> =
-            self.of_site(site).filter(|(_, kept)| kept.frame.last <= region).map(|(key, _)| key).collect();
-        for key in safe {
-            if let Some(kept) = self.kept.get_mut(&key) {
-                kept.due = None;
-            }
-        }
+        let gone: Vec<OutboxKey> = self
+            .of_site(site)
+            .take_while(|(key, _)| key.first <= covered)
+            .filter(|(_, kept)| kept.frame.last <= covered)
+            .map(|(key, _)| key)
+            .collect();
+        let unacked = self.unacked.range(OutboxKey { site, first: 0 }..=OutboxKey { site, first: region });
+        let has = |key: &&OutboxKey| self.kept.get(key).is_some_and(|kept| kept.frame.last <= region);
+        let safe: Vec<OutboxKey> = unacked.filter(has).copied().collect();
+        safe.into_iter().for_each(|key| self.set_due(key, None));
         gone.iter().for_each(|key| self.forget(*key));
         !gone.is_empty()
     }
@@ -146,11 +170,13 @@ impl Frames {
 
     /// What `open-ok` says that the server has: the rest is due at once.
     fn answered(&mut self, known: &[Known], now: Instant) {
-        for (key, kept) in &mut self.kept {
-            if let Some(known) = known.iter().find(|known| known.site == key.site) {
-                kept.due = (kept.frame.last > known.counter).then_some(now);
-            }
-        }
+        let known: BTreeMap<SiteId, u64> = known.iter().map(|known| (known.site, known.counter)).collect();
+        let due = |(key, kept): (&OutboxKey, &Kept)| {
+            let counter = known.get(&key.site)?;
+            Some((*key, (kept.frame.last > *counter).then_some(now)))
+        };
+        let told: Vec<_> = self.kept.iter().filter_map(due).collect();
+        told.into_iter().for_each(|(key, due)| self.set_due(key, due));
     }
 
     /// The server has a site up to `have` and was given something beyond: what fills the hole is due soon, if it is here.
@@ -158,15 +184,21 @@ impl Frames {
     fn gap(&mut self, site: SiteId, have: u64, now: Instant) -> bool {
         let fills = self.of_site(site).any(|(_, kept)| kept.frame.first <= have + 1 && kept.frame.last > have);
         let again = now.after(if fills { GAP_MS } else { GIVE_BACK_MS });
-        let all = OutboxKey { site, first: 0 }..=OutboxKey { site, first: u64::MAX };
-        for kept in self.kept.range_mut(all).map(|(_, kept)| kept).filter(|kept| kept.frame.last > have) {
-            kept.due = Some(again);
-        }
+        let beyond: Vec<OutboxKey> =
+            self.of_site(site).filter(|(_, kept)| kept.frame.last > have).map(|(key, _)| key).collect();
+        beyond.into_iter().for_each(|key| self.set_due(key, Some(again)));
         fills
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.kept.values().filter_map(|kept| kept.due).min()
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// What is due by now, each site's in its order.
+    fn due_by(&self, now: Instant) -> Vec<OutboxKey> {
+        let mut due: Vec<OutboxKey> = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| *key).collect();
+        due.sort_unstable();
+        due
     }
 
     /// `vector` without what is not known to be at the server.
@@ -210,8 +242,7 @@ impl Replica {
     /// load sent and never stored is nowhere else, and what it wrote may come back under a site that was leased again.
     pub(super) fn keep_frame(&mut self, delta: &Delta, tag: [u8; TAG_BYTES], cx: &mut Context<'_>) {
         let (first, last) = (delta.first, delta.last());
-        let held = |queue: &Queue| queue.entries.iter().any(|entry| entry.first <= first && last <= entry.last);
-        if self.outbox.queue(delta.site).is_some_and(held) {
+        if self.outbox.queue(delta.site).is_some_and(|queue| queue.holds(first, last)) {
             return;
         }
         let frame =
@@ -254,16 +285,16 @@ impl Replica {
         }
         let Some(wire) = self.session.wire else { return };
         let now = cx.now;
-        let due = self.frames.kept.iter_mut().filter(|(_, kept)| kept.due.is_some_and(|at| at <= now));
-        for (index, (_, kept)) in due.enumerate() {
+        for (index, key) in self.frames.due_by(now).into_iter().enumerate() {
             if self.session.credit == 0 {
                 return;
             }
             if index >= frames_max {
-                kept.due = Some(now.after(GIVE_BACK_PAUSE_MS));
+                self.frames.set_due(key, Some(now.after(GIVE_BACK_PAUSE_MS)));
                 continue;
             }
-            kept.due = Some(now.after(GIVE_BACK_MS));
+            self.frames.set_due(key, Some(now.after(GIVE_BACK_MS)));
+            let Some(kept) = self.frames.kept.get(&key) else { continue };
             // It was encoded here, or decoded when it was restored.
             let Ok(delta) = Delta::decode(&kept.frame.bytes) else { continue };
             self.session.credit = self.session.credit.saturating_sub(kept.frame.bytes.len() as u64);

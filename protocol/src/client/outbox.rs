@@ -61,6 +61,39 @@ pub(super) struct Queue {
     pub(super) hold_until: Instant,
     /// The gap reported last.
     pub(super) gap: Option<u64>,
+    /// Per level, a counter up to which no entry lacks it. What waits can be long; where it begins is looked up, not looked for.
+    reached: [u64; 3],
+}
+
+impl Queue {
+    /// Whether one entry has all of these counters.
+    pub(super) fn holds(&self, first: u64, last: u64) -> bool {
+        let at = self.entries.partition_point(|entry| entry.last < first);
+        self.entries.get(at).is_some_and(|entry| entry.first <= first && last <= entry.last)
+    }
+
+    /// The entries from the first on that lacks a level.
+    fn lacking(&self, level: AckLevel) -> impl Iterator<Item = &Entry> {
+        let reached = self.reached[level as usize];
+        self.entries.range(self.entries.partition_point(|entry| entry.last <= reached)..)
+    }
+
+    /// Takes in that entries have risen, or are gone.
+    fn advance(&mut self) {
+        for level in LEVELS {
+            let has = self.lacking(level).take_while(|entry| !entry.lacks(level)).last();
+            if let Some(last) = has.map(|entry| entry.last) {
+                self.reached[level as usize] = last;
+            }
+        }
+    }
+
+    /// Takes in an entry at its place.
+    fn insert(&mut self, at: usize, entry: Entry) {
+        self.reached = self.reached.map(|reached| reached.min(entry.first.saturating_sub(1)));
+        self.entries.insert(at, entry);
+        self.advance();
+    }
 }
 
 /// What an ack did.
@@ -93,7 +126,8 @@ impl Outbox {
     pub(super) fn push(&mut self, site: SiteId, entry: Entry) {
         self.count(&entry, true);
         self.bytes += entry.bytes.len() as u64;
-        self.queues.entry(site).or_default().entries.push_back(entry);
+        let queue = self.queues.entry(site).or_default();
+        queue.insert(queue.entries.len(), entry);
     }
 
     /// Takes in an entry that another tab of this profile stored, at its place. False if it is here already, or the server
@@ -101,7 +135,8 @@ impl Outbox {
     pub(super) fn adopt(&mut self, site: SiteId, entry: Entry) -> bool {
         let queue = self.queues.entry(site).or_default();
         let at = queue.entries.partition_point(|other| other.first < entry.first);
-        if queue.server >= entry.last || queue.entries.get(at).is_some_and(|next| next.first <= entry.last) {
+        let is_here = queue.entries.range(..at).next_back().is_some_and(|before| before.last >= entry.last);
+        if is_here || queue.server >= entry.last || queue.entries.get(at).is_some_and(|next| next.first <= entry.last) {
             return false;
         }
         if queue.sent >= entry.first {
@@ -112,9 +147,15 @@ impl Outbox {
             queue.sent = entry.first - 1;
         }
         self.bytes += entry.bytes.len() as u64;
-        queue.entries.insert(at, entry.clone());
+        queue.insert(at, entry.clone());
         self.count(&entry, true);
         true
+    }
+
+    /// Whether something waits to be sent: for the connection, for credit, for room in the window.
+    pub(super) fn has_unsent(&self) -> bool {
+        let unsent = |queue: &Queue| queue.entries.back().is_some_and(|last| last.last > queue.sent);
+        self.queues.values().any(unsent)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -250,15 +291,14 @@ impl Outbox {
 
     /// What a level lacks, and up to which edit it has everything.
     pub(super) fn pending(&self, level: AckLevel, edited: u64) -> Pending {
-        let oldest =
-            |queue: &Queue| queue.entries.iter().find(|entry| entry.lacks(level)).map(|entry| entry.edit_before);
+        let oldest = |queue: &Queue| queue.lacking(level).next().map(|entry| entry.edit_before);
         let through = self.queues.values().filter_map(oldest).min();
         Pending { through: through.unwrap_or(edited), ..self.pending[level as usize] }
     }
 
     /// When the oldest entry that lacks `level` was sealed.
     pub(super) fn oldest(&self, level: AckLevel) -> Option<Instant> {
-        let oldest = |queue: &Queue| queue.entries.iter().find(|entry| entry.lacks(level)).map(|entry| entry.sealed);
+        let oldest = |queue: &Queue| queue.lacking(level).next().map(|entry| entry.sealed);
         self.queues.values().filter_map(oldest).min()
     }
 
@@ -274,7 +314,10 @@ impl Outbox {
         queue.server = queue.server.max(region);
         queue.gap = None;
         let mut touched = Vec::new();
-        for entry in queue.entries.iter().take_while(|entry| entry.first <= region) {
+        // Those between what both have and what the region had before are as they were.
+        let safe = queue.entries.iter().take_while(|entry| entry.last <= replicated);
+        let fresh = queue.lacking(AckLevel::Region).skip_while(|entry| entry.last <= replicated);
+        for entry in safe.chain(fresh.take_while(|entry| entry.first <= region)) {
             let level = match entry.last {
                 last if last <= replicated => AckLevel::Replicated,
                 last if last <= region => AckLevel::Region,
@@ -302,6 +345,7 @@ impl Outbox {
         let queue = self.queues.get_mut(&key.site)?;
         let at = queue.entries.binary_search_by_key(&key.first, |entry| entry.first).ok()?;
         let entry = queue.entries.remove(at)?;
+        queue.advance();
         if entry.last <= queue.sent && entry.acked < AckLevel::Region {
             self.in_flight = self.in_flight.saturating_sub(entry.bytes.len() as u64);
         }
@@ -359,7 +403,7 @@ impl Outbox {
     /// `vector` without what the region has not acknowledged: what a server should have.
     pub(super) fn base(&self, mut vector: VersionVector) -> VersionVector {
         for (site, queue) in &self.queues {
-            if let Some(first) = queue.entries.iter().find(|entry| entry.acked < AckLevel::Region) {
+            if let Some(first) = queue.lacking(AckLevel::Region).next() {
                 let before = (first.first - 1).max(queue.server);
                 let have = vector.get(*site);
                 vector.set(*site, have.min(before));
@@ -416,6 +460,7 @@ impl Outbox {
                 pending.bytes -= before.bytes;
             }
         }
+        queue.advance();
         true
     }
 
@@ -450,6 +495,98 @@ impl Marks {
         match level {
             AckLevel::Device => !self.stored && self.acked < AckLevel::Region,
             level => self.acked < level,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SITE: fn() -> SiteId = || SiteId::leased(0, 1);
+
+    fn entry(first: u64, last: u64, acked: AckLevel) -> Entry {
+        Entry {
+            first,
+            last,
+            principal: String::new(),
+            bytes: vec![0; 8],
+            acked,
+            stored: false,
+            edit_before: first,
+            sealed: Instant(first),
+        }
+    }
+
+    /// What a level lacks, looked for from the beginning.
+    fn looked_for(outbox: &Outbox, level: AckLevel) -> Option<u64> {
+        outbox.iter().find(|(_, entry)| entry.lacks(level)).map(|(_, entry)| entry.first)
+    }
+
+    fn looked_up(outbox: &Outbox, level: AckLevel) -> Option<u64> {
+        outbox.queue(SITE())?.lacking(level).next().map(|entry| entry.first)
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Push(u64, AckLevel),
+        Adopt(u64, AckLevel),
+        Stored(u64),
+        Ack(u64, u64),
+        Rewind(u64),
+        Remove(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let level = || prop_oneof![Just(AckLevel::Device), Just(AckLevel::Region), Just(AckLevel::Replicated)];
+        prop_oneof![
+            3 => (1..4_u64, level()).prop_map(|(ops, acked)| Step::Push(ops, acked)),
+            1 => (1..80_u64, level()).prop_map(|(first, acked)| Step::Adopt(first, acked)),
+            2 => (1..80_u64).prop_map(Step::Stored),
+            3 => (0..80_u64, 0..80_u64).prop_map(|(one, other)| Step::Ack(one.max(other), one.min(other))),
+            1 => (0..80_u64).prop_map(Step::Rewind),
+            1 => (1..80_u64).prop_map(Step::Remove),
+        ]
+    }
+
+    proptest! {
+        /// Whatever comes, goes and rises in whatever order: where what lacks a level begins is never missed, and an ack raises all
+        /// that it covers.
+        #[test]
+        fn what_lacks_a_level_begins_where_it_is_looked_up(
+            steps in proptest::collection::vec(step(), 0..60),
+            highest in prop_oneof![Just(AckLevel::Region), Just(AckLevel::Replicated)],
+        ) {
+            let mut outbox = Outbox::new();
+            let mut last = 0;
+            for step in steps {
+                match step {
+                    Step::Push(ops, acked) => {
+                        outbox.push(SITE(), entry(last + 1, last + ops, acked));
+                        last += ops;
+                    }
+                    Step::Adopt(first, acked) => {
+                        if outbox.adopt(SITE(), entry(first, first, acked)) {
+                            last = last.max(first);
+                        }
+                    }
+                    Step::Stored(first) => drop(outbox.stored(OutboxKey { site: SITE(), first })),
+                    Step::Ack(region, replicated) => {
+                        outbox.ack(SITE(), region, replicated, highest);
+                        let lacks = |(_, entry): (SiteId, &Entry)| entry.last <= region && entry.acked < AckLevel::Region;
+                        prop_assert!(!outbox.iter().any(lacks));
+                        let kept = |(_, entry): (SiteId, &Entry)| entry.last <= replicated;
+                        prop_assert!(!outbox.iter().any(kept));
+                    }
+                    Step::Rewind(have) => drop(outbox.rewind(SITE(), have, Instant(0))),
+                    Step::Remove(first) => drop(outbox.remove(OutboxKey { site: SITE(), first })),
+                }
+                for level in LEVELS {
+                    prop_assert_eq!(looked_up(&outbox, level), looked_for(&outbox, level), "{:?}", level);
+                }
+            }
         }
     }
 }

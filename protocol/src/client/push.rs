@@ -5,7 +5,6 @@ use selvedge_engine::{Delta, SiteId};
 use super::Context;
 use super::config::OutboxKey;
 use super::effect::Effect;
-use super::outbox::Queue;
 use super::replica::{Refusal, Replica};
 use super::sync::Phase;
 use crate::close::CloseCode;
@@ -121,9 +120,7 @@ impl Replica {
     }
 
     pub(super) fn refuse(&mut self, refused: Refused, cx: &mut Context<'_>) {
-        let holds =
-            |queue: &Queue| queue.entries.iter().any(|entry| entry.first <= refused.from && refused.from <= entry.last);
-        let own = self.outbox.queue(refused.site).is_some_and(holds);
+        let own = self.outbox.queue(refused.site).is_some_and(|queue| queue.holds(refused.from, refused.from));
         if !own && self.frames.concerns(refused.site) {
             // A proof that no relay takes is none. What it proved stays on the screen; nothing of the user's is lost.
             self.frames.give_up(|frame| frame.site == refused.site && frame.last >= refused.from);

@@ -22,7 +22,7 @@ use crate::level::{AckLevel, Instant, Position, Rights};
 use crate::message::SiteLease;
 use crate::random::Random;
 
-/// Longest time an edit waits to be sealed while a store transaction is in flight, in milliseconds.
+/// Longest time an edit waits to be sealed while a store transaction is in flight, or others wait to be sent, in milliseconds.
 pub const SEAL_MS_MAX: u64 = 50;
 
 /// Why a document turned read-only for good, or was closed.
@@ -322,10 +322,12 @@ impl Replica {
         self.outbox.push(site, entry);
     }
 
-    /// Whether it is time to seal: nothing is being stored, or the oldest edit has waited long enough.
+    /// Whether it is time to seal: nothing is being stored, or, where nobody stores, everything sealed is on its way; or the
+    /// oldest edit has waited long enough. What waits anyway waits joined: in fewer and shorter deltas.
     pub(super) fn seal_due(&self, now: Instant) -> bool {
         let waited = self.unsealed_since.is_some_and(|since| now.since(since) >= SEAL_MS_MAX);
-        self.document.has_unsealed() && (waited || !self.store.is_busy())
+        let is_busy = if self.store.is_enabled() { self.store.is_busy() } else { self.outbox.has_unsent() };
+        self.document.has_unsealed() && (waited || !is_busy)
     }
 
     fn unsealed_ops(&self) -> u64 {

@@ -182,6 +182,10 @@ async fn act(trace: &Trace, agent: usize, doc: &Doc, board: &Board, step: &(dyn 
         let context = || format!("transaction {index}");
         see(transaction, agent, doc, board, &mut seen, &mut held).await.with_context(context)?;
         let (site, counter, fits) = make(doc, transaction).with_context(context)?;
+        if trace.agents > 1 {
+            // Others let in whole deltas up to some transaction: each ends where one does.
+            let _ = doc.vector();
+        }
         if !fits {
             let mut misfit = lock(&board.misfit);
             *misfit = Some(misfit.map_or(index, |earlier| earlier.min(index)));
