@@ -529,6 +529,17 @@ mod tests {
         outbox.queue(SITE())?.lacking(level).next().map(|entry| entry.first)
     }
 
+    #[test]
+    fn an_entry_within_another_is_not_adopted() {
+        let mut outbox = Outbox::new();
+        outbox.push(SITE(), entry(49, 51, AckLevel::Device));
+        assert!(!outbox.adopt(SITE(), entry(50, 50, AckLevel::Device)));
+        assert!(!outbox.adopt(SITE(), entry(49, 49, AckLevel::Device)));
+        assert!(outbox.adopt(SITE(), entry(48, 48, AckLevel::Device)), "it was not here");
+        assert!(outbox.adopt(SITE(), entry(52, 52, AckLevel::Device)), "neither was this");
+        assert_eq!(outbox.iter().map(|(_, entry)| entry.first).collect::<Vec<_>>(), [48, 49, 52]);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Push(u64, AckLevel),

@@ -204,8 +204,10 @@ async fn relay_finals(region: &RegionFleet, documents: &[String], within: Durati
         for document in documents {
             let text = loop {
                 let answer = fleet::get(url, &format!("/v1/docs/{document}/text")).await;
+                // Neither is an end: it says that it may be asked again, and what was just written may be on its way.
+                let passes = |error: &str| error.contains("doc_not_found") || error.contains("\"retryable\":true");
                 match answer {
-                    Err(error) if Instant::now() < deadline && format!("{error:#}").contains("doc_not_found") => {
+                    Err(error) if Instant::now() < deadline && passes(&format!("{error:#}")) => {
                         sleep(Duration::from_millis(200)).await;
                     }
                     answer => break answer?,
