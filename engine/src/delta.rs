@@ -168,6 +168,7 @@ fn validate_op(op: &Op, last: u64) -> Result<(), DecodeError> {
             }
             if *lamport == 0 || *lamport >= COUNTER_END { Err(DecodeError::Counter) } else { Ok(()) }
         }
+        Op::Rebase(rebase) => rebase.validate(last),
         Op::Void { length } => {
             if *length == 0 {
                 return Err(DecodeError::Counter);

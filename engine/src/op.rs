@@ -2,6 +2,7 @@
 
 use crate::id::DotRange;
 use crate::position::{Digit, Path};
+use crate::rebase::Rebase;
 
 /// Whether text continues a place after or before what its site wrote there already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -43,6 +44,8 @@ pub enum Op {
         /// Of two writes of one key the greater (lamport, site) wins.
         lamport: u64,
     },
+    /// Moves characters that stand too deep under a new base: consumes one counter.
+    Rebase(Box<Rebase>),
     /// Covers counters and deletes their dots: what cancelled before it was sent, or a hole nobody can fill.
     Void {
         /// How many counters, at least 1.
@@ -55,7 +58,7 @@ impl Op {
     pub fn counters(&self) -> u64 {
         match self {
             Self::Insert { text, .. } => scalars_of(text),
-            Self::Delete { .. } | Self::Meta { .. } => 1,
+            Self::Delete { .. } | Self::Meta { .. } | Self::Rebase(_) => 1,
             Self::Void { length } => *length,
         }
     }
@@ -72,7 +75,7 @@ impl Op {
                 Self::Insert { parent: parent.clone(), digit: *digit, direction: *direction, text }
             }
             Self::Void { .. } => Self::Void { length: count },
-            Self::Delete { .. } | Self::Meta { .. } => self.clone(),
+            Self::Delete { .. } | Self::Meta { .. } | Self::Rebase(_) => self.clone(),
         }
     }
 }

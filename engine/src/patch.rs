@@ -51,6 +51,20 @@ impl PatchList {
         self.inserted = 0;
     }
 
+    /// `text`, which stood at `at`, is gone, and `put` put it somewhere: nothing to do if that is the same place.
+    pub(crate) fn replace_unless_same(&mut self, at: usize, text: &str, utf16: usize, put: Self) {
+        if let [patch] = put.patches.as_slice()
+            && patch.at == at
+            && patch.insert == text
+        {
+            return;
+        }
+        self.delete(at, utf16);
+        for TextPatch { at, insert, .. } in &put.patches {
+            self.insert(*at, insert, insert.encode_utf16().count());
+        }
+    }
+
     fn push(&mut self, patch: TextPatch) {
         // A keystroke is one patch: no room for more before there are more.
         if self.patches.is_empty() {

@@ -21,6 +21,10 @@ pub struct Stats {
     pub sites: usize,
     /// Ranges of deletes whose characters have not arrived.
     pub pending_ranges: usize,
+    /// Ranges of living characters that a rebase moved.
+    pub moved_ranges: usize,
+    /// Ranges of characters that a rebase moves and that have not arrived.
+    pub pending_moves: usize,
     /// Entries of the `meta` map.
     pub meta_entries: usize,
     /// Bytes of heap, estimated from capacities.

@@ -6,7 +6,9 @@
 mod model;
 
 use model::{Dice, Replica, check_equal};
-use selvedge_engine::{Bias, Delta, Digit, Direction, Document, DotRange, Element, Op, Path, SiteId, VersionVector};
+use selvedge_engine::{
+    Bias, Delta, Digit, Direction, Document, DotRange, Element, Op, Path, Piece, Rebase, SiteId, VersionVector,
+};
 
 const HISTORIES: u64 = 10_000;
 const STEPS: usize = 48;
@@ -18,16 +20,21 @@ struct World {
     sent: Vec<(Delta, bool)>,
     sites: u32,
     wild: Vec<(SiteId, u64)>,
+    depth_limit: usize,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut dice = Dice(seed);
         let count = 2 + dice.below(3);
-        let mut world = Self { dice, replicas: Vec::new(), sent: Vec::new(), sites: 0, wild: Vec::new() };
+        // Most histories are too short to reach the limit of their own accord.
+        let depth_limit = if dice.chance(60) { 3 + dice.below(3) } else { 48 };
+        let mut world = Self { dice, replicas: Vec::new(), sent: Vec::new(), sites: 0, wild: Vec::new(), depth_limit };
         for _ in 0..count {
             let site = world.new_site();
-            world.replicas.push(Replica::new(site));
+            let mut replica = Replica::new(site);
+            replica.document.set_depth_limit(world.depth_limit);
+            world.replicas.push(replica);
         }
         if world.dice.chance(40) {
             let site = world.new_site();
@@ -73,6 +80,7 @@ impl World {
                 self.seal(index);
                 let site = self.new_site();
                 self.replicas[index].reload(site);
+                self.replicas[index].document.set_depth_limit(self.depth_limit);
             }
             86..93 => self.merge(index),
             93..96 => self.anchor(index),
@@ -193,7 +201,7 @@ impl World {
         let (site, first) = self.wild[0];
         let mut ops = Vec::new();
         for _ in 0..1 + self.dice.below(3) {
-            let op = match self.dice.below(10) {
+            let op = match self.dice.below(12) {
                 0..6 => Op::Insert {
                     parent: self.wild_path(),
                     digit: self.wild_digit(),
@@ -205,7 +213,8 @@ impl World {
                     let first = 1 + self.dice.below(30) as u64;
                     Op::Delete { ranges: vec![DotRange { site, first, last: first + self.dice.below(4) as u64 }] }
                 }
-                _ => Op::Void { length: 1 + self.dice.below(4) as u64 },
+                9 => Op::Void { length: 1 + self.dice.below(4) as u64 },
+                _ => self.wild_rebase(),
             };
             ops.push(op);
         }
@@ -213,6 +222,31 @@ impl World {
         self.wild[0].1 = delta.last() + 1;
         assert_eq!(Delta::decode(&delta.encode()).unwrap(), delta);
         self.sent.push((delta, true));
+    }
+
+    /// A rebase of anybody's characters, come or not, to anywhere.
+    fn wild_rebase(&mut self) -> Op {
+        let spacing = 1 + self.dice.below(3) as u64;
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut slot = 0;
+        for _ in 0..1 + self.dice.below(4) {
+            slot += self.dice.below(3) as u64;
+            let length = 1 + self.dice.below(3) as i64;
+            let low = 1 + self.dice.below(30) as i64;
+            let first_k = if self.dice.chance(70) { low } else { -(low + length - 1) };
+            let piece = Piece { slot, site: self.some_site(), first_k, length: length as u64 };
+            let mine = piece.dots().unwrap();
+            let meets = |other: &Piece| {
+                let other = other.dots().unwrap();
+                other.site == mine.site && other.first <= mine.last && mine.first <= other.last
+            };
+            if !pieces.iter().any(meets) {
+                pieces.push(piece);
+                slot += 1;
+            }
+        }
+        let (parent, digit, lamport) = (self.wild_path(), self.wild_digit(), 1 + self.dice.below(4) as u64);
+        Op::Rebase(Box::new(Rebase { parent, digit, lamport, spacing, pieces }))
     }
 
     fn some_site(&mut self) -> SiteId {
@@ -289,6 +323,7 @@ impl World {
             let mut offline = Document::load(&base.snapshot()).unwrap();
             outbox.iter().for_each(|delta| drop(offline.apply(delta).unwrap()));
             offline.begin_writing(SiteId::random(self.dice.roll()), 1).unwrap();
+            offline.set_depth_limit(self.depth_limit);
             for _ in 0..self.dice.below(8) {
                 self.edit_characters(&mut offline);
                 if self.dice.chance(40) {
@@ -298,19 +333,36 @@ impl World {
             outbox.extend(offline.seal());
         }
         base.begin_writing(self.new_site(), 1).unwrap();
-        for _ in 0..self.dice.below(6) {
+        base.set_depth_limit(self.depth_limit);
+        let alone = self.dice.chance(40);
+        for _ in 0..if alone { 0 } else { self.dice.below(6) } {
             self.edit_characters(&mut base);
         }
         base.seal();
         let mut applied = base.clone();
         outbox.iter().for_each(|delta| drop(applied.apply(delta).unwrap()));
         let mut reader = Document::load(&base.snapshot()).unwrap();
+        let mine = base.site();
+        let others_of = |document: &Document| {
+            let units = document.text().encode_utf16().collect::<Vec<u16>>();
+            (0..units.len()).filter(|at| document.author_at(*at) != mine).map(|at| units[at]).collect()
+        };
         let mut editor: Vec<u16> = base.text().encode_utf16().collect();
         for patch in base.restamp(&outbox).unwrap() {
             editor.splice(patch.at..patch.at + patch.delete, patch.insert.encode_utf16());
         }
         base.assert_invariants();
-        assert_eq!(base.text(), applied.text(), "restamped");
+        if alone || !outbox.iter().flat_map(|delta| &delta.ops).any(|op| matches!(op, Op::Rebase(_))) {
+            assert_eq!(base.text(), applied.text(), "restamped");
+        } else {
+            // A rebase pushes aside what others wrote meanwhile between what it moves. Restamped it is not done again: that stays
+            // where it is.
+            let sorted = |text: String| text.chars().collect::<std::collections::BinaryHeap<_>>().into_sorted_vec();
+            assert_eq!(sorted(base.text()), sorted(applied.text()), "restamped");
+            let others: Vec<u16> = others_of(&base);
+            let mut before = others_of(&Document::load(&reader.snapshot()).unwrap()).into_iter();
+            assert!(others.iter().all(|unit| before.any(|other| other == *unit)), "others' text stays in its order");
+        }
         assert_eq!(base.text(), String::from_utf16(&editor).unwrap());
         base.seal().iter().for_each(|delta| drop(reader.apply(delta).unwrap()));
         assert_eq!(reader.snapshot(), base.snapshot());
@@ -330,6 +382,7 @@ impl World {
         let index = self.dice.below(self.replicas.len());
         let mut document = Document::load(&self.replicas[index].document.snapshot()).unwrap();
         document.begin_writing(self.new_site(), 1).unwrap();
+        document.set_depth_limit(self.depth_limit);
         let mut undo = selvedge_engine::undo::UndoStack::new();
         let mut texts = vec![document.text()];
         for _ in 0..self.dice.below(10) {

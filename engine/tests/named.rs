@@ -527,29 +527,6 @@ fn positions_beyond_the_text_are_refused() {
 }
 
 #[test]
-fn identifiers_stop_at_their_limit() {
-    let mut a = document(1);
-    a.replace(0, 0, "()").unwrap();
-    let mut caret = 1;
-    let refused = loop {
-        match a.replace(caret, 0, "()") {
-            Ok(_) => caret += 1,
-            Err(error) => break error,
-        }
-        assert!(caret < 1000);
-    };
-    assert_eq!(refused, EditError::TooDeep);
-    assert!(a.stats().depth_max >= 40);
-    // The refused edit changed nothing, and elsewhere the text goes on.
-    assert_eq!(a.len_utf16(), 2 * caret);
-    a.replace(2 * caret, 0, "!").unwrap();
-    for delta in a.seal() {
-        assert_eq!(Delta::decode(&delta.encode()), Ok(delta));
-    }
-    a.assert_invariants();
-}
-
-#[test]
 fn a_pending_delete_of_own_future_dots_is_stepped_over() {
     let mut a = document(1);
     let mut b = document(3);

@@ -9,7 +9,8 @@
 //!                                                                                          the first one is `first` itself
 //!   meta   3 | value<<3               length key  [length value]  lamport
 //!   void   4                          length
-//!   5      reserved for rebase
+//!   rebase 5                          depth element* digit  lamport  spacing  pieces { slot  ref  zigzag k  length-1 }*
+//!                                     slot: - previous slot - 1; the first one is `slot` itself; k: of the first character
 //! element  digit  ref  zigzag k
 //! digit    0: the hash of the element's dot   1: its negative   else zigzag + 1
 //! ref      0: the delta's site   1..=n: a site named before   n+1: a new one, its 64 bits follow
@@ -27,6 +28,7 @@ use crate::id::{COUNTER_END, Dot, DotRange, SiteId};
 use crate::limits::{DELTA_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, PATH_LEVELS_MAX};
 use crate::op::{Direction, Op};
 use crate::position::{Digit, Element, Path, unzigzag, zigzag};
+use crate::rebase::{Piece, Rebase};
 
 /// Format version 1 in the high nibble, kind in the low one.
 pub(super) const DELTA: u8 = 0x11;
@@ -36,6 +38,7 @@ pub(super) const INSERT: u8 = 1;
 pub(super) const DELETE: u8 = 2;
 const META: u8 = 3;
 const VOID: u8 = 4;
+const REBASE: u8 = 5;
 pub(super) const BEFORE: u8 = 1 << 3;
 const AGAIN: u8 = 1 << 4;
 pub(super) const SINGLE: u8 = 1 << 3;
@@ -112,10 +115,27 @@ impl<'a> Encoder<'a> {
                 }
                 self.writer.varint(*lamport);
             }
+            Op::Rebase(rebase) => self.rebase(rebase, first),
             Op::Void { length } => {
                 self.writer.byte(VOID);
                 self.writer.varint(*length);
             }
+        }
+    }
+
+    fn rebase(&mut self, rebase: &Rebase, counter: u64) {
+        self.writer.byte(REBASE);
+        self.path(&rebase.parent, rebase.digit, counter);
+        self.writer.varint(rebase.lamport);
+        self.writer.varint(rebase.spacing);
+        self.writer.varint(rebase.pieces.len() as u64);
+        let mut slot = 0;
+        for piece in &rebase.pieces {
+            self.writer.varint(piece.slot - slot);
+            self.reference(piece.site);
+            self.writer.signed(piece.first_k);
+            self.writer.varint(piece.length - 1);
+            slot = piece.slot + 1;
         }
     }
 
@@ -247,7 +267,7 @@ impl Decoder<'_> {
             INSERT => BEFORE | AGAIN,
             DELETE => SINGLE,
             META => VALUE,
-            VOID => 0,
+            VOID | REBASE => 0,
             _ => return Err(DecodeError::Unsupported),
         };
         if flags & !allowed != 0 {
@@ -257,6 +277,7 @@ impl Decoder<'_> {
             INSERT => self.insert(flags, first),
             DELETE => self.delete(flags),
             META => self.meta(flags),
+            REBASE => self.rebase(first),
             _ => Ok(Op::Void { length: self.reader.counter()? }),
         }
     }
@@ -347,6 +368,26 @@ impl Decoder<'_> {
             }
         }
         if ranges.len() == 1 { Err(DecodeError::NotCanonical) } else { Ok(Op::Delete { ranges }) }
+    }
+
+    fn rebase(&mut self, counter: u64) -> Result<Op, DecodeError> {
+        let (parent, digit) = self.path(counter)?;
+        let (lamport, spacing) = (self.reader.counter()?, self.reader.varint()?);
+        let count = self.reader.count(4)?;
+        if count > OP_RANGES_MAX {
+            return Err(DecodeError::Order);
+        }
+        let mut pieces = Vec::with_capacity(count);
+        let mut next_slot = 0_u64;
+        for _ in 0..count {
+            let slot = next_slot.checked_add(self.reader.varint()?).ok_or(DecodeError::Digit)?;
+            next_slot = slot.checked_add(1).ok_or(DecodeError::Digit)?;
+            let site = self.reference()?;
+            let first_k = self.reader.signed()?;
+            let length = self.reader.varint()?.checked_add(1).ok_or(DecodeError::Counter)?;
+            pieces.push(Piece { slot, site, first_k, length });
+        }
+        Ok(Op::Rebase(Box::new(Rebase { parent, digit, lamport, spacing, pieces })))
     }
 
     fn meta(&mut self, flags: u8) -> Result<Op, DecodeError> {

@@ -1,9 +1,10 @@
 //! Bytes of the engine's own types: minimal varints in, checked varints out.
 //!
 //! A reader never panics and never reserves more than its input could fill. `delta` has the durable form of operations,
-//! `single` the same for a keystroke, `state` that of snapshots and state diffs, `text` the packing of their text.
+//! `single` the same for a keystroke, `state` that of snapshots and state diffs, `rebases` what these have of rebases, `text` the packing of their text.
 
 pub(crate) mod delta;
+mod rebases;
 pub(crate) mod single;
 mod site_numbers;
 pub(crate) mod state;
@@ -79,6 +80,10 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
+    }
+
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 
     pub(crate) const fn remaining(&self) -> usize {

@@ -1,8 +1,9 @@
 //! Bytes of state diffs and snapshots.
 //!
 //! ```text
-//! diff      0x12  since  body
-//! snapshot  0x13  0 (entries of the rebase column: none in version 1)  body  checksum: 8 bytes of SHA-256 of all before
+//! diff      0x12  since  body      or, where rebases left something,    0x15  since  rebases  body
+//! snapshot  0x13  rebases (0 where they left nothing)  body  checksum: 8 bytes of SHA-256 of all before
+//! rebases   see `rebases`
 //! body      vector  live  pending  meta  sites { site }*  packed(columns)  packed(text)
 //! sites     those of paths that the vector does not have, ascending; a site is its number in vector + sites
 //! columns   runs, then eight lengths and columns of varints, in text order:
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 
 use super::delta::{digit_code, digit_of};
 use super::text::{leave, pack, unpack};
-use super::{Reader, Writer};
+use super::{Reader, Writer, rebases};
 use crate::dots::DotSet;
 use crate::error::DecodeError;
 use crate::hash::digest64;
@@ -32,12 +33,15 @@ use crate::id::{COUNTER_END, Dot, SiteId};
 use crate::limits::{PATH_BYTES_MAX, PATH_LEVELS_MAX};
 use crate::meta::Meta;
 use crate::position::{Digit, group_bytes, k_bytes, unzigzag, zigzag};
+use crate::rebase::Rebases;
 use crate::state::{StateDiff, StateGroup, StateRun};
 use crate::vector::VersionVector;
 
 /// Format version 1 in the high nibble, kind in the low one.
 const DIFF: u8 = 0x12;
 const SNAPSHOT: u8 = 0x13;
+/// A diff with rebases.
+const REBASED_DIFF: u8 = 0x15;
 const CHECKSUM_BYTES: usize = 8;
 
 /// One character's structure costs at least this many bytes less than it may claim: a run is at most the whole text.
@@ -45,8 +49,12 @@ const COLUMNS: usize = 7;
 
 pub(crate) fn encode_diff(diff: &StateDiff) -> Vec<u8> {
     let mut writer = Writer::default();
-    writer.byte(DIFF);
+    let rebased = !diff.rebases.is_empty();
+    writer.byte(if rebased { REBASED_DIFF } else { DIFF });
     diff.since.write(&mut writer);
+    if rebased {
+        rebases::write(&diff.rebases, &mut writer);
+    }
     write_body(diff, &mut writer, pack);
     writer.finish()
 }
@@ -63,7 +71,7 @@ pub(crate) fn encode_snapshot_plain(diff: &StateDiff) -> Vec<u8> {
 fn encode_snapshot_by(diff: &StateDiff, pack: fn(&[u8], &mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.byte(SNAPSHOT);
-    writer.varint(0);
+    rebases::write(&diff.rebases, &mut writer);
     write_body(diff, &mut writer, pack);
     let checksum = digest64(&[writer.as_bytes()]);
     writer.raw(&checksum.to_le_bytes());
@@ -72,11 +80,17 @@ fn encode_snapshot_by(diff: &StateDiff, pack: fn(&[u8], &mut Writer)) -> Vec<u8>
 
 pub(crate) fn decode_diff(bytes: &[u8]) -> Result<StateDiff, DecodeError> {
     let mut reader = Reader::new(bytes);
-    if reader.byte()? != DIFF {
-        return Err(DecodeError::Unsupported);
-    }
+    let rebased = match reader.byte()? {
+        DIFF => false,
+        REBASED_DIFF => true,
+        _ => return Err(DecodeError::Unsupported),
+    };
     let since = VersionVector::read(&mut reader)?;
-    read_body(since, reader)
+    let rebases = if rebased { rebases::read(&mut reader)? } else { Rebases::default() };
+    if rebased && rebases.is_empty() {
+        return Err(DecodeError::NotCanonical);
+    }
+    read_body(since, rebases, reader)
 }
 
 pub(crate) fn decode_snapshot(bytes: &[u8]) -> Result<StateDiff, DecodeError> {
@@ -88,10 +102,8 @@ pub(crate) fn decode_snapshot(bytes: &[u8]) -> Result<StateDiff, DecodeError> {
     if digest64(&[content]).to_le_bytes() != *checksum {
         return Err(DecodeError::Checksum);
     }
-    if reader.varint()? != 0 {
-        return Err(DecodeError::Unsupported);
-    }
-    read_body(VersionVector::new(), reader)
+    let rebases = rebases::read(&mut reader)?;
+    read_body(VersionVector::new(), rebases, reader)
 }
 
 fn write_body(diff: &StateDiff, writer: &mut Writer, pack: fn(&[u8], &mut Writer)) {
@@ -114,7 +126,7 @@ fn write_body(diff: &StateDiff, writer: &mut Writer, pack: fn(&[u8], &mut Writer
     pack(diff.text.as_bytes(), writer);
 }
 
-fn read_body(since: VersionVector, mut reader: Reader<'_>) -> Result<StateDiff, DecodeError> {
+fn read_body(since: VersionVector, rebases: Rebases, mut reader: Reader<'_>) -> Result<StateDiff, DecodeError> {
     let vector = VersionVector::read(&mut reader)?;
     let live = DotSet::read(&mut reader)?;
     let pending = DotSet::read(&mut reader)?;
@@ -124,7 +136,7 @@ fn read_body(since: VersionVector, mut reader: Reader<'_>) -> Result<StateDiff, 
     let text = String::from_utf8(unpack(&mut reader)?).map_err(|_| DecodeError::Text)?;
     reader.end()?;
     let (groups, runs) = Columns::read(&structure, &sites, &text)?;
-    let diff = StateDiff { since, vector, groups, runs, text, live, pending, meta };
+    let diff = StateDiff { since, vector, groups, runs, text, live, pending, meta, rebases };
     diff.validate()?;
     Ok(diff)
 }

@@ -63,6 +63,9 @@ impl Document {
     fn seal_keystroke(&mut self) -> Option<SealedDelta> {
         let writer = self.writer?;
         let header = DeltaHeader { site: writer.site, first: self.unsealed.first()?, last: writer.next - 1 };
+        if self.unsealed.has_closed() {
+            return None;
+        }
         let bytes = match self.unsealed.ops() {
             [] => self.encode_typed(header)?,
             [(counter, Op::Delete { ranges })] if *counter == header.first && *counter == header.last => {

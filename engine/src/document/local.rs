@@ -1,5 +1,6 @@
 //! Local edits: positions in, operations of the open delta out.
 
+use super::rebase::Window;
 use super::{Change, Document, Writer};
 use crate::dots::DotSet;
 use crate::error::EditError;
@@ -10,7 +11,7 @@ use crate::op::{Direction, Op};
 use crate::patch::TextPatch;
 use crate::position::allocate::{Gap, Slot, between, extend};
 use crate::position::group::{Atom, GroupIndex};
-use crate::sequence::{Measure, Unit};
+use crate::sequence::{Measure, Place, Unit};
 
 /// UTF-16 unit that stands for a lone surrogate.
 const REPLACEMENT: u16 = 0xfffd;
@@ -20,6 +21,13 @@ const REPLACEMENT: u16 = 0xfffd;
 pub(super) enum Allocation {
     Extend(GroupIndex, Direction),
     New(Slot),
+}
+
+/// Whether the counters of text must rise along it: restored text is found by that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rising {
+    Yes,
+    No,
 }
 
 impl Document {
@@ -129,7 +137,7 @@ impl Document {
 
     /// An edit that goes on where the last one ended: somebody types, or takes back. Whether it was one.
     fn edit_tail(&mut self, at: usize, delete: usize, insert: &str) -> bool {
-        let Some(writer) = self.writer.filter(|_| self.pending.is_empty()) else { return false };
+        let Some(writer) = self.writer.filter(|_| !self.awaits_dots()) else { return false };
         if delete == 0 && !insert.is_empty() {
             let measure = Measure::of(insert);
             let Some((next, end)) = self.sequence.tail() else { return false };
@@ -145,6 +153,7 @@ impl Document {
             return false;
         }
         let Some(range) = self.sequence.trim(at, delete) else { return false };
+        self.rebases.forget(range);
         let mut deleted = Deleted::new(self.unsealed.first());
         deleted.add(self.writer, range);
         self.record_delete(deleted);
@@ -164,11 +173,18 @@ impl Document {
         }
         let (mut place, _) = self.sequence.seek(at);
         let mut gap = self.sequence.gap(place);
+        let mut end = place;
         if delete > 0 {
-            let end = self.sequence.find(Unit::Utf16, (at + delete) as u32).0;
+            end = self.sequence.find(Unit::Utf16, (at + delete) as u32).0;
             gap.right = self.sequence.gap(end).right;
         }
-        let allocation = self.allocate(gap, writer, inserted).ok_or(EditError::TooDeep)?;
+        let allocation = match self.allocate(gap, writer, inserted, Rising::No) {
+            Some(allocation) if !self.is_deep(allocation) => allocation,
+            found => match self.window(place, end, writer, found.is_none()) {
+                Some(window) => return self.edit_in(window, at, delete, insert, capture),
+                None => found.ok_or(EditError::TooDeep)?,
+            },
+        };
         // In the text the old goes before the new comes; in the delta the insert is first, so that its dots, which
         // decide where it goes, do not depend on how many operations the delete takes.
         let inserted = DotRange { site: writer.site, first: writer.next, last: writer.next + inserted - 1 };
@@ -187,29 +203,96 @@ impl Document {
         Ok(())
     }
 
+    /// An edit for which a window around it must be moved.
+    fn edit_in(
+        &mut self,
+        window: Window,
+        at: usize,
+        delete: usize,
+        insert: &str,
+        capture: Option<&mut Change>,
+    ) -> Result<(), EditError> {
+        let inserted = u64::from(Measure::of(insert).scalars);
+        self.ready_writer(inserted + delete as u64 + 1 + window.ops())?;
+        let mut capture = capture;
+        if delete > 0 {
+            self.delete_at(at, delete, capture.as_deref_mut());
+        }
+        let (place, allocation) = self.allocate_in(window, at, inserted, Rising::No)?;
+        let writer = self.ready_writer(inserted)?;
+        let dots = DotRange { site: writer.site, first: writer.next, last: writer.next + inserted - 1 };
+        self.advance_writer(dots.last);
+        let (group, direction) = self.open_group(allocation, writer, true);
+        self.sequence.insert(place, first_atom(group, direction, dots), insert);
+        self.sequence.groups.release(group);
+        if let Some(change) = capture {
+            change.inserted.insert(dots);
+        }
+        Ok(())
+    }
+
+    /// Where `counters` characters, whose k must rise, go at a place, which may be another one then: what lives around it may have
+    /// moved.
+    pub(super) fn allocate_at(&mut self, place: Place, counters: u64) -> Result<(Place, Allocation), EditError> {
+        let writer = self.ready_writer(counters)?;
+        let found = self.allocate(self.sequence.gap(place), writer, counters, Rising::Yes);
+        if let Some(allocation) = found.filter(|allocation| !self.is_deep(*allocation)) {
+            return Ok((place, allocation));
+        }
+        let Some(window) = self.window(place, place, writer, found.is_none()) else {
+            return found.map(|allocation| (place, allocation)).ok_or(EditError::TooDeep);
+        };
+        let at = self.sequence.focus(place).utf16 as usize;
+        self.allocate_in(window, at, counters, Rising::Yes)
+    }
+
+    /// Moves a window, then finds where `counters` characters go in it.
+    fn allocate_in(
+        &mut self,
+        window: Window,
+        at: usize,
+        counters: u64,
+        rising: Rising,
+    ) -> Result<(Place, Allocation), EditError> {
+        self.rebase(window)?;
+        let writer = self.ready_writer(counters)?;
+        let (place, _) = self.sequence.seek(at);
+        let allocation = self.allocate(self.sequence.gap(place), writer, counters, rising).ok_or(EditError::TooDeep)?;
+        Ok((place, allocation))
+    }
+
     /// The writer, with `counters` counters free of pending deletes ahead.
     pub(super) fn ready_writer(&mut self, counters: u64) -> Result<Writer, EditError> {
         let writer = self.writer.ok_or(EditError::NoSite)?;
         if writer.next + counters >= COUNTER_END {
             return Err(EditError::CountersExhausted);
         }
-        if self.pending.is_empty() {
+        if !self.awaits_dots() {
             return Ok(writer);
         }
         self.skip_pending(writer, counters)
     }
 
-    /// Somebody deleted dots this site has not written: only a hostile or broken replica does. They are covered unused,
-    /// so that every replica agrees.
+    /// Whether something is known of dots that have not come.
+    fn awaits_dots(&self) -> bool {
+        !self.pending.is_empty() || !self.rebases.pending.is_empty()
+    }
+
+    /// Somebody deleted or moved dots this site has not written: only a hostile or broken replica does. They are covered
+    /// unused, so that every replica agrees.
     fn skip_pending(&mut self, writer: Writer, counters: u64) -> Result<Writer, EditError> {
         let mut next = writer.next;
         loop {
             let ahead = DotRange { site: writer.site, first: next, last: next + counters - 1 };
-            let Some(taken) = self.pending.first_within(ahead) else {
+            let deleted = self
+                .pending
+                .first_within(ahead)
+                .and_then(|taken| self.pending.first_within(DotRange { last: COUNTER_END - 1, ..taken }));
+            let moved = self.rebases.pending.first_within(ahead).map(|(_, whole, _)| whole);
+            let Some(end) = deleted.into_iter().chain(moved).map(|taken| taken.last).max() else {
                 break;
             };
-            let whole = self.pending.first_within(DotRange { last: COUNTER_END - 1, ..taken });
-            next = whole.map_or(taken.last, |whole| whole.last) + 1;
+            next = end + 1;
             if next + counters >= COUNTER_END {
                 return Err(EditError::CountersExhausted);
             }
@@ -230,10 +313,11 @@ impl Document {
         self.settle_pending(site);
     }
 
-    pub(super) fn allocate(&self, gap: Gap, writer: Writer, counters: u64) -> Option<Allocation> {
+    fn allocate(&self, gap: Gap, writer: Writer, counters: u64, rising: Rising) -> Option<Allocation> {
         let groups = &self.sequence.groups;
         let (first, last) = (writer.next, writer.next + counters - 1);
-        match extend(groups, gap, writer.site, first, last) {
+        let extended = extend(groups, gap, writer.site, first, last);
+        match extended.filter(|&(_, direction)| rising == Rising::No || direction == Direction::After) {
             Some((group, direction)) => Some(Allocation::Extend(group, direction)),
             None => between(groups, gap, Dot::new(writer.site, first), last).map(Allocation::New),
         }
@@ -275,7 +359,9 @@ impl Document {
                 change.removed.extend(self.removed_run(place, most));
             }
             left -= most.utf16;
-            deleted.add(self.writer, self.sequence.remove(place, most).range);
+            let gone = self.sequence.remove(place, most).range;
+            self.rebases.forget(gone);
+            deleted.add(self.writer, gone);
         }
         if let Some(change) = capture {
             change.settle();

@@ -2,11 +2,13 @@
 
 use super::Document;
 use crate::codec::state as codec;
+use crate::dot_map::DotMap;
 use crate::dots::DotSet;
 use crate::error::{ApplyError, DecodeError};
 use crate::id::DotRange;
 use crate::patch::{PatchList, TextPatch};
 use crate::position::group::{Atom, GroupIndex, Groups};
+use crate::rebase::{Rebases, Stamp};
 use crate::sequence::{Run, Sequence};
 use crate::state::{StateDiff, StateGroup, StateRun};
 use crate::vector::VersionVector;
@@ -16,25 +18,53 @@ impl Document {
     pub fn state_diff(&self, since: &VersionVector) -> StateDiff {
         let mut builder = Builder::new(&self.sequence.groups);
         let mut live = Vec::new();
+        let rebased = !self.rebases.moved.is_empty();
         for (run, text) in self.sequence.runs() {
             let dots = self.sequence.range(run);
             let known = since.get(dots.site);
             if dots.first <= known {
                 live.push(DotRange { last: dots.last.min(known), ..dots });
             }
-            if dots.last > known {
+            if rebased && self.rebases.moved.touches(dots) {
+                self.add_moved(run, text, dots, since, &mut builder);
+            } else if dots.last > known {
                 builder.add_beyond(run, text, dots, known);
             }
         }
+        let Builder { groups, runs, text, moved, .. } = builder;
         StateDiff {
             since: since.clone(),
             vector: self.vector.clone(),
-            groups: builder.groups,
-            runs: builder.runs,
-            text: builder.text,
+            groups,
+            runs,
+            text,
             live: live.into_iter().collect(),
             pending: self.pending.clone(),
             meta: self.meta.clone(),
+            rebases: Rebases { moved, pending: self.rebases.pending.clone() },
+        }
+    }
+
+    /// Adds of a run what the peer does not know or does not know to be where it is, with when it was moved.
+    fn add_moved(&self, run: Run, text: &str, dots: DotRange, since: &VersionVector, builder: &mut Builder<'_>) {
+        let known = since.get(dots.site);
+        let mut parts = self.rebases.moved.divide(dots);
+        if run.first_k < 0 {
+            parts.reverse();
+        }
+        for (part, stamp) in parts {
+            let moved = stamp.is_some_and(|stamp| stamp.dot.counter > since.get(stamp.dot.site));
+            let told = DotRange { first: if moved { part.first } else { part.first.max(known + 1) }, ..part };
+            if told.first > told.last {
+                continue;
+            }
+            let skip = if run.first_k > 0 { told.first - dots.first } else { dots.last - told.last };
+            let count = told.last - told.first + 1;
+            let text = super::remote::scalars(text, skip as usize, count as usize);
+            builder.add(run.group, run.first_k + skip as i64, text, count as u32);
+            if let Some(stamp) = stamp {
+                builder.moved.insert(told, stamp);
+            }
         }
     }
 
@@ -57,6 +87,7 @@ impl Document {
         }
         if self.vector.is_empty()
             && self.pending.is_empty()
+            && self.rebases.pending.is_empty()
             && let Ok(sequence) = sequence_of(diff)
         {
             return Ok(self.become_state(diff, sequence));
@@ -71,6 +102,7 @@ impl Document {
         for range in pending.iter().chain(diff.pending.iter()) {
             self.apply_delete(range, &mut patches);
         }
+        self.apply_moves_of(diff, &mut patches);
         for (key, entry) in diff.meta.iter() {
             self.meta.merge(key, entry.clone());
         }
@@ -82,6 +114,7 @@ impl Document {
         self.sequence = sequence;
         self.vector = diff.vector.clone();
         self.pending = diff.pending.clone();
+        self.rebases = diff.rebases.clone();
         for (key, entry) in diff.meta.iter() {
             self.meta.merge(key, entry.clone());
         }
@@ -124,10 +157,35 @@ impl Document {
             let (skip, count) = beyond(run.first_k, dots, have);
             let text = super::remote::scalars(text, skip, count);
             let first = Atom { group: groups[run.group as usize], k: run.first_k + skip as i64 };
-            self.integrate_undeleted(first, new, text, patches);
+            if diff.rebases.moved.touches(new) {
+                self.add_moved_run(diff, first, new, text, patches);
+            } else {
+                self.integrate_undeleted(first, new, text, patches);
+            }
         }
         for &group in groups.iter().rev() {
             self.sequence.groups.release(group);
+        }
+    }
+
+    /// Integrates a run of which something was moved.
+    fn add_moved_run(&mut self, diff: &StateDiff, first: Atom, dots: DotRange, text: &str, patches: &mut PatchList) {
+        for (part, stamp) in diff.rebases.moved.divide(dots) {
+            let skip = if first.k > 0 { part.first - dots.first } else { dots.last - part.last };
+            let text = super::remote::scalars(text, skip as usize, (part.last - part.first + 1) as usize);
+            self.integrate_awaited(Atom { k: first.k + skip as i64, ..first }, part, text, stamp, patches);
+        }
+    }
+
+    /// Moves what is known here to where a later rebase put it there, and what has not come where either expects it.
+    fn apply_moves_of(&mut self, diff: &StateDiff, patches: &mut PatchList) {
+        if self.rebases.pending.is_empty() && diff.rebases.is_empty() {
+            return;
+        }
+        let awaited = core::mem::take(&mut self.rebases.pending);
+        self.apply_moves(diff.moves(), patches);
+        for awaited in [&awaited, &diff.rebases.pending] {
+            self.apply_moves(awaited.iter().map(|(range, target)| (range, target.clone())).collect(), patches);
         }
     }
 
@@ -150,8 +208,8 @@ impl Document {
     pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> {
         let state = codec::decode_snapshot(bytes)?;
         let sequence = sequence_of(&state)?;
-        let StateDiff { vector, pending, meta, .. } = state;
-        Ok(Self { sequence, vector, pending, meta, ..Self::default() })
+        let StateDiff { vector, pending, meta, rebases, .. } = state;
+        Ok(Self { sequence, vector, pending, meta, rebases, ..Self::default() })
     }
 }
 
@@ -197,21 +255,25 @@ struct Builder<'a> {
     groups: Vec<StateGroup>,
     runs: Vec<StateRun>,
     text: String,
+    moved: DotMap<Stamp>,
 }
 
 impl<'a> Builder<'a> {
     fn new(source: &'a Groups) -> Self {
         let numbers = vec![None; source.slots()];
-        Self { source, numbers, groups: Vec::new(), runs: Vec::new(), text: String::new() }
+        Self { source, numbers, groups: Vec::new(), runs: Vec::new(), text: String::new(), moved: DotMap::default() }
     }
 
     fn add_beyond(&mut self, run: Run, text: &str, dots: DotRange, known: u64) {
         let (skip, count) = beyond(run.first_k, dots, known);
         let text = if count as u32 == run.measure.scalars { text } else { super::remote::scalars(text, skip, count) };
-        let group = self.number(run.group);
-        let first_k = run.first_k + skip as i64;
+        self.add(run.group, run.first_k + skip as i64, text, count as u32);
+    }
+
+    fn add(&mut self, group: GroupIndex, first_k: i64, text: &str, scalars: u32) {
+        let group = self.number(group);
         self.text.push_str(text);
-        let (scalars, bytes) = (count as u32, text.len() as u32);
+        let bytes = text.len() as u32;
         match self.runs.last_mut() {
             Some(last) if last.group == group && last.last_k() + 1 == first_k => {
                 last.scalars += scalars;

@@ -1,13 +1,15 @@
 //! The document: local edits to deltas, remote deltas to text patches.
 //!
 //! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
-//! delta, `keystroke` its short way, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state,
+//! delta, `keystroke` its short way, `rebase` makes room where text stands too deep, `moves` does what rebases say, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state,
 //! `history` a document of deltas.
 
 mod history;
 mod keystroke;
 mod local;
 mod merge;
+mod moves;
+mod rebase;
 mod remote;
 mod removed;
 mod restore;
@@ -22,10 +24,12 @@ use crate::error::EditError;
 use crate::id::{COUNTER_END, DotRange, SiteId};
 use crate::meta::Meta;
 use crate::patch::TextPatch;
+use crate::rebase::Rebases;
 use crate::sequence::{Measure, Sequence, Unit};
 use crate::stats::Stats;
 use crate::vector::VersionVector;
 use keystroke::Spelled;
+use rebase::DepthLimit;
 use unsealed::Unsealed;
 
 pub use keystroke::SealedDelta;
@@ -93,11 +97,13 @@ pub struct Document {
     /// Dots that were deleted before they arrived; none is covered by the vector.
     pub(crate) pending: DotSet,
     pub(crate) meta: Meta,
+    pub(crate) rebases: Rebases,
     writer: Option<Writer>,
     unsealed: Unsealed,
     /// The path of the delta sealed last, and of the one applied last.
     spelled: Spelled,
     heard: Spelled,
+    depth_limit: DepthLimit,
 }
 
 impl Document {
@@ -233,8 +239,8 @@ impl Document {
         Anchor { bias, path }
     }
 
-    /// The UTF-16 position of an anchor now: beside its character, or where that stood if it is gone. O(d log n),
-    /// d = its depth.
+    /// The UTF-16 position of an anchor now: beside its character, wherever a rebase moved that, or where it stood if it is
+    /// gone. O(d log n), d = its depth; O(n) if it is not where it was and nothing was applied or sealed here yet.
     pub fn resolve(&self, anchor: &Anchor) -> usize {
         if anchor.path.depth() == 0 {
             return match anchor.bias {
@@ -242,11 +248,16 @@ impl Document {
                 Bias::After => self.len_utf16(),
             };
         }
-        let place = self.sequence.forward(self.sequence.place_of_path(&anchor.path));
+        let mut place = self.sequence.forward(self.sequence.place_of_path(&anchor.path));
+        let mut alive =
+            self.sequence.gap(place).right.is_some_and(|atom| self.sequence.groups.is_path(atom, &anchor.path));
+        // It may have been moved since, or, where the anchor was made, by a rebase that has not come.
+        let known = anchor.dot().filter(|dot| dot.counter <= self.vector.get(dot.site));
+        if !alive && let Some(moved) = known.and_then(|dot| self.sequence.find_dot(dot)) {
+            (place, alive) = (moved, true);
+        }
         let before = self.sequence.before(place).utf16 as usize;
-        let alive = anchor.bias == Bias::Before
-            && self.sequence.gap(place).right.is_some_and(|atom| self.sequence.groups.is_path(atom, &anchor.path));
-        if !alive {
+        if !alive || anchor.bias == Bias::After {
             return before;
         }
         let one =
@@ -264,6 +275,8 @@ impl Document {
             groups: self.sequence.groups.len(),
             sites: self.vector.len(),
             pending_ranges: self.pending.len(),
+            moved_ranges: self.rebases.moved.len(),
+            pending_moves: self.rebases.pending.len(),
             meta_entries: self.meta.len(),
             heap_bytes: self.sequence.heap_bytes() + self.vector.len() * 16 + self.pending.len() * 40,
             ..Stats::default()
@@ -294,16 +307,40 @@ impl Document {
         for range in self.pending.iter() {
             assert!(range.first > self.vector.get(range.site), "pending dots are not covered");
         }
+        self.assert_moves();
         if let Some(writer) = self.writer {
             assert_eq!(writer.next, self.vector.get(writer.site) + 1, "own edits are covered at once");
         }
     }
 
-    /// Forgets pending deletes that the vector covers now.
-    fn settle_pending(&mut self, site: SiteId) {
-        if !self.pending.is_empty() {
-            let last = self.vector.get(site).min(COUNTER_END - 1);
-            self.pending.remove(DotRange { site, first: 1, last });
+    fn assert_moves(&self) {
+        let (mut moved, mut living) = (0, 0);
+        for (run, _) in self.sequence.runs() {
+            let base = self.sequence.groups.parent(run.group);
+            for (part, stamp) in self.rebases.moved.divide(self.sequence.range(run)) {
+                let Some(stamp) = stamp else { continue };
+                assert_eq!(self.sequence.groups.site(base.group), stamp.dot.site, "moved by the base's site");
+                assert_eq!(base.k, stamp.dot.counter as i64, "moved by the base's operation");
+                living += part.last - part.first + 1;
+            }
         }
+        for (range, _) in self.rebases.moved.iter() {
+            moved += range.last - range.first + 1;
+        }
+        assert_eq!(living, moved, "what is moved lives");
+        for (range, _) in self.rebases.pending.iter() {
+            assert!(range.first > self.vector.get(range.site), "what waits has not come");
+            assert!(self.pending.first_within(range).is_none(), "what waits is not deleted");
+        }
+    }
+
+    /// Forgets pending deletes and moves that the vector covers now.
+    fn settle_pending(&mut self, site: SiteId) {
+        if self.pending.is_empty() && self.rebases.pending.is_empty() {
+            return;
+        }
+        let covered = DotRange { site, first: 1, last: self.vector.get(site).min(COUNTER_END - 1) };
+        self.pending.remove(covered);
+        self.rebases.pending.remove(covered);
     }
 }

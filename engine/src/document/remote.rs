@@ -100,6 +100,7 @@ impl Document {
                 Op::Meta { key, value, lamport } => {
                     self.meta.merge(key, meta::Entry { lamport: *lamport, site, value: value.clone() });
                 }
+                Op::Rebase(rebase) => self.apply_rebase(Dot::new(site, first), rebase, patches),
                 Op::Void { .. } => {}
             }
             self.vector.advance(site, last);
@@ -108,20 +109,13 @@ impl Document {
         }
     }
 
-    /// Integrates those characters of a run whose deletes have not come before them.
+    /// Integrates those characters of a run whose deletes have not come before them, where they were inserted or where a
+    /// rebase that came before them moves them.
     pub(super) fn integrate_undeleted(&mut self, first: Atom, dots: DotRange, text: &str, patches: &mut PatchList) {
-        if self.pending.first_within(dots).is_none() {
+        if self.pending.first_within(dots).is_none() && !self.rebases.pending.touches(dots) {
             return self.integrate(first, text, patches);
         }
-        for (part, deleted) in self.pending.divide(dots) {
-            if deleted {
-                continue;
-            }
-            let offset = if first.k > 0 { part.first - dots.first } else { dots.last - part.last };
-            let part_text = scalars(text, offset as usize, (part.last - part.first + 1) as usize);
-            let atom = Atom { k: first.k + offset as i64, ..first };
-            self.integrate(atom, part_text, patches);
-        }
+        self.integrate_awaited(first, dots, text, None, patches);
     }
 
     /// Puts a run where it belongs, divided where the text has something between its characters. The caller holds its
@@ -173,7 +167,9 @@ impl Document {
             self.remove_live(DotRange { last: range.last.min(have), ..range }, patches, None);
         }
         if range.last > have {
-            self.pending.insert(DotRange { first: range.first.max(have + 1), ..range });
+            let beyond = DotRange { first: range.first.max(have + 1), ..range };
+            self.pending.insert(beyond);
+            self.rebases.pending.remove(beyond);
         }
     }
 
@@ -187,6 +183,7 @@ impl Document {
         if capture.is_none()
             && let Some((at, utf16)) = self.sequence.trim_dots(range)
         {
+            self.rebases.forget(range);
             return patches.delete(at, utf16);
         }
         let mut capture = capture;
@@ -197,7 +194,9 @@ impl Document {
             }
             let at = self.sequence.focus(place).utf16 as usize;
             patches.delete(at, measure.utf16 as usize);
-            next = self.sequence.remove(place, measure).range.last + 1;
+            let gone = self.sequence.remove(place, measure).range;
+            self.rebases.forget(gone);
+            next = gone.last + 1;
         }
     }
 }

@@ -27,6 +27,12 @@ impl RemovedRun {
         DotRange { site: self.site, first: first.min(last), last: first.max(last) }
     }
 
+    /// Whether a dot is one of its characters'.
+    pub(crate) fn has(&self, dot: Dot) -> bool {
+        let dots = self.dots(0, self.scalars());
+        dot.site == dots.site && (dots.first..=dots.last).contains(&dot.counter)
+    }
+
     pub(crate) fn scalars(&self) -> usize {
         self.text.chars().count()
     }
@@ -34,13 +40,14 @@ impl RemovedRun {
     /// The part of it with these characters.
     pub(crate) fn part(&self, skip: usize, count: usize) -> Self {
         let behind = self.first_k + (skip + count) as i64;
+        let before = self.first_k + skip as i64 - 1;
         let whole_end = skip + count == self.scalars();
         Self {
             path: along(&self.path, skip),
             text: scalars(&self.text, skip, count).to_owned(),
             site: self.site,
             first_k: self.first_k + skip as i64,
-            left: if skip == 0 { self.left } else { None },
+            left: if skip == 0 { self.left } else { Some(Dot::new(self.site, before.unsigned_abs())) },
             right: if whole_end { self.right } else { Some(Dot::new(self.site, behind.unsigned_abs())) },
         }
     }
@@ -70,6 +77,7 @@ impl Change {
     /// Forgets text that this change itself inserted and removed again.
     pub(crate) fn settle(&mut self) {
         let removed = core::mem::take(&mut self.removed);
+        let mut forgotten: Vec<RemovedRun> = Vec::new();
         for run in removed {
             let dots = run.dots(0, run.scalars());
             if self.inserted.first_within(dots).is_none() {
@@ -81,12 +89,32 @@ impl Change {
                 parts.reverse();
             }
             for (part, own) in parts {
+                let skip = if run.first_k > 0 { part.first - dots.first } else { dots.last - part.last };
+                let piece = run.part(skip as usize, (part.last + 1 - part.first) as usize);
                 if own {
                     self.inserted.remove(part);
-                    continue;
+                    forgotten.push(piece);
+                } else {
+                    self.removed.push(piece);
                 }
-                let skip = if run.first_k > 0 { part.first - dots.first } else { dots.last - part.last };
-                self.removed.push(run.part(skip as usize, (part.last + 1 - part.first) as usize));
+            }
+        }
+        hand_on_neighbours(&mut self.removed, forgotten);
+    }
+}
+
+/// Which of `runs` stood beside text that is gone for good stands beside what stood beyond that.
+pub(crate) fn hand_on_neighbours(runs: &mut [RemovedRun], mut gone: Vec<RemovedRun>) {
+    for index in 0..gone.len() {
+        let Some(dots) = gone.get(index).map(|run| run.dots(0, run.scalars())) else { return };
+        let within = |dot: Dot| dot.site == dots.site && (dots.first..=dots.last).contains(&dot.counter);
+        let (left, right) = (gone[index].left, gone[index].right);
+        for run in runs.iter_mut().chain(&mut gone) {
+            if run.left.is_some_and(within) {
+                run.left = left;
+            }
+            if run.right.is_some_and(within) {
+                run.right = right;
             }
         }
     }

@@ -9,6 +9,7 @@
 
 use super::local::{Allocation, Deleted, first_atom, normalised};
 use super::remote::scalars;
+use super::removed::hand_on_neighbours;
 use super::{Change, Document, RemovedRun, Renamed, Writer, along};
 use crate::delta::Delta;
 use crate::dots::DotSet;
@@ -22,9 +23,13 @@ use crate::position::allocate::{Gap, below};
 use crate::position::group::{Atom, Groups};
 use crate::sequence::{Measure, Place};
 
-/// Levels and bytes kept free below what is restored, so that finding a place for it does not fail half way.
+/// Levels and bytes that must be free below a path for text to be restored there. Deeper, it goes beside its neighbours.
 const SPARE_LEVELS: usize = 4;
 const SPARE_BYTES: usize = 48;
+
+fn has_room_below(path: &Path) -> bool {
+    path.depth() + SPARE_LEVELS <= PATH_LEVELS_MAX && path.bytes() + SPARE_BYTES <= PATH_BYTES_MAX
+}
 
 /// A change taken back.
 pub(crate) struct Reverted {
@@ -39,7 +44,6 @@ impl Document {
     pub(crate) fn revert(&mut self, change: &Change) -> Result<Reverted, EditError> {
         let scalars: usize = change.removed.iter().map(RemovedRun::scalars).sum();
         let deletes = change.inserted.len();
-        self.check_restorable(&change.removed)?;
         self.ready_writer((scalars + deletes) as u64 + 1)?;
         let mut patches = PatchList::default();
         let mut inverse = Change::default();
@@ -53,7 +57,10 @@ impl Document {
             }
             self.record_delete(deleted);
         }
-        let renamed = self.restore(change.removed.clone(), &mut patches);
+        let mut runs = change.removed.clone();
+        let moved = !self.rebases.is_empty();
+        hand_on_neighbours(&mut runs, inverse.removed.clone());
+        let renamed = self.restore(runs, moved, &mut patches);
         for part in &renamed {
             inverse.inserted.insert(part.new);
         }
@@ -82,7 +89,6 @@ impl Document {
             dots.insert(DotRange { site: delta.site, first: delta.first, last: delta.last() });
         }
         let runs = copy.living_runs_of(&dots);
-        self.check_restorable(&runs)?;
         let ranges = deltas.iter().flat_map(|delta| &delta.ops).filter_map(|op| match op {
             Op::Delete { ranges } => Some(ranges),
             _ => None,
@@ -93,7 +99,7 @@ impl Document {
         let scalars: usize = runs.iter().map(RemovedRun::scalars).sum();
         self.ready_writer((scalars + deletes.len() + meta) as u64 + 1)?;
         let mut patches = PatchList::default();
-        self.restore(runs, &mut patches);
+        self.restore(runs, !copy.rebases.is_empty(), &mut patches);
         self.delete_again(&deletes, &mut patches);
         for (key, entry) in copy.meta.iter() {
             if dots.first_within(DotRange { site: entry.site, first: 1, last: u64::MAX - 1 }).is_some()
@@ -105,18 +111,20 @@ impl Document {
         Ok(patches.finish())
     }
 
+    /// With their neighbours where their paths alone do not say where they stand: something was moved, or they are too deep.
     fn living_runs_of(&self, dots: &DotSet) -> Vec<RemovedRun> {
         let mut runs = Vec::new();
-        for (run, text) in self.sequence.runs() {
+        let dot = |atom: Atom| Dot::new(self.sequence.groups.site(atom.group), atom.k.unsigned_abs());
+        let mut all = self.sequence.runs().peekable();
+        let mut previous = None;
+        while let Some((run, text)) = all.next() {
             let range = self.sequence.range(run);
-            let whole = RemovedRun {
-                path: self.sequence.groups.path(run.first()),
-                text: text.to_owned(),
-                site: range.site,
-                first_k: run.first_k,
-                left: None,
-                right: None,
-            };
+            let path = self.sequence.groups.path(run.first());
+            let beside = !self.rebases.is_empty() || !has_room_below(&path);
+            let left = previous.filter(|_| beside);
+            let right = all.peek().map(|(run, _)| dot(run.first())).filter(|_| beside);
+            previous = Some(dot(run.last()));
+            let whole = RemovedRun { path, text: text.to_owned(), site: range.site, first_k: run.first_k, left, right };
             let mut parts: Vec<_> = dots.divide(range).into_iter().filter(|part| part.1).collect();
             if run.first_k < 0 {
                 parts.reverse();
@@ -124,7 +132,7 @@ impl Document {
             for (part, _) in parts {
                 let skip = if run.first_k > 0 { part.first - range.first } else { range.last - part.last };
                 let part = whole.part(skip as usize, (part.last + 1 - part.first) as usize);
-                runs.push(RemovedRun { right: None, ..part });
+                runs.push(if beside { part } else { RemovedRun { left: None, right: None, ..part } });
             }
         }
         runs
@@ -140,13 +148,6 @@ impl Document {
             self.advance_writer(next);
             self.unsealed.push(next, Op::Delete { ranges: ranges.to_vec() });
         }
-    }
-
-    fn check_restorable(&self, runs: &[RemovedRun]) -> Result<(), EditError> {
-        let fits = |path: &Path| {
-            path.depth() + SPARE_LEVELS <= PATH_LEVELS_MAX && path.bytes() + SPARE_BYTES <= PATH_BYTES_MAX
-        };
-        if runs.iter().all(|run| fits(&run.path)) { Ok(()) } else { Err(EditError::TooDeep) }
     }
 
     /// What stands at `place` for `measure` characters of one run, before it is removed.
@@ -166,11 +167,13 @@ impl Document {
     }
 
     /// Puts runs back, what was removed last (or, of a whole text, stands last) first: so each finds its neighbours.
-    fn restore(&mut self, runs: Vec<RemovedRun>, patches: &mut PatchList) -> Vec<Renamed> {
+    /// `moved`: rebases moved something meanwhile, so that paths do not say what stands where.
+    fn restore(&mut self, runs: Vec<RemovedRun>, moved: bool, patches: &mut PatchList) -> Vec<Renamed> {
         let mut renamed: Vec<Renamed> = Vec::new();
-        for run in runs.into_iter().rev() {
+        let mut runs = runs;
+        while let Some(run) = runs.pop() {
             let now = |dot: Dot| renamed.iter().rev().find_map(|part| part.rename(dot)).unwrap_or(dot);
-            let left = run.left.and_then(|dot| self.living_atom(now(dot)));
+            let left = self.living_left(&run, if moved { &runs } else { &[] }, now);
             let right = run.right.and_then(|dot| self.living_atom(now(dot)));
             let first = self.sequence.groups.intern_path(&run.path);
             self.sequence.groups.retain(first.group);
@@ -179,9 +182,14 @@ impl Document {
             let groups = &self.sequence.groups;
             let between_neighbours = left.is_none_or(|left| groups.compare(left, first).is_lt())
                 && right.is_none_or(|right| groups.compare(last, right).is_lt());
-            if between_neighbours {
+            let room = has_room_below(&run.path);
+            let beside = left.or(right).filter(|_| !between_neighbours || !room);
+            if beside.is_none() && room {
                 self.restore_at_path(&run, first, length, patches, &mut renamed);
-            } else if let Some(new) = self.restore_beside(left, right, &run.text, patches) {
+            } else if let Some(new) = match beside {
+                Some(_) => self.restore_beside(left, right, &run.text, patches),
+                None => self.restore_in(self.sequence.place_of(first), &run.text, |_, _, _| None, patches),
+            } {
                 renamed.push(Renamed {
                     path: run.path.clone(),
                     old: run.dots(0, length),
@@ -194,7 +202,22 @@ impl Document {
         renamed
     }
 
-    fn living_atom(&mut self, dot: Dot) -> Option<Atom> {
+    /// The identifier of what stood to the left of a run; of what stood to the left of that, if that is restored later.
+    fn living_left(&mut self, run: &RemovedRun, later: &[RemovedRun], now: impl Fn(Dot) -> Dot) -> Option<Atom> {
+        let mut left = run.left;
+        for _ in 0..=later.len() {
+            let dot = left?;
+            let atom = self.living_atom(now(dot));
+            if atom.is_some() {
+                return atom;
+            }
+            left = later.iter().rev().find(|other| other.has(dot)).and_then(|other| other.left);
+        }
+        None
+    }
+
+    /// The identifier of a dot, if it is alive.
+    pub(super) fn living_atom(&mut self, dot: Dot) -> Option<Atom> {
         let place = self.sequence.place_of_dot(dot)?;
         self.sequence.gap(place).right
     }
@@ -251,15 +274,16 @@ impl Document {
         slot: impl Fn(&Groups, Dot, u64) -> Option<Allocation>,
         patches: &mut PatchList,
     ) -> Option<DotRange> {
-        let writer: Writer = self.writer?;
+        let Writer { site, next } = self.writer?;
         let measure = Measure::of(text);
         let counters = u64::from(measure.scalars);
-        let new = DotRange { site: writer.site, first: writer.next, last: writer.next + counters - 1 };
-        let gap = self.sequence.gap(place);
-        let dot = Dot::new(new.site, new.first);
-        let allocation = slot(&self.sequence.groups, dot, new.last).or_else(|| self.allocate(gap, writer, counters));
-        debug_assert!(allocation.is_some(), "levels were kept free");
-        let (group, direction) = self.open_group(allocation?, writer, false);
+        let (place, allocation) = match slot(&self.sequence.groups, Dot::new(site, next), next + counters - 1) {
+            Some(allocation) => (place, allocation),
+            None => self.allocate_at(place, counters).ok()?,
+        };
+        let writer = self.writer?;
+        let new = DotRange { site, first: writer.next, last: writer.next + counters - 1 };
+        let (group, direction) = self.open_group(allocation, writer, false);
         patches.insert(self.sequence.focus(place).utf16 as usize, text, measure.utf16 as usize);
         self.sequence.insert(place, first_atom(group, direction, new), text);
         self.advance_writer(new.last);

@@ -2,7 +2,8 @@
 //!
 //! Per site one chain from what the base covers to what this document covers. Living characters are inserts again, with
 //! their own dots at their own places; every other counter is void, since what it did is no longer to be seen, except
-//! that the last void ones carry the site's writes of `meta`. Deletes cannot go there: a counter holds one operation, and
+//! that the last void ones carry the site's writes of `meta`, and that a rebase is one again, of what it moved and nothing later
+//! did. Deletes cannot go there: a counter holds one operation, and
 //! who has a part of a chain from its author takes only what follows it. They are one more chain, of a site that is named
 //! by a hash of what it deletes: nobody has a part of it from elsewhere, and who tells the same deletes again tells
 //! nothing new. It comes first: of what is told a log may keep only a beginning, and no delete may be missing there of
@@ -10,7 +11,9 @@
 //! the chains, whatever they had of them, end with one state.
 //!
 //! Left open: of a chain that a log keeps in part, a write of `meta` may lie behind what is kept and have had a counter
-//! before it. Who has that write from its author and nothing later of that author does not tell it again.
+//! before it. Who has that write from its author and nothing later of that author does not tell it again. And
+//! where a rebase is void since all it moved was deleted or moved again, who has its counter this way and lacks what came later
+//! has these characters at other places than who heard it from its author, until that comes.
 
 use core::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -22,11 +25,12 @@ use crate::codec::Writer;
 use crate::delta::Delta;
 use crate::dots::DotSet;
 use crate::hash::digest64;
-use crate::id::{DotRange, SiteId};
+use crate::id::{Dot, DotRange, SiteId};
 use crate::limits::{OP_RANGES_MAX, OP_TEXT_BYTES_MAX};
 use crate::meta::Entry;
 use crate::op::{Direction, Op};
 use crate::position::{Element, Path};
+use crate::rebase::{Piece, Rebase, Target};
 use crate::state::StateDiff;
 
 impl Document {
@@ -137,7 +141,7 @@ fn united(mut ranges: Vec<DotRange>) -> Vec<DotRange> {
     ranges
 }
 
-/// The living text beyond the base, per site in counter order.
+/// The living text beyond the base and the rebases that moved some, per site in counter order.
 struct Chains {
     inserts: BTreeMap<SiteId, Vec<(u64, Op)>>,
 }
@@ -148,6 +152,10 @@ impl Chains {
         let mut inserts: BTreeMap<SiteId, Vec<(u64, Op)>> = BTreeMap::new();
         for (run, text) in diff.runs() {
             let dots = diff.dots(run);
+            let known = diff.since.get(dots.site);
+            if dots.last <= known {
+                continue;
+            }
             let group = diff.groups[run.group as usize];
             let parent = paths[run.group as usize].clone();
             let direction = if run.first_k > 0 { Direction::After } else { Direction::Before };
@@ -156,9 +164,14 @@ impl Chains {
             // A scalar has at most four bytes.
             let step = (OP_TEXT_BYTES_MAX / 4) as u64;
             let length = u64::from(run.scalars);
-            for skip in (0..length).step_by(step as usize) {
+            // What was only moved is told by the rebase.
+            let old = (known + 1).saturating_sub(dots.first);
+            for skip in (old..length).step_by(step as usize) {
                 pieces.push((dots.first + skip, whole.slice(skip, step.min(length - skip))));
             }
+        }
+        for (dot, rebase) in rebases_of(diff) {
+            inserts.entry(dot.site).or_default().push((dot.counter, Op::Rebase(Box::new(rebase))));
         }
         for pieces in inserts.values_mut() {
             pieces.sort_by_key(|piece| piece.0);
@@ -210,6 +223,47 @@ impl Chain {
         self.ops.into_iter().for_each(|(first, op)| sealing.push(first, op));
         sealing.finish()
     }
+}
+
+/// The rebases that the peer lacks, of what still is where they moved it or has not come yet. A slot had one range: what died
+/// in it, or was moved again, is named with the rest of it, and nothing comes of that.
+fn rebases_of(diff: &StateDiff) -> Vec<(Dot, Rebase)> {
+    let mut by_dot: BTreeMap<Dot, Vec<(DotRange, Target)>> = BTreeMap::new();
+    let awaited = diff.rebases.pending.iter().map(|(range, target)| (range, target.clone()));
+    for (range, target) in diff.moves().into_iter().chain(awaited) {
+        let dot = target.stamp.dot;
+        if dot.counter > diff.since.get(dot.site) {
+            by_dot.entry(dot).or_default().push((range, target));
+        }
+    }
+    // One that no decoder would take, as only a hostile state has it, is void.
+    let rebases = by_dot.into_iter().filter_map(|(dot, moves)| Some((dot, rebase_of(moves)?)));
+    rebases.filter(|(dot, rebase)| rebase.validate(dot.counter).is_ok()).collect()
+}
+
+fn rebase_of(mut moves: Vec<(DotRange, Target)>) -> Option<Rebase> {
+    moves.sort_by_key(|(range, target)| (target.digit, *range));
+    moves.dedup_by(|(next, target), (previous, before)| {
+        let joins = target.digit == before.digit && target.falling == before.falling && next.site == previous.site;
+        if joins {
+            previous.last = next.last;
+        }
+        joins
+    });
+    let (_, Target { stamp, parent, base_digit, .. }) = moves.first()?.clone();
+    let spacing = moves.iter().fold(0, |spacing, (_, target)| divisor(spacing, target.digit.get().unsigned_abs()));
+    let pieces = moves.iter().map(|(range, target)| Piece {
+        slot: target.digit.get().unsigned_abs() / spacing - 1,
+        site: range.site,
+        first_k: target.first_k(*range),
+        length: range.last - range.first + 1,
+    });
+    Some(Rebase { parent, digit: base_digit, lamport: stamp.lamport, spacing, pieces: pieces.collect() })
+}
+
+/// The greatest number that divides both (Euclid).
+const fn divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { divisor(b, a % b) }
 }
 
 /// The paths the groups of a table stand on.

@@ -1,7 +1,7 @@
 //! The open delta: what was written here since the last seal, joined as it comes.
 //!
-//! It holds no text. An unsealed counter is a delete or a write of `meta`, which are kept here, or a character, which is
-//! in the text, or else void: a character deleted before it was sealed is never sent. Each edit consumes its counters
+//! It holds no text. An unsealed counter is a delete, a write of `meta` or a rebase, which are kept here, or a character,
+//! which is in the text, or else void: a character deleted before it was sealed is never sent. Each edit consumes its counters
 //! all the same: a vector names one state, sealed or not. Typing and taking back cost nothing here.
 
 use core::ops::Range;
@@ -22,15 +22,17 @@ const HEADER_BYTES_MAX: usize = 1 + 10 + 8 + 8;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unsealed {
     first: Option<u64>,
-    /// Deletes and writes of `meta` with their counters, in order.
+    /// Deletes, writes of `meta` and rebases with their counters, in order.
     ops: Vec<(u64, Op)>,
+    /// Deltas that a rebase closed: what is in them is sealed, only not handed out.
+    closed: Vec<Delta>,
     /// The path spelled last: the next insert often stands on it too.
     path: Path,
 }
 
 impl Unsealed {
     pub(super) const fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.first.is_none() && self.closed.is_empty()
     }
 
     /// The lowest counter not sealed yet.
@@ -38,9 +40,14 @@ impl Unsealed {
         self.first
     }
 
-    /// Deletes and writes of `meta` with their counters, in order.
+    /// Deletes, writes of `meta` and rebases with their counters, in order.
     pub(super) fn ops(&self) -> &[(u64, Op)] {
         &self.ops
+    }
+
+    /// Whether sealed deltas wait to be handed out.
+    pub(super) const fn has_closed(&self) -> bool {
+        !self.closed.is_empty()
     }
 
     /// Everything is sealed.
@@ -56,7 +63,7 @@ impl Unsealed {
         }
     }
 
-    /// Adds a delete or a write of `meta`.
+    /// Adds a delete, a write of `meta` or a rebase.
     pub(super) fn push(&mut self, counter: u64, op: Op) {
         self.ops.push((counter, op));
     }
@@ -71,6 +78,18 @@ impl Document {
     /// Takes what was written since the last seal, as deltas of at most 32 KiB, in counter order. They are sent and kept
     /// byte for byte from here on. O(r log n + b), r = their runs and ranges, b = bytes of text; O(1) after typing.
     pub fn seal(&mut self) -> Vec<Delta> {
+        let closed = core::mem::take(&mut self.unsealed.closed);
+        let open = self.seal_open();
+        if closed.is_empty() { open } else { closed.into_iter().chain(open).collect() }
+    }
+
+    /// Seals what is open. It is handed out with what is sealed next.
+    pub(super) fn close_unsealed(&mut self) {
+        let open = self.seal_open();
+        self.unsealed.closed.extend(open);
+    }
+
+    fn seal_open(&mut self) -> Vec<Delta> {
         let (Some(writer), Some(first)) = (self.writer, self.unsealed.first.take()) else {
             return Vec::new();
         };

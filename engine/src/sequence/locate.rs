@@ -43,6 +43,11 @@ impl Sequence {
         (Place { leaf, spot }, at)
     }
 
+    /// The place before all text.
+    pub(crate) fn start(&self) -> Place {
+        self.find(Unit::Bytes, 0).0
+    }
+
     /// The place of the character after `place`: at the end of a leaf that is in the next one.
     pub(crate) fn forward(&self, place: Place) -> Place {
         let leaf = self.tree.leaf(place.leaf);
@@ -89,6 +94,22 @@ impl Sequence {
     /// The character of a dot, if it is in the text: O(log n).
     pub(crate) fn place_of_dot(&mut self, dot: Dot) -> Option<Place> {
         self.first_live(dot.site, dot.counter..dot.counter + 1).map(|(place, _)| place)
+    }
+
+    /// The character of a dot, if it is in the text: O(log n), O(n) before any dot was looked up by a change.
+    pub(crate) fn find_dot(&self, dot: Dot) -> Option<Place> {
+        let has =
+            |run: &Run| (run.low()..=run.high()).contains(&dot.counter) && self.groups.site(run.group) == dot.site;
+        let (leaf, run) = if self.index.is_made() {
+            self.first_run(dot.site, dot.counter..dot.counter + 1)?
+        } else {
+            let mut leaves = self.tree.leaves();
+            leaves.find_map(|(index, leaf)| leaf.runs.iter().position(has).map(|run| (index, run)))?
+        };
+        let runs = self.tree.leaf(leaf);
+        let whole = runs.runs[run];
+        let offset = if whole.first_k > 0 { dot.counter - whole.low() } else { whole.high() - dot.counter };
+        Some(Place { leaf, spot: runs.within(run, offset as u32) })
     }
 
     /// The place behind the character at `place`, if that is `atom`.

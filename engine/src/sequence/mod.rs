@@ -11,6 +11,7 @@
 //! By position, by identifier and by dot a place is found in O(log n), n = runs (times d, the depth, by identifier);
 //! an edit near the last one in O(1) plus the sums above its leaf. Nothing remembers what was removed.
 
+mod around;
 mod index;
 mod leaf;
 mod locate;
@@ -18,6 +19,7 @@ mod measure;
 mod tail;
 mod tree;
 
+pub(crate) use around::Stretch;
 pub(crate) use leaf::{LEAF_BYTES_MAX, LEAF_RUNS_MAX, Leaf, LeafIndex, NONE, Run, Spot};
 pub(crate) use measure::{Measure, Unit};
 

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_engine::{
-    Anchor, Bias, Delta, Direction, Document, Dot, Element, Op, Outcome, Path, SealedDelta, SiteId, StateDiff,
-    TextPatch, VersionVector,
+    Anchor, Bias, Delta, Digit, Direction, Document, Dot, Element, Op, Outcome, Path, Rebase, SealedDelta, SiteId,
+    StateDiff, TextPatch, VersionVector,
 };
 
 /// SplitMix64: enough randomness for tests, from a seed that a failure prints.
@@ -45,7 +45,13 @@ pub struct Model {
     pub vector: BTreeMap<SiteId, u64>,
     pub pending: BTreeSet<Dot>,
     pub meta: BTreeMap<String, (u64, SiteId, Option<Vec<u8>>)>,
+    /// When living characters were moved to where they are; and when and where to those go that have not come.
+    pub moved: BTreeMap<Dot, Stamp>,
+    pub awaited: BTreeMap<Dot, (Stamp, Path)>,
 }
+
+/// Lamport time, site and counter of a rebase.
+pub type Stamp = (u64, SiteId, u64);
 
 impl Model {
     pub fn have(&self, site: SiteId) -> u64 {
@@ -63,13 +69,64 @@ impl Model {
     fn see(&mut self, site: SiteId, counter: u64) {
         self.vector.insert(site, counter);
         self.pending.remove(&Dot::new(site, counter));
+        self.awaited.remove(&Dot::new(site, counter));
     }
 
     pub fn delete(&mut self, dot: Dot) {
         if dot.counter <= self.have(dot.site) {
             self.chars.retain(|path, _| Self::dot(path) != dot);
+            self.moved.remove(&dot);
         } else {
             self.pending.insert(dot);
+            self.awaited.remove(&dot);
+        }
+    }
+
+    /// Where a dot lives.
+    pub fn path_of(&self, dot: Dot) -> Option<Path> {
+        self.chars.keys().find(|path| Self::dot(path) == dot).cloned()
+    }
+
+    fn move_to(&mut self, dot: Dot, stamp: Stamp, path: Path) {
+        if dot.counter > self.have(dot.site) {
+            let later = self.awaited.get(&dot).is_none_or(|(known, _)| *known < stamp);
+            if later && !self.pending.contains(&dot) {
+                self.awaited.insert(dot, (stamp, path));
+            }
+        } else if let Some(old) = self.path_of(dot)
+            && self.moved.get(&dot).is_none_or(|known| *known < stamp)
+        {
+            let character = self.chars.remove(&old).unwrap();
+            assert_eq!(self.chars.insert(path, character), None, "identifiers are distinct");
+            self.moved.insert(dot, stamp);
+        }
+    }
+
+    fn rebase(&mut self, rebase: &Rebase, site: SiteId, counter: u64) {
+        let mut base = rebase.parent.clone();
+        base.push(Element { digit: rebase.digit, site, k: counter as i64 });
+        for piece in &rebase.pieces {
+            for k in piece.first_k..piece.first_k + piece.length as i64 {
+                let digit = Digit::new((rebase.spacing * (piece.slot + 1)) as i64);
+                let mut path = base.clone();
+                path.push(Element { digit, site: piece.site, k });
+                let dot = Dot::new(piece.site, k.unsigned_abs());
+                self.move_to(dot, (rebase.lamport, site, counter), path);
+            }
+        }
+    }
+
+    /// Puts a character where it was inserted or moved to.
+    fn put(&mut self, path: Path, character: char, stamp: Option<Stamp>) {
+        let dot = Self::dot(&path);
+        if self.pending.contains(&dot) {
+            return;
+        }
+        let awaited = self.awaited.get(&dot).cloned().map(|(stamp, path)| (Some(stamp), path));
+        let (stamp, path) = awaited.filter(|awaited| awaited.0 > stamp).unwrap_or((stamp, path));
+        assert_eq!(self.chars.insert(path, character), None, "identifiers are distinct");
+        if let Some(stamp) = stamp {
+            self.moved.insert(dot, stamp);
         }
     }
 
@@ -87,6 +144,7 @@ impl Model {
                 let have = self.have(delta.site);
                 let voided = |dot: Dot| dot.site == delta.site && (first..=last.min(have)).contains(&dot.counter);
                 self.chars.retain(|path, _| !voided(Self::dot(path)));
+                self.moved.retain(|dot, _| !voided(*dot));
             }
             for counter in first..=last.min(first + 10_000) {
                 if counter > self.have(delta.site) {
@@ -104,12 +162,9 @@ impl Model {
                     Direction::After => (counter as i64, counter - first),
                     Direction::Before => (-(counter as i64), last - counter),
                 };
-                if !self.pending.contains(&Dot::new(site, counter)) {
-                    let mut path = parent.clone();
-                    path.push(Element { digit: *digit, site, k });
-                    let before = self.chars.insert(path, text.chars().nth(index as usize).unwrap());
-                    assert_eq!(before, None, "identifiers are distinct");
-                }
+                let mut path = parent.clone();
+                path.push(Element { digit: *digit, site, k });
+                self.put(path, text.chars().nth(index as usize).unwrap(), None);
             }
             Op::Delete { ranges } => {
                 for range in ranges {
@@ -119,6 +174,7 @@ impl Model {
                 }
             }
             Op::Meta { key, value, lamport } => self.merge_meta(key, (*lamport, site, value.clone())),
+            Op::Rebase(rebase) => self.rebase(rebase, site, counter),
             Op::Void { .. } => {}
         }
         self.see(site, counter);
@@ -137,10 +193,14 @@ impl Model {
             let dot = Self::dot(path);
             theirs.contains(&dot) || dot.counter > other.have(dot.site)
         });
+        let living: BTreeSet<Dot> = self.chars.keys().map(Self::dot).collect();
+        self.moved.retain(|dot, _| living.contains(dot));
         for (path, character) in &other.chars {
-            let dot = Self::dot(path);
-            if dot.counter > self.have(dot.site) && !self.pending.contains(&dot) {
-                self.chars.insert(path.clone(), *character);
+            let (dot, stamp) = (Self::dot(path), other.moved.get(&Self::dot(path)).copied());
+            if dot.counter > self.have(dot.site) {
+                self.put(path.clone(), *character, stamp);
+            } else if let Some(stamp) = stamp {
+                self.move_to(dot, stamp, path.clone());
             }
         }
         for (&site, &counter) in &other.vector {
@@ -150,6 +210,9 @@ impl Model {
         for dot in std::mem::take(&mut self.pending).into_iter().chain(other.pending.iter().copied()) {
             self.delete(dot);
         }
+        for (dot, (stamp, path)) in std::mem::take(&mut self.awaited).into_iter().chain(other.awaited.clone()) {
+            self.move_to(dot, stamp, path);
+        }
         for (key, entry) in &other.meta {
             self.merge_meta(key, entry.clone());
         }
@@ -157,6 +220,7 @@ impl Model {
 
     /// The UTF-16 position of an anchor's path.
     pub fn resolve(&self, path: &Path, bias: Bias) -> usize {
+        let path = &self.path_of(Self::dot(path)).unwrap_or_else(|| path.clone());
         let before = self.chars.iter().filter(|(other, _)| *other < path || (bias == Bias::Before && *other == path));
         before.map(|(_, character)| character.len_utf16()).sum()
     }

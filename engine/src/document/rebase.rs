@@ -1,0 +1,277 @@
+//! Making room: where new text would stand too deep, what lives around it is moved under a new base first.
+//!
+//! Identifiers of honest text stay far below the limit. Who writes against the allocation, always between the two characters
+//! where the last one made it narrow, reaches it after a thousand edits; then a window of the text around the place is moved
+//! up. Windows with the same neighbours are alike, so the window grows by whichever neighbour stands deeper, and each time
+//! both are shallower than before it is a candidate. Of the candidates the one that moves least for each level gained is
+//! taken: mostly what was written since the last time. So each edit pays for a few moves on average, and no window need be
+//! larger than it is worth.
+//!
+//! What was written here before and is not sealed is sealed first, at the places it had: a reader sees it come before it moves.
+
+use super::local::Allocation;
+use super::{Document, Writer};
+use crate::error::EditError;
+use crate::id::{COUNTER_END, Dot, DotRange};
+use crate::limits::{OP_RANGES_MAX, PATH_BYTES_MAX, PATH_LEVELS_MAX};
+use crate::op::Op;
+use crate::patch::PatchList;
+use crate::position::allocate::{Gap, Slot, between};
+use crate::position::group::Atom;
+use crate::position::{Digit, Element, Path, group_bytes, k_bytes};
+use crate::rebase::{Piece, Rebase};
+use crate::sequence::{Place, Stretch};
+
+/// Levels from which on an edit rebases unless told otherwise: three quarters of what decoders accept.
+const DEPTH_LIMIT: usize = PATH_LEVELS_MAX * 3 / 4;
+/// One level of text below the slots of a base at the root.
+const DEPTH_LIMIT_MIN: usize = 3;
+/// Bytes of a path that count as a level: at both limits a path is equally deep.
+const LEVEL_BYTES: usize = PATH_BYTES_MAX / PATH_LEVELS_MAX;
+/// Characters of a window whose move costs as much as another piece.
+const PIECE_SCALARS: usize = 256;
+
+/// From how many levels on an edit rebases.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DepthLimit(usize);
+
+impl Default for DepthLimit {
+    fn default() -> Self {
+        Self(DEPTH_LIMIT)
+    }
+}
+
+/// Living text to be moved: what stands between two characters that stay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    between: Gap,
+    /// Operations it takes at most.
+    ops: u64,
+}
+
+impl Window {
+    pub(super) const fn ops(self) -> u64 {
+        self.ops
+    }
+}
+
+/// Where a base goes, and when.
+struct Base {
+    path: Path,
+    digit: Digit,
+    lamport: u64,
+}
+
+/// A window with what it costs and gives.
+struct Candidate {
+    window: Window,
+    cost: usize,
+    levels: usize,
+}
+
+impl Candidate {
+    /// Whether it moves less for each level.
+    const fn is_cheaper_than(&self, other: &Self) -> bool {
+        self.cost * other.levels < other.cost * self.levels
+    }
+}
+
+impl Document {
+    /// Sets from how many levels of an identifier on an edit rebases, 3 to 64; 48 unless set. Who can have the text around
+    /// the place rebased by somebody else sets 64, at which it cannot wait any longer.
+    pub fn set_depth_limit(&mut self, levels: usize) {
+        self.depth_limit = DepthLimit(levels.clamp(DEPTH_LIMIT_MIN, PATH_LEVELS_MAX));
+    }
+
+    /// Whether new text there calls for a rebase.
+    pub(super) fn is_deep(&self, allocation: Allocation) -> bool {
+        match allocation {
+            Allocation::Extend(..) => false,
+            Allocation::New(Slot { parent, digit }) => {
+                let groups = &self.sequence.groups;
+                let levels = groups.depth(parent.group) + 1;
+                levels.max((groups.bytes(parent) + group_bytes(digit)) / LEVEL_BYTES) > self.depth_limit.0
+            }
+        }
+    }
+
+    /// The window to move so that text fits between what stands before `from` and behind `to`; `None` if none helps. If the
+    /// text would not fit at all (`must`), one that passes the document's own limit will do.
+    pub(super) fn window(&self, from: Place, to: Place, writer: Writer, must: bool) -> Option<Window> {
+        let within = self.window_within(from, to, writer, self.depth_limit.0);
+        if must { within.or_else(|| self.window_within(from, to, writer, PATH_LEVELS_MAX)) } else { within }
+    }
+
+    /// O(w d), w = runs of the largest window worth its cost.
+    fn window_within(&self, from: Place, to: Place, writer: Writer, limit: usize) -> Option<Window> {
+        let mut before = self.sequence.stretches_before(from).peekable();
+        let mut after = self.sequence.stretches_after(to).peekable();
+        let level = |stretch: Option<&Stretch>| stretch.map_or(0, |stretch| self.level(stretch.last()));
+        let mut best: Option<Candidate> = None;
+        let (mut pieces, mut cost, mut record) = (0, 0, usize::MAX);
+        loop {
+            let (left, right) = (before.peek().copied(), after.peek().copied());
+            let (left_level, right_level) = (level(left.as_ref()), level(right.as_ref()));
+            if cost > 0 && left_level.max(right_level) < record {
+                record = left_level.max(right_level);
+                let gap = Gap { left: left.map(Stretch::last), right: right.map(|stretch| stretch.first) };
+                let window = Window { between: gap, ops: (pieces / OP_RANGES_MAX) as u64 + 2 };
+                let found =
+                    self.levels_below(gap, writer, pieces, limit).map(|levels| Candidate { window, cost, levels });
+                if let Some(found) = found.filter(|found| best.as_ref().is_none_or(|best| found.is_cheaper_than(best)))
+                {
+                    best = Some(found);
+                }
+            }
+            // What is larger could not be cheaper even with all levels.
+            let hopeless = best.as_ref().is_some_and(|best| cost * best.levels >= best.cost * limit);
+            let next = if left_level >= right_level { left } else { right };
+            let Some(stretch) = next.filter(|stretch| !hopeless && self.can_move(*stretch)) else { break };
+            if left_level >= right_level {
+                before.next()
+            } else {
+                after.next()
+            };
+            pieces += 1;
+            cost += 1 + stretch.scalars as usize / PIECE_SCALARS;
+        }
+        best.map(|best| best.window)
+    }
+
+    /// How deep an identifier is: its levels, or its bytes where these are nearer their limit.
+    fn level(&self, atom: Atom) -> usize {
+        let groups = &self.sequence.groups;
+        groups.depth(atom.group).max(groups.bytes(atom) / LEVEL_BYTES)
+    }
+
+    /// How many levels remain below the slots of a base in this gap; `None` if none does.
+    fn levels_below(&self, gap: Gap, writer: Writer, pieces: usize, limit: usize) -> Option<usize> {
+        let groups = &self.sequence.groups;
+        let Slot { parent, digit } = between(groups, gap, Dot::new(writer.site, writer.next), COUNTER_END - 1)?;
+        let base_levels = groups.depth(parent.group) + 1 + usize::from(pieces > OP_RANGES_MAX);
+        let bytes = groups.bytes(parent) + group_bytes(digit) + k_bytes(writer.next as i64);
+        let digit_bytes = group_bytes(Digit::new(Digit::max_of(base_levels)));
+        // The slots, and text below them, must fit whoever wrote it.
+        let fits = bytes + 2 * (digit_bytes + k_bytes(COUNTER_END as i64 - 1)) <= PATH_BYTES_MAX;
+        let slots = (base_levels + 1).max((bytes + digit_bytes + k_bytes(writer.next as i64)) / LEVEL_BYTES);
+        limit.checked_sub(slots).filter(|&levels| levels > 0 && fits)
+    }
+
+    /// Whether a rebase by an honest clock would move these characters.
+    fn can_move(&self, stretch: Stretch) -> bool {
+        self.latest_move(stretch) + 1 < COUNTER_END - 1
+    }
+
+    /// The greatest Lamport time at which one of these characters was moved; 0 if none was.
+    fn latest_move(&self, stretch: Stretch) -> u64 {
+        if self.rebases.moved.is_empty() {
+            return 0;
+        }
+        let parts = self.rebases.moved.divide(self.dots_of(stretch)).into_iter();
+        parts.filter_map(|(_, stamp)| stamp).map(|stamp| stamp.lamport).max().unwrap_or(0)
+    }
+
+    fn dots_of(&self, stretch: Stretch) -> DotRange {
+        let (a, b) = (stretch.first.k.unsigned_abs(), stretch.last().k.unsigned_abs());
+        DotRange { site: self.sequence.groups.site(stretch.first.group), first: a.min(b), last: a.max(b) }
+    }
+
+    /// Moves what lives in a window under a new base, or several if one operation cannot list it all. The text stays as it
+    /// is. O(w (d + log n) + b), w = runs in the window, b = their text.
+    ///
+    /// # Errors
+    /// [`EditError`]; then nothing was changed.
+    pub(super) fn rebase(&mut self, window: Window) -> Result<(), EditError> {
+        self.ready_writer(window.ops)?;
+        self.close_unsealed();
+        let pieces = self.pieces(window.between);
+        let writer = self.writer.ok_or(EditError::NoSite)?;
+        let dot = Dot::new(writer.site, writer.next);
+        let slot = between(&self.sequence.groups, window.between, dot, dot.counter).ok_or(EditError::TooDeep)?;
+        let lamport = pieces.iter().map(|piece| self.latest_move(*piece)).max().unwrap_or(0) + 1;
+        let base = Base { path: self.sequence.groups.path(slot.parent), digit: slot.digit, lamport };
+        if pieces.len() <= OP_RANGES_MAX {
+            return self.rebase_pieces(&base, &pieces, 0);
+        }
+        let group = self.sequence.groups.intern(slot.parent, slot.digit, writer.site);
+        self.sequence.groups.retain(group);
+        let done = self.rebase_in_chunks(&base, Atom { group, k: dot.counter as i64 }, &pieces);
+        self.sequence.groups.release(group);
+        done
+    }
+
+    /// Moves more pieces than one operation can list: the first operation's base is the base of those of the others. Each time
+    /// those next to the base are moved, so that none passes what is not moved yet.
+    fn rebase_in_chunks(&mut self, base: &Base, at: Atom, pieces: &[Stretch]) -> Result<(), EditError> {
+        let before = pieces.partition_point(|piece| self.sequence.groups.compare(piece.first, at).is_lt());
+        let (before, behind) = pieces.split_at(before);
+        let below = |digit: i64| {
+            let mut path = base.path.clone();
+            path.push(Element { digit: base.digit, site: self.sequence.groups.site(at.group), k: at.k });
+            Base { path, digit: Digit::new(digit), lamport: base.lamport }
+        };
+        let others = before.len().div_ceil(OP_RANGES_MAX).max(behind.len().div_ceil(OP_RANGES_MAX));
+        // Digits under the base: negative ones for what stood before it, then the first operation's slots, then others.
+        let digits = Digit::max_of(base.path.depth() + 1) / (OP_RANGES_MAX + 1 + others) as i64;
+        let mut chunks: Vec<(Base, &[Stretch])> = Vec::new();
+        for (number, chunk) in (1..).zip(behind.chunks(OP_RANGES_MAX)) {
+            chunks.push((below((OP_RANGES_MAX as i64 + number) * digits), chunk));
+        }
+        for (number, chunk) in (1..).zip(before.rchunks(OP_RANGES_MAX)) {
+            chunks.push((below(-number * digits), chunk));
+        }
+        for (number, (other, chunk)) in chunks.iter().enumerate() {
+            self.rebase_pieces(if number == 0 { base } else { other }, chunk, others)?;
+        }
+        Ok(())
+    }
+
+    /// The runs between two characters, in text order.
+    fn pieces(&mut self, between: Gap) -> Vec<Stretch> {
+        let dot = |atom: Atom| Dot::new(self.sequence.groups.site(atom.group), atom.k.unsigned_abs());
+        let (left, right) = (between.left.map(dot), between.right);
+        let place = match left.and_then(|left| self.sequence.place_of_dot(left)).zip(between.left) {
+            Some((place, left)) => self.sequence.after(place, left).unwrap_or(place),
+            None => self.sequence.start(),
+        };
+        let mut pieces: Vec<Stretch> = Vec::new();
+        for stretch in self.sequence.stretches_after(place) {
+            if right.is_some_and(|right| stretch.first == right) {
+                break;
+            }
+            match pieces.last_mut() {
+                Some(last) if last.precedes(stretch) => last.scalars += stretch.scalars,
+                _ => pieces.push(stretch),
+            }
+        }
+        pieces
+    }
+
+    /// Moves pieces to a base with one operation, whose slots leave room for `others` behind them.
+    fn rebase_pieces(&mut self, base: &Base, pieces: &[Stretch], others: usize) -> Result<(), EditError> {
+        let writer = self.writer.ok_or(EditError::NoSite)?;
+        let dot = Dot::new(writer.site, writer.next);
+        let slots = if others > 0 { OP_RANGES_MAX } else { pieces.len() };
+        let groups = &self.sequence.groups;
+        let piece = |(slot, stretch): (usize, &Stretch)| Piece {
+            slot: slot as u64,
+            site: groups.site(stretch.first.group),
+            first_k: stretch.first.k,
+            length: u64::from(stretch.scalars),
+        };
+        let rebase = Rebase {
+            parent: base.path.clone(),
+            digit: base.digit,
+            lamport: base.lamport,
+            spacing: Digit::max_of(base.path.depth() + 1) as u64 / (slots + 1 + others) as u64,
+            pieces: pieces.iter().enumerate().map(piece).collect(),
+        };
+        rebase.validate(dot.counter).map_err(|_| EditError::TooDeep)?;
+        let mut patches = PatchList::default();
+        self.apply_rebase(dot, &rebase, &mut patches);
+        debug_assert!(patches.finish().is_empty(), "a rebase here leaves the text as it is");
+        self.advance_writer(dot.counter);
+        self.unsealed.push(dot.counter, Op::Rebase(Box::new(rebase)));
+        Ok(())
+    }
+}

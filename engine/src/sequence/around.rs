@@ -1,0 +1,70 @@
+//! The runs around a place, from it outwards.
+
+use super::{LeafIndex, NONE, Place, Sequence};
+use crate::position::group::Atom;
+
+/// Characters of one group with consecutive k.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) first: Atom,
+    pub(crate) scalars: u32,
+}
+
+impl Stretch {
+    pub(crate) const fn last(self) -> Atom {
+        Atom { k: self.first.k + self.scalars as i64 - 1, ..self.first }
+    }
+
+    /// Whether `next` could be its tail.
+    pub(crate) fn precedes(self, next: Self) -> bool {
+        self.first.group == next.first.group && self.last().k + 1 == next.first.k
+    }
+}
+
+impl Sequence {
+    /// What stands before a place, from it to the start of the text; of a run the place divides only the part before it.
+    pub(crate) fn stretches_before(&self, place: Place) -> impl Iterator<Item = Stretch> + '_ {
+        let leaf = self.tree.leaf(place.leaf);
+        let divided = leaf.runs.get(place.spot.run).filter(|_| place.spot.scalars > 0);
+        let divided = divided.map(|run| Stretch { first: run.first(), scalars: place.spot.scalars });
+        let mut at: (LeafIndex, usize) = (place.leaf, place.spot.run);
+        divided.into_iter().chain(core::iter::from_fn(move || {
+            while at.1 == 0 {
+                let previous = self.tree.leaf(at.0).previous;
+                if previous == NONE {
+                    return None;
+                }
+                at = (previous, self.tree.leaf(previous).runs.len());
+            }
+            at.1 -= 1;
+            self.stretch(at)
+        }))
+    }
+
+    /// What stands behind a place, from it to the end of the text; of a run the place divides only the part behind it.
+    pub(crate) fn stretches_after(&self, place: Place) -> impl Iterator<Item = Stretch> + '_ {
+        let leaf = self.tree.leaf(place.leaf);
+        let mut at: (LeafIndex, usize) = (place.leaf, place.spot.run);
+        let divided = leaf.runs.get(at.1).filter(|_| place.spot.scalars > 0).map(|run| {
+            at.1 += 1;
+            let scalars = run.measure.scalars - place.spot.scalars;
+            Stretch { first: run.atom(place.spot.scalars), scalars }
+        });
+        divided.into_iter().chain(core::iter::from_fn(move || {
+            while at.1 >= self.tree.leaf(at.0).runs.len() {
+                let next = self.tree.leaf(at.0).next;
+                if next == NONE {
+                    return None;
+                }
+                at = (next, 0);
+            }
+            let stretch = self.stretch(at);
+            at.1 += 1;
+            stretch
+        }))
+    }
+
+    fn stretch(&self, (leaf, run): (LeafIndex, usize)) -> Option<Stretch> {
+        self.tree.leaf(leaf).runs.get(run).map(|run| Stretch { first: run.first(), scalars: run.measure.scalars })
+    }
+}

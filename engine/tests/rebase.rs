@@ -1,0 +1,352 @@
+//! Text written against the allocation: nobody is refused, no identifier gets too deep, and what is moved for that is the same
+//! text for everybody.
+#![allow(clippy::unwrap_used, reason = "tests may")]
+
+mod model;
+
+use model::{Dice, Replica, check_equal};
+use selvedge_engine::undo::UndoStack;
+use selvedge_engine::{
+    Bias, DecodeError, Delta, Digit, Document, Element, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId, StateDiff,
+    VersionVector,
+};
+
+fn site(index: u32) -> SiteId {
+    SiteId::leased(0, index)
+}
+
+fn document(index: u32) -> Document {
+    let mut document = Document::new();
+    document.begin_writing(site(index), 1).unwrap();
+    document
+}
+
+fn rebases(deltas: &[Delta]) -> usize {
+    deltas.iter().flat_map(|delta| &delta.ops).filter(|op| matches!(op, Op::Rebase(_))).count()
+}
+
+/// A base that everybody has, `pairs` of brackets within each other, and its author's deltas.
+fn nested(pairs: usize) -> (Document, Vec<Delta>) {
+    let mut document = document(1);
+    for caret in 0..pairs {
+        document.replace(caret, 0, "()").unwrap();
+    }
+    let deltas = document.seal();
+    (document, deltas)
+}
+
+fn load(snapshot: &[u8], index: u32) -> Document {
+    let mut document = Document::load(snapshot).unwrap();
+    document.begin_writing(site(index), 1).unwrap();
+    document
+}
+
+/// `count` inserts, each beside the one before it, by sites in turn, of which each knows all others.
+fn adaptive(sites: u32, count: usize, seed: u64) -> Vec<Document> {
+    let mut dice = Dice(seed);
+    let mut documents: Vec<_> = (1..=sites).map(document).collect();
+    let mut caret = 0;
+    let mut moved = 0;
+    for _ in 0..count {
+        let writer = dice.below(documents.len());
+        caret = (caret + dice.below(2)).min(documents[writer].len_utf16());
+        documents[writer].replace(caret, 0, "x").unwrap();
+        if sites > 1 {
+            let deltas = documents[writer].seal();
+            moved += rebases(&deltas);
+            for (index, other) in documents.iter_mut().enumerate().filter(|(index, _)| *index != writer) {
+                for delta in &deltas {
+                    let patches = other.apply(delta).unwrap().patches;
+                    assert!(patches.iter().all(|patch| patch.delete == 0), "what is moved stays: site {index}");
+                }
+            }
+        }
+    }
+    moved += rebases(&documents[0].seal());
+    assert!(moved > 10, "{moved} rebases");
+    documents
+}
+
+fn check_adaptive(sites: u32, seed: u64) {
+    let documents = adaptive(sites, 100_000, seed);
+    for document in &documents {
+        assert_eq!(document.len_utf16(), 100_000);
+        assert!(document.stats().depth_max <= PATH_LEVELS_MAX, "{}", document.stats().depth_max);
+        assert_eq!(document.snapshot(), documents[0].snapshot());
+        document.assert_invariants();
+    }
+    let loaded = Document::load(&documents[0].snapshot()).unwrap();
+    assert_eq!(loaded.snapshot(), documents[0].snapshot());
+}
+
+#[test]
+fn a_site_that_inserts_beside_its_last_insert_100_000_times() {
+    check_adaptive(1, 1);
+}
+
+#[test]
+fn two_sites_that_insert_beside_each_other_100_000_times() {
+    check_adaptive(2, 2);
+}
+
+#[test]
+fn five_sites_that_insert_beside_each_other_100_000_times() {
+    check_adaptive(5, 3);
+}
+
+#[test]
+fn brackets_in_brackets_are_never_refused() {
+    let (document, deltas) = nested(3_000);
+    assert_eq!(document.text(), "(".repeat(3_000) + &")".repeat(3_000));
+    assert!(rebases(&deltas) > 0);
+    assert!(document.stats().depth_max <= PATH_LEVELS_MAX);
+    let mut reader = Document::new();
+    for delta in &deltas {
+        assert_eq!(Delta::decode(&delta.encode()).as_ref(), Ok(delta));
+        reader.apply(delta).unwrap();
+    }
+    assert_eq!(reader.snapshot(), document.snapshot());
+    reader.assert_invariants();
+}
+
+#[test]
+fn words_at_places_a_fixed_stride_apart_are_never_refused() {
+    for stride in [1, 7, 40, 997] {
+        let mut document = document(1);
+        document.replace(0, 0, &"some text that was there before ".repeat(100)).unwrap();
+        for word in 0..2_500 {
+            let at = word * stride % (document.len_utf16() + 1);
+            document.replace(at, 0, "word ").unwrap();
+        }
+        assert!(document.stats().depth_max <= PATH_LEVELS_MAX);
+        document.assert_invariants();
+    }
+}
+
+#[test]
+fn two_offline_rebases_of_overlapping_windows() {
+    for seed in 0..200 {
+        let mut dice = Dice(seed);
+        let (mut base, mut first) = (Replica::new(site(1)), Vec::new());
+        for _ in 0..60 {
+            let at = dice.below(base.editor.len() + 1);
+            base.edit(at, 0, &dice.text(3).encode_utf16().collect::<Vec<_>>());
+        }
+        first.extend(base.seal());
+        let mut replicas = vec![base];
+        for index in 2..=3 {
+            let mut replica = Replica::new(site(index));
+            assert!(first.iter().all(|delta| replica.apply(delta)));
+            replica.document.set_depth_limit(3);
+            replicas.push(replica);
+        }
+        let before: Vec<u16> = replicas[0].editor.clone();
+        let middle = before.len() / 2;
+        let mut written = [Vec::new(), Vec::new()];
+        for (replica, written) in replicas[1..].iter_mut().zip(&mut written) {
+            let start = middle - 10 + dice.below(20);
+            (0..20).for_each(|at| replica.edit(start + at / 2, 0, &[u16::from(b'+')]));
+            let deleted = dice.below(before.len() - 4);
+            replica.edit(deleted, 2, &[]);
+            written.extend(replica.seal());
+        }
+        let counts: Vec<usize> = written.iter().map(|deltas| rebases(deltas)).collect();
+        assert!(counts.iter().sum::<usize>() > 0, "{counts:?}");
+        // One hears the first writer first, one the second, and the base's author gets states.
+        let (a, b) = (written[0].clone(), written[1].clone());
+        assert!(a.iter().all(|delta| replicas[2].apply(delta)) && b.iter().all(|delta| replicas[1].apply(delta)));
+        for other in [1, 2] {
+            let other = replicas[other].clone();
+            replicas[0].merge(&other, &VersionVector::new());
+        }
+        for delta in a.iter().chain(&b).chain(&first).chain(&a) {
+            replicas.iter_mut().for_each(|replica| {
+                if replica.document.site() != Some(delta.site) {
+                    replica.apply(delta);
+                }
+            });
+        }
+        check_equal(&replicas);
+        assert_eq!(replicas[0].document.vector(), replicas[1].document.vector());
+        assert_eq!(replicas[0].document.vector(), replicas[2].document.vector());
+        let plus = |units: &[u16]| units.iter().filter(|unit| **unit == u16::from(b'+')).count();
+        let written = plus(&replicas[0].editor);
+        assert!(written <= 40 && written >= 36, "nothing lost, nothing doubled: {written}");
+    }
+}
+
+/// A window's author, and somebody who wrote into it at the same time.
+#[test]
+fn what_is_written_into_a_window_meanwhile_stands_beside_it() {
+    let (base, _) = nested(5);
+    let (mut mover, mut writer) = (load(&base.snapshot(), 2), load(&base.snapshot(), 3));
+    mover.set_depth_limit(3);
+    mover.replace(5, 0, "!").unwrap();
+    let moved = mover.seal();
+    assert_eq!(rebases(&moved), 1);
+    writer.replace(4, 0, "meanwhile").unwrap();
+    writer.replace(0, 1, "").unwrap();
+    let written = writer.seal();
+    let mut editor = writer.text();
+    for delta in &moved {
+        for patch in writer.apply(delta).unwrap().patches {
+            editor.replace_range(patch.at..patch.at + patch.delete, &patch.insert);
+        }
+    }
+    written.iter().for_each(|delta| drop(mover.apply(delta).unwrap()));
+    assert_eq!(writer.text(), mover.text());
+    assert_eq!(writer.text(), editor);
+    assert_eq!(writer.snapshot(), mover.snapshot());
+    assert!(writer.text().contains("meanwhile"), "{}", writer.text());
+    assert_eq!(writer.text().replace("meanwhile", ""), "((((!)))))", "what was deleted stays so");
+}
+
+#[test]
+fn a_rebase_that_overtakes_the_inserts_it_moves() {
+    let (base, first) = nested(5);
+    let mut mover = load(&base.snapshot(), 2);
+    mover.set_depth_limit(3);
+    mover.replace(5, 0, "!").unwrap();
+    let moved = mover.seal();
+    let mut early = document(3);
+    moved.iter().for_each(|delta| drop(early.apply(delta).unwrap()));
+    assert_eq!((early.text().as_str(), early.stats().pending_moves > 0), ("!", true));
+    // What waits is part of the state.
+    let mut loaded = Document::load(&early.snapshot()).unwrap();
+    assert_eq!(loaded.snapshot(), early.snapshot());
+    let mut told = Document::new();
+    let diff = early.state_diff(&VersionVector::new());
+    assert_eq!(StateDiff::decode(&diff.encode()).as_ref(), Ok(&diff));
+    told.apply_state(&diff).unwrap();
+    let mut retold = Document::new();
+    early.deltas_since(&retold).iter().for_each(|delta| drop(retold.apply(delta).unwrap()));
+    for late in [&mut early, &mut loaded, &mut told, &mut retold] {
+        first.iter().for_each(|delta| drop(late.apply(delta).unwrap()));
+        late.assert_invariants();
+        assert_eq!(late.text(), "(((((!)))))");
+        assert_eq!(late.stats().pending_moves, 0);
+        assert_eq!(late.snapshot(), mover.snapshot());
+    }
+}
+
+#[test]
+fn anchors_go_with_what_is_moved() {
+    let (base, _) = nested(5);
+    let before: Vec<_> =
+        (0..=10).flat_map(|at| [Bias::Before, Bias::After].map(|bias| base.anchor_at(at, bias))).collect();
+    let mut mover = load(&base.snapshot(), 2);
+    mover.set_depth_limit(3);
+    mover.replace(5, 0, "!").unwrap();
+    mover.seal();
+    assert!(mover.stats().moved_ranges > 0);
+    for (index, anchor) in before.iter().enumerate() {
+        let (at, bias) = (index / 2, anchor.bias());
+        let behind = at > 5 || (at == 5 && bias == Bias::After);
+        assert_eq!(mover.resolve(anchor), at + usize::from(behind));
+        // One made here is understood where the rebase has not come.
+        let made = mover.anchor_at(at + usize::from(behind), bias);
+        if made.dot().is_none_or(|dot| dot.site == site(1)) {
+            assert_eq!(base.resolve(&made), at);
+        }
+    }
+}
+
+#[test]
+fn text_too_deep_to_be_restored_there_is_restored_beside_its_neighbours() {
+    // As deep as decoders allow, by somebody who does not rebase.
+    let path: Path = (0..PATH_LEVELS_MAX as i64 - 1)
+        .map(|level| Element { digit: Digit::new(1), site: site(9), k: level + 1 })
+        .collect::<Vec<_>>()
+        .into();
+    let ops = ["<", "|", ">"].iter().enumerate().map(|(digit, text)| Op::Insert {
+        parent: path.clone(),
+        digit: Digit::new(digit as i64 + 5),
+        direction: selvedge_engine::Direction::After,
+        text: (*text).to_owned(),
+    });
+    let mut document = document(1);
+    document.apply(&Delta { site: site(9), first: 1, ops: ops.collect() }).unwrap();
+    let mut undo = UndoStack::new();
+    undo.replace(&mut document, 1, 1, "").unwrap();
+    undo.stop_capturing();
+    undo.replace(&mut document, 0, 2, "").unwrap();
+    undo.undo(&mut document).unwrap();
+    assert_eq!(document.text(), "<>");
+    undo.undo(&mut document).unwrap();
+    assert_eq!(document.text(), "<|>");
+    document.replace(1, 0, "typed").unwrap();
+    assert_eq!(document.text(), "<typed|>");
+    assert!(document.stats().depth_max <= PATH_LEVELS_MAX);
+    let mut reader = Document::new();
+    document.deltas_since(&reader).iter().for_each(|delta| drop(reader.apply(delta).unwrap()));
+    assert_eq!(reader.text(), document.text());
+}
+
+#[test]
+fn deletes_and_voids_reach_what_was_moved() {
+    let (base, _) = nested(5);
+    let mut mover = load(&base.snapshot(), 2);
+    mover.set_depth_limit(3);
+    mover.replace(5, 0, "!").unwrap();
+    mover.replace(0, 11, "").unwrap();
+    mover.seal();
+    let stats = mover.stats();
+    assert_eq!((stats.moved_ranges, stats.groups, stats.runs), (0, 0, 0), "nothing is left of it");
+    assert_eq!(mover.snapshot().first_chunk::<2>(), Some(&[0x13, 0]));
+    let mut moved = load(&base.snapshot(), 2);
+    moved.set_depth_limit(3);
+    moved.replace(5, 0, "!").unwrap();
+    moved.seal();
+    let void = Delta { site: site(1), first: 3, ops: vec![Op::Void { length: 4 }] };
+    moved.apply(&void).unwrap();
+    assert_eq!(moved.text(), "(((!)))");
+    moved.assert_invariants();
+}
+
+fn piece(slot: u64, first_k: i64, length: u64) -> Piece {
+    Piece { slot, site: site(1), first_k, length }
+}
+
+#[test]
+fn invalid_rebases_are_refused_before_anything_changes() {
+    let valid = Rebase {
+        parent: Path::root(),
+        digit: Digit::new(7),
+        lamport: 1,
+        spacing: 2,
+        pieces: vec![piece(0, 1, 3), piece(4, -6, 2)],
+    };
+    let deep: Path = vec![Element { digit: Digit::new(1), site: site(1), k: 1 }; PATH_LEVELS_MAX - 1].as_slice().into();
+    let check = |change: &dyn Fn(&mut Rebase), expected: Result<(), DecodeError>| {
+        let mut rebase = valid.clone();
+        change(&mut rebase);
+        let delta = Delta { site: site(2), first: 5, ops: vec![Op::Rebase(Box::new(rebase))] };
+        assert_eq!(delta.validate(), expected);
+        if let Err(error) = expected {
+            let mut reader = Document::new();
+            assert_eq!(reader.apply(&delta), Err(error.into()));
+            assert!(reader.vector().is_empty());
+        } else {
+            assert_eq!(Delta::decode(&delta.encode()), Ok(delta));
+        }
+    };
+    check(&|_| {}, Ok(()));
+    check(&|rebase| rebase.lamport = 0, Err(DecodeError::Counter));
+    check(&|rebase| rebase.lamport = 1 << 53, Err(DecodeError::Counter));
+    check(&|rebase| rebase.digit = Digit::new(0), Err(DecodeError::Digit));
+    check(&|rebase| rebase.digit = Digit::new(1 << 20), Err(DecodeError::Digit));
+    check(&|rebase| rebase.spacing = 0, Err(DecodeError::Digit));
+    check(&|rebase| rebase.spacing = u64::MAX, Err(DecodeError::Digit));
+    check(&|rebase| rebase.pieces[1].slot = 1 << 20, Err(DecodeError::Digit));
+    check(&|rebase| rebase.pieces.clear(), Err(DecodeError::Order));
+    check(&|rebase| rebase.pieces[1].slot = 0, Err(DecodeError::Order));
+    check(&|rebase| rebase.pieces = vec![piece(0, 1, 1); 1025], Err(DecodeError::Order));
+    check(&|rebase| rebase.pieces[0].length = 0, Err(DecodeError::Counter));
+    check(&|rebase| rebase.pieces[0].first_k = 0, Err(DecodeError::Counter));
+    check(&|rebase| rebase.pieces[1].length = 7, Err(DecodeError::Counter));
+    check(&|rebase| rebase.pieces[0].length = u64::MAX, Err(DecodeError::Counter));
+    check(&|rebase| rebase.pieces[0].first_k = 1 << 53, Err(DecodeError::Counter));
+    check(&|rebase| rebase.pieces[0].length = 5, Err(DecodeError::Dots));
+    check(&|rebase| rebase.pieces[0].site = SiteId::new(1 << 40), Err(DecodeError::Site));
+    check(&|rebase| rebase.parent = deep.clone(), Err(DecodeError::PathTooLong));
+}
