@@ -32,8 +32,9 @@ pub enum EditError {
     /// Edits under the old site are not sealed yet.
     #[error("seal what is written before the site changes")]
     Unsealed,
-    /// The identifier would pass 64 levels or 512 bytes.
-    #[error("too much was typed between the same two characters; type elsewhere")]
+    /// The identifier would pass 64 levels or 512 bytes, and what stands around cannot be moved: a hostile replica spent the
+    /// Lamport clock of its rebases. Honest text is never refused.
+    #[error("the text here was tied down by a broken or hostile replica; type elsewhere")]
     TooDeep,
     /// The site has used its 2^53 counters.
     #[error("the site has no counters left")]

@@ -171,6 +171,11 @@ impl Rebases {
         self.moved.is_empty() && self.pending.is_empty()
     }
 
+    /// The greatest Lamport time at which one of the characters was moved; 0 if none was. O(r), r = their ranges.
+    pub(crate) fn latest(&self) -> u64 {
+        self.moved.iter().map(|(_, stamp)| stamp.lamport).max().unwrap_or(0)
+    }
+
     /// These characters are gone.
     pub(crate) fn forget(&mut self, range: DotRange) {
         if !self.moved.is_empty() {

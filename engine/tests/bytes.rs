@@ -6,8 +6,8 @@ mod model;
 use model::Dice;
 use proptest::prelude::*;
 use selvedge_engine::{
-    Anchor, Bias, Delta, DeltaHeader, Digit, Direction, Document, DotRange, Element, Op, Path, SiteId, StateDiff,
-    VersionVector,
+    Anchor, Bias, Delta, DeltaHeader, Digit, Direction, Document, DotRange, Element, Op, Path, Piece, Rebase, SiteId,
+    StateDiff, VersionVector,
 };
 
 fn sites() -> impl Strategy<Value = SiteId> {
@@ -61,7 +61,28 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => ("[a-z]{0,8}", prop::option::of(prop::collection::vec(any::<u8>(), 0..9)), 1u64..1 << 53)
             .prop_map(|(key, value, lamport)| Op::Meta { key, value, lamport }),
         1 => (1u64..1000).prop_map(|length| Op::Void { length }),
+        2 => rebases().prop_map(|rebase| Op::Rebase(Box::new(rebase))),
     ]
+}
+
+fn rebases() -> impl Strategy<Value = Rebase> {
+    let piece = (0u64..3, sites(), any::<bool>(), 1u64..5);
+    let base = paths().prop_flat_map(|parent| {
+        let digit = digits(parent.depth());
+        (Just(parent), digit)
+    });
+    (base, 1u64..1 << 53, 1u64..12, prop::collection::vec(piece, 1..20)).prop_map(
+        |((parent, digit), lamport, spacing, drawn)| {
+            let (mut slot, mut first) = (0, 1);
+            let pieces = drawn.into_iter().map(|(gap, site, falling, length)| {
+                (slot, first) = (slot + gap + 1, first + 7);
+                let first_k = if falling { -(first + length as i64 - 1) } else { first };
+                Piece { slot: slot - 1, site, first_k, length }
+            });
+            let pieces = pieces.collect();
+            Rebase { parent, digit, lamport, spacing, pieces }
+        },
+    )
 }
 
 fn deltas() -> impl Strategy<Value = Delta> {
@@ -85,6 +106,8 @@ fn some_document(seed: u64) -> Document {
     let mut dice = Dice(seed);
     let mut documents: Vec<_> = (0..3).map(|_| Document::new()).collect();
     for (index, document) in documents.iter_mut().enumerate() {
+        // Half of them rebase now and then.
+        document.set_depth_limit(if seed.is_multiple_of(2) { 3 } else { 48 });
         let site = if index == 0 { SiteId::random(dice.roll()) } else { SiteId::leased(0, index as u32) };
         document.begin_writing(site, 1).unwrap();
     }
@@ -152,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_refused_or_canonical(mut bytes in prop::collection::vec(prop_oneof![0u8..8, any::<u8>()], 0..60), kind in 0x11u8..0x15) {
+    fn noise_is_refused_or_canonical(mut bytes in prop::collection::vec(prop_oneof![0u8..8, any::<u8>()], 0..60), kind in 0x11u8..0x16) {
         if let Some(first) = bytes.first_mut() {
             *first = kind;
         }

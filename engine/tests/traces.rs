@@ -65,6 +65,7 @@ fn replay(trace: &trace::Trace) {
     there.assert_invariants();
 
     let stats = here.stats();
+    assert_eq!(stats.moved_ranges, 0, "nobody who edits as people do is rebased");
     println!("  {} edits: local {local:?}, seal {sealed:?}; with a delta each {each:?}, {bytes} B", trace.edits.len());
     println!("  remote, one delta at a time {remote:?}");
     println!("  snapshot {} B in {encoded:?}, loaded in {decoded:?}", snapshot.len());

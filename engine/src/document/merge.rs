@@ -115,6 +115,7 @@ impl Document {
         self.vector = diff.vector.clone();
         self.pending = diff.pending.clone();
         self.rebases = diff.rebases.clone();
+        self.clock = self.rebases.latest();
         for (key, entry) in diff.meta.iter() {
             self.meta.merge(key, entry.clone());
         }
@@ -209,7 +210,8 @@ impl Document {
         let state = codec::decode_snapshot(bytes)?;
         let sequence = sequence_of(&state)?;
         let StateDiff { vector, pending, meta, rebases, .. } = state;
-        Ok(Self { sequence, vector, pending, meta, rebases, ..Self::default() })
+        let clock = rebases.latest();
+        Ok(Self { sequence, vector, pending, meta, rebases, clock, ..Self::default() })
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Document {
     pub(crate) pending: DotSet,
     pub(crate) meta: Meta,
     pub(crate) rebases: Rebases,
+    /// The greatest Lamport time of a rebase here, if one moved something.
+    clock: u64,
     writer: Option<Writer>,
     unsealed: Unsealed,
     /// The path of the delta sealed last, and of the one applied last.

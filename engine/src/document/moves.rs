@@ -8,16 +8,33 @@ use super::Document;
 use super::remote::scalars;
 use crate::id::{Dot, DotRange};
 use crate::patch::PatchList;
-use crate::position::group::{Atom, GroupIndex};
+use crate::position::Digit;
+use crate::position::group::{Atom, GroupIndex, Groups};
 use crate::rebase::{Rebase, Stamp, Target};
 use crate::sequence::Measure;
 
 /// Living characters of one run that go to a place.
 struct Part {
     dots: DotRange,
-    target: usize,
+    slot: usize,
     /// Stands before its new base now.
     before: bool,
+}
+
+/// A base whose groups are there.
+#[derive(Clone, Copy)]
+struct OpenBase {
+    dot: Dot,
+    digit: Digit,
+    atom: Atom,
+}
+
+impl OpenBase {
+    fn is_of(&self, groups: &Groups, target: &Target) -> bool {
+        self.dot == target.stamp.dot
+            && self.digit == target.base_digit
+            && groups.is_path(groups.parent(self.atom.group), &target.parent)
+    }
 }
 
 impl Document {
@@ -30,27 +47,31 @@ impl Document {
     /// order of the text at the targets.
     pub(super) fn apply_moves(&mut self, moves: Vec<(DotRange, Target)>, patches: &mut PatchList) {
         let mut parts = Vec::new();
+        let mut slots: Vec<(usize, GroupIndex)> = Vec::new();
+        let mut base = None;
         for (index, (range, target)) in moves.iter().enumerate() {
             let have = self.vector.get(range.site);
             if range.last > have {
                 self.await_move(DotRange { first: range.first.max(have + 1), ..*range }, target);
             }
             if range.first <= have {
-                self.find_parts(DotRange { last: range.last.min(have), ..*range }, index, target, &mut parts);
+                let at = *base.insert(
+                    base.filter(|base: &OpenBase| base.is_of(&self.sequence.groups, target))
+                        .unwrap_or_else(|| self.open_base(target)),
+                );
+                let group = self.sequence.groups.intern(at.atom, target.digit, range.site);
+                self.sequence.groups.retain(group);
+                slots.push((index, group));
+                let known = DotRange { last: range.last.min(have), ..*range };
+                self.find_parts(known, target, (slots.len() - 1, at.atom), &mut parts);
             }
-        }
-        if parts.is_empty() {
-            return;
-        }
-        let groups: Vec<_> = moves.iter().map(|(range, target)| self.open_slot(*range, target)).collect();
-        for part in &mut parts {
-            part.before = self.stands_before(part.dots, self.sequence.groups.parent(groups[part.target]));
         }
         let behind = parts.iter().filter(|part| !part.before);
         for part in behind.chain(parts.iter().rev().filter(|part| part.before)) {
-            self.relocate(part.dots, &moves[part.target].1, groups[part.target], patches);
+            let (index, group) = slots[part.slot];
+            self.relocate(part.dots, &moves[index].1, group, patches);
         }
-        for group in groups {
+        for (_, group) in slots {
             self.sequence.groups.release(group);
         }
     }
@@ -64,51 +85,78 @@ impl Document {
     }
 
     /// Adds the living parts of a range that were not moved later, in the order of the text at the target.
-    fn find_parts(&mut self, range: DotRange, index: usize, target: &Target, parts: &mut Vec<Part>) {
+    fn find_parts(&mut self, range: DotRange, target: &Target, (slot, base): (usize, Atom), parts: &mut Vec<Part>) {
         let start = parts.len();
         let mut next = range.first;
-        while let Some((place, measure)) = self.sequence.first_live(range.site, next..range.last + 1) {
+        while next <= range.last {
+            let Some((place, measure)) = self.sequence.first_live(range.site, next..range.last + 1) else { break };
             let Some((run, _)) = self.sequence.rest_of_run(place) else { break };
-            let dots = dots_of(range, run.atom(place.spot.scalars), measure);
+            let first = run.atom(place.spot.scalars);
+            let dots = dots_of(range, first, measure);
             next = dots.last + 1;
+            let before = self.sequence.groups.compare(first, base).is_lt();
             let outdone = self.rebases.outdone_by(dots, target.stamp);
-            parts.extend(outdone.into_iter().map(|dots| Part { dots, target: index, before: false }));
+            parts.extend(outdone.into_iter().map(|dots| Part { dots, slot, before }));
         }
         if target.falling {
             parts[start..].reverse();
         }
     }
 
-    fn stands_before(&mut self, dots: DotRange, base: Atom) -> bool {
-        let atom = self.living_atom(Dot::new(dots.site, dots.first));
-        atom.is_some_and(|atom| self.sequence.groups.compare(atom, base).is_lt())
+    /// The base of a target. It lives as long as something stands on it.
+    fn open_base(&mut self, target: &Target) -> OpenBase {
+        let Stamp { dot, .. } = target.stamp;
+        let groups = &mut self.sequence.groups;
+        let above = groups.intern_path(&target.parent);
+        let group = groups.intern(above, target.base_digit, dot.site);
+        OpenBase { dot, digit: target.base_digit, atom: Atom { group, k: dot.counter as i64 } }
     }
 
     /// The group of a target, held by a reference that the caller releases.
     fn open_slot(&mut self, range: DotRange, target: &Target) -> GroupIndex {
-        let groups = &mut self.sequence.groups;
-        let Stamp { dot, .. } = target.stamp;
-        let above = groups.intern_path(&target.parent);
-        let base = groups.intern(above, target.base_digit, dot.site);
-        let base = Atom { group: base, k: dot.counter as i64 };
-        let group = groups.intern(base, target.digit, range.site);
-        groups.retain(group);
+        let base = self.open_base(target).atom;
+        let group = self.sequence.groups.intern(base, target.digit, range.site);
+        self.sequence.groups.retain(group);
         group
     }
 
     fn relocate(&mut self, dots: DotRange, target: &Target, group: GroupIndex, patches: &mut PatchList) {
         let mut next = dots.first;
-        while let Some((place, measure)) = self.sequence.first_live(dots.site, next..dots.last + 1) {
+        while next <= dots.last {
+            let Some((place, measure)) = self.sequence.first_live(dots.site, next..dots.last + 1) else { break };
             let Some((run, _)) = self.sequence.rest_of_run(place) else { break };
             let rising = run.first_k > 0;
             let text = self.sequence.text_at(place, measure).to_owned();
             let at = self.sequence.focus(place).utf16 as usize;
             let range = self.sequence.remove(place, measure).range;
             next = range.last + 1;
+            if rising != target.falling && self.put_back(at, Atom { group, k: target.first_k(range) }, &text, measure) {
+                self.note_moved(range, target.stamp);
+                continue;
+            }
             let mut put = PatchList::default();
             self.put_moved(range, &text, rising, target, group, &mut put);
             patches.replace_unless_same(at, &text, measure.utf16 as usize, put);
         }
+    }
+
+    /// Puts text at a UTF-16 position under other identifiers, if that is where they belong: mostly they do.
+    fn put_back(&mut self, at: usize, first: Atom, text: &str, measure: Measure) -> bool {
+        let (place, _) = self.sequence.seek(at);
+        let last = Atom { k: first.k + i64::from(measure.scalars) - 1, ..first };
+        let gap = self.sequence.gap(place);
+        let groups = &self.sequence.groups;
+        let fits = gap.left.is_none_or(|left| groups.compare(left, first).is_lt())
+            && gap.right.is_none_or(|right| groups.compare(last, right).is_lt());
+        if fits {
+            self.sequence.insert(place, first, text);
+        }
+        fits
+    }
+
+    fn note_moved(&mut self, range: DotRange, stamp: Stamp) {
+        self.clock = self.clock.max(stamp.lamport);
+        self.rebases.moved.insert(range, stamp);
     }
 
     /// Puts characters where a rebase moves them; `rising`: their text is in the order of their counters.
@@ -129,7 +177,7 @@ impl Document {
         } else {
             self.integrate(first, text, patches);
         }
-        self.rebases.moved.insert(range, target.stamp);
+        self.note_moved(range, target.stamp);
     }
 
     /// Integrates those characters of a run whose deletes have not come before them, each where the latest rebase known
@@ -159,7 +207,7 @@ impl Document {
                     None => {
                         self.integrate(Atom { k: first.k + offset as i64, ..first }, text, patches);
                         if let Some(stamp) = stamp {
-                            self.rebases.moved.insert(part, stamp);
+                            self.note_moved(part, stamp);
                         }
                     }
                 }

@@ -30,6 +30,9 @@ const DEPTH_LIMIT_MIN: usize = 3;
 const LEVEL_BYTES: usize = PATH_BYTES_MAX / PATH_LEVELS_MAX;
 /// Characters of a window whose move costs as much as another piece.
 const PIECE_SCALARS: usize = 256;
+/// Pieces whose move costs as much as making another rebase does, for everybody: a window that gains a level or two is seldom
+/// worth it. Of the values tried the one with the fewest moves and rebases for each insert.
+const REBASE_PIECES: usize = 1000;
 
 /// From how many levels on an edit rebases.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +75,7 @@ struct Candidate {
 impl Candidate {
     /// Whether it moves less for each level.
     const fn is_cheaper_than(&self, other: &Self) -> bool {
-        self.cost * other.levels < other.cost * self.levels
+        (self.cost + REBASE_PIECES) * other.levels < (other.cost + REBASE_PIECES) * self.levels
     }
 }
 
@@ -124,7 +127,9 @@ impl Document {
                 }
             }
             // What is larger could not be cheaper even with all levels.
-            let hopeless = best.as_ref().is_some_and(|best| cost * best.levels >= best.cost * limit);
+            let hopeless = best
+                .as_ref()
+                .is_some_and(|best| (cost + REBASE_PIECES) * best.levels >= (best.cost + REBASE_PIECES) * limit);
             let next = if left_level >= right_level { left } else { right };
             let Some(stretch) = next.filter(|stretch| !hopeless && self.can_move(*stretch)) else { break };
             if left_level >= right_level {
@@ -159,7 +164,7 @@ impl Document {
 
     /// Whether a rebase by an honest clock would move these characters.
     fn can_move(&self, stretch: Stretch) -> bool {
-        self.latest_move(stretch) + 1 < COUNTER_END - 1
+        self.clock + 1 < COUNTER_END || self.latest_move(stretch) + 1 < COUNTER_END
     }
 
     /// The greatest Lamport time at which one of these characters was moved; 0 if none was.
@@ -188,7 +193,10 @@ impl Document {
         let writer = self.writer.ok_or(EditError::NoSite)?;
         let dot = Dot::new(writer.site, writer.next);
         let slot = between(&self.sequence.groups, window.between, dot, dot.counter).ok_or(EditError::TooDeep)?;
-        let lamport = pieces.iter().map(|piece| self.latest_move(*piece)).max().unwrap_or(0) + 1;
+        let mut lamport = self.clock + 1;
+        if lamport >= COUNTER_END {
+            lamport = pieces.iter().map(|piece| self.latest_move(*piece)).max().unwrap_or(0) + 1;
+        }
         let base = Base { path: self.sequence.groups.path(slot.parent), digit: slot.digit, lamport };
         if pieces.len() <= OP_RANGES_MAX {
             return self.rebase_pieces(&base, &pieces, 0);
