@@ -52,7 +52,8 @@ impl Piece {
     pub fn dots(&self) -> Option<DotRange> {
         let last_k = self.first_k.checked_add_unsigned(self.length.checked_sub(1)?)?;
         let (a, b) = (self.first_k.unsigned_abs(), last_k.unsigned_abs());
-        let valid = self.first_k != 0 && (self.first_k > 0) == (last_k > 0) && a.max(b) < COUNTER_END;
+        let one_sign = self.first_k.signum() == last_k.signum() && last_k != 0;
+        let valid = one_sign && a.max(b) < COUNTER_END;
         valid.then_some(DotRange { site: self.site, first: a.min(b), last: a.max(b) })
     }
 
