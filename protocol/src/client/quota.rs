@@ -88,7 +88,8 @@ fn what_passes(deltas: impl Iterator<Item = Delta>, own: DotRange) -> Passing {
                 ranges.extend(deleted.into_iter().filter(|range| range.site != own.site || range.first < own.first));
             }
             Op::Meta { key, value, .. } => written.push((key, value)),
-            Op::Insert { .. } | Op::Void { .. } => {}
+            // A rebase changes no text: it goes out with the deltas held back.
+            Op::Insert { .. } | Op::Rebase(_) | Op::Void { .. } => {}
         }
     }
     (ranges, written)

@@ -2,7 +2,7 @@
 
 use selvedge_engine::{
     Delta, Digit, Direction, Dot, DotRange, Element, META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX,
-    OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, SiteId,
+    OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId,
 };
 
 use super::code;
@@ -85,9 +85,11 @@ impl StreamDecoder {
         for _ in 0..count {
             let byte = byte.take().map_or_else(|| reader.byte(), Ok)?;
             let op = self.op(site, counter, byte, reader)?;
-            if let Op::Insert { parent, .. } = &op {
-                elements += parent.depth();
-            }
+            elements += match &op {
+                Op::Insert { parent, .. } => parent.depth(),
+                Op::Rebase(rebase) => rebase.parent.depth(),
+                _ => 0,
+            };
             if elements > DELTA_ELEMENTS_MAX {
                 return Err(DecodeError::TooLarge { what: "the paths of a delta", most: DELTA_ELEMENTS_MAX });
             }
@@ -137,6 +139,7 @@ impl StreamDecoder {
                 };
                 Ok(Op::Meta { key, value, lamport: reader.varint()? })
             }
+            code::VOID if number == code::REBASE => self.rebase(site, first, reader),
             code::VOID => Ok(Op::Void { length: number }),
             _ => Err(DecodeError::Malformed("an operation nobody knows")),
         }
@@ -155,6 +158,23 @@ impl StreamDecoder {
         let text = text(reader, length)?;
         self.memory.set_place(site, Place { parent: parent.clone(), digit, direction });
         Ok(Op::Insert { parent, digit, direction, text })
+    }
+
+    fn rebase(&mut self, site: SiteId, counter: u64, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
+        let parent = self.path(site, reader)?;
+        let digit = read_digit(reader, Dot::new(site, counter), parent.depth())?;
+        let (lamport, spacing) = (reader.varint()?, reader.varint()?);
+        let mut pieces = Vec::new();
+        let mut next_slot = 0_u64;
+        for _ in 0..reader.length(OP_RANGES_MAX)? {
+            let slot = next_slot.checked_add(reader.varint()?).ok_or(DecodeError::Malformed("a slot"))?;
+            let site = self.who(reader)?;
+            let first_k = unzigzag(reader.varint()?);
+            let length = reader.varint()?.checked_add(1).ok_or(DecodeError::Malformed("a piece"))?;
+            pieces.push(Piece { slot, site, first_k, length });
+            next_slot = slot.checked_add(1).ok_or(DecodeError::Malformed("a slot"))?;
+        }
+        Ok(Op::Rebase(Box::new(Rebase { parent, digit, lamport, spacing, pieces })))
     }
 
     fn path(&mut self, site: SiteId, reader: &mut Reader<'_>) -> Result<Path, DecodeError> {

@@ -1,6 +1,6 @@
 //! Deltas to stream form.
 
-use selvedge_engine::{Delta, Digit, Direction, Dot, DotRange, Op, Path, SiteId};
+use selvedge_engine::{Delta, Digit, Direction, Dot, DotRange, Op, Path, Rebase, SiteId};
 
 use super::code;
 use super::memory::{Memory, Place};
@@ -95,6 +95,7 @@ impl StreamEncoder {
                 }
                 write_varint(out, *lamport);
             }
+            Op::Rebase(rebase) => self.rebase(site, first, rebase, out),
             Op::Void { length } => head(code::VOID, *length, out),
         }
     }
@@ -118,18 +119,39 @@ impl StreamEncoder {
         } else {
             let code = if direction == Direction::After { code::INSERT_AFTER } else { code::INSERT_BEFORE };
             head(code, text.len() as u64, out);
-            let before = last.map_or(&[][..], |place| place.parent.elements());
-            let shared = before.iter().zip(parent.elements()).take_while(|(a, b)| a == b).count();
-            path_lengths(shared, parent.depth() - shared, out);
-            for (level, element) in parent.elements().iter().enumerate().skip(shared) {
-                write_digit(element.digit, element.dot(), level, out);
-                self.who(element.site, out);
-                write_varint(out, zigzag(element.k));
-            }
-            write_digit(digit, Dot::new(site, first), parent.depth(), out);
+            self.path(site, first, parent, digit, out);
             self.memory.set_place(site, Place { parent: parent.clone(), digit, direction });
         }
         out.extend_from_slice(text.as_bytes());
+    }
+
+    /// A path, told by what it shares with that of the site's last insert, and the digit below it.
+    fn path(&mut self, site: SiteId, first: u64, parent: &Path, digit: Digit, out: &mut Vec<u8>) {
+        let before = self.memory.place(site).map_or(&[][..], |place| place.parent.elements());
+        let shared = before.iter().zip(parent.elements()).take_while(|(a, b)| a == b).count();
+        path_lengths(shared, parent.depth() - shared, out);
+        for (level, element) in parent.elements().iter().enumerate().skip(shared) {
+            write_digit(element.digit, element.dot(), level, out);
+            self.who(element.site, out);
+            write_varint(out, zigzag(element.k));
+        }
+        write_digit(digit, Dot::new(site, first), parent.depth(), out);
+    }
+
+    fn rebase(&mut self, site: SiteId, counter: u64, rebase: &Rebase, out: &mut Vec<u8>) {
+        head(code::VOID, code::REBASE, out);
+        self.path(site, counter, &rebase.parent, rebase.digit, out);
+        write_varint(out, rebase.lamport);
+        write_varint(out, rebase.spacing);
+        write_varint(out, rebase.pieces.len() as u64);
+        let mut next_slot = 0_u64;
+        for piece in &rebase.pieces {
+            write_varint(out, piece.slot.wrapping_sub(next_slot));
+            self.who(piece.site, out);
+            write_varint(out, zigzag(piece.first_k));
+            write_varint(out, piece.length.wrapping_sub(1));
+            next_slot = piece.slot.wrapping_add(1);
+        }
     }
 
     /// The number that names the only dot of `ranges`, which the operation `counter` of `site` deletes, if one does.

@@ -17,12 +17,13 @@
 //!   2 insert before  path, digit, n bytes of text
 //!   3 delete         n ranges: who, start, varint last - first
 //!   4 meta           n bytes of key, u8 value follows, (varint length, value), varint lamport
-//!   5 void           n counters
+//!   5 void           n counters; n = 0: a rebase: path, digit, varint lamport, varint spacing, varint pieces, pieces
 //!   7 delete a dot   0: the one before this site's last deletion; 1: the one behind it; n: the operation's own counter + 1 - n
 //! path     u8 elements shared with the parent path of this site's last insert + 16 times others, both below 15; else 255,
 //!          varint shared, varint others; elements
 //! element  digit, who, varint zigzag k
 //! digit    varint  zigzag; 0: the hash of the dot (of the element, or of the first counter of the insert)
+//! piece    varint slot - slot of the piece before - 1 (the first one: slot), who, varint zigzag first k, varint length - 1
 //! start    of a range of the same site as the one before: varint first - last of that one; else varint zigzag of
 //!          (what follows the last counter seen of that site on this stream, else 1) - first
 //! ```
@@ -51,6 +52,8 @@ mod code {
     pub(super) const DELETE: u8 = 3;
     pub(super) const META: u8 = 4;
     pub(super) const VOID: u8 = 5;
+    /// Number of [`VOID`] that no void has: a rebase.
+    pub(super) const REBASE: u64 = 0;
     /// First byte of a delta that is not one operation continuing the delta before.
     pub(super) const DELTA: u8 = 6;
     pub(super) const DELETE_DOT: u8 = 7;

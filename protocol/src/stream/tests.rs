@@ -1,7 +1,7 @@
 //! The stream codec is lossless over any deltas, and any bytes are read or refused.
 
 use proptest::prelude::*;
-use selvedge_engine::{Delta, Digit, Direction, DotRange, Element, Op, Path, SiteId};
+use selvedge_engine::{Delta, Digit, Direction, DotRange, Element, Op, Path, Piece, Rebase, SiteId};
 
 use super::*;
 use crate::level::Instant;
@@ -47,6 +47,19 @@ fn op() -> impl Strategy<Value = Op> {
         1 => ("[a-z]{0,9}", prop::option::of(prop::collection::vec(any::<u8>(), 0..9)), 1u64..1000)
             .prop_map(|(key, value, lamport)| Op::Meta { key, value, lamport }),
         1 => (1u64..100).prop_map(|length| Op::Void { length }),
+        1 => (prop::option::of(path()), 1i64..200, 1u64..9, prop::collection::vec((0u64..3, site(), any::<bool>(), 1u64..5), 1..5))
+            .prop_map(|(parent, digit, lamport, drawn)| {
+                let (mut slot, mut first) = (0, 1);
+                let pieces = drawn.into_iter().map(|(gap, site, falling, length)| {
+                    slot += gap + 1;
+                    first += 5;
+                    let first_k = if falling { -(first + length as i64 - 1) } else { first };
+                    Piece { slot: slot - 1, site, first_k, length }
+                });
+                let pieces = pieces.collect();
+                let digit = Digit::new(digit);
+                Op::Rebase(Box::new(Rebase { parent: parent.unwrap_or_default(), digit, lamport, spacing: 3, pieces }))
+            }),
     ]
 }
 

@@ -5,7 +5,7 @@
 //! whole; `fields`, an array of `[hex, note]` whose hex joined gives `hex`; for frames `channel`, `kind` and `payload`
 //! (hex) beside. Only strings, numbers and arrays: any reader will do.
 
-use selvedge_engine::{Delta, Digit, Direction, DotRange, Element, Op, Path, SiteId};
+use selvedge_engine::{Delta, Digit, Direction, DotRange, Element, Op, Path, Piece, Rebase, SiteId};
 
 use selvedge_protocol::message::*;
 use selvedge_protocol::stream::StreamEncoder;
@@ -144,6 +144,14 @@ pub fn deltas() -> Vec<Delta> {
         Delta { site, first, ops: vec![Op::Delete { ranges }] }
     };
     let mut deep = below.clone();
+    let piece = |slot, site, first_k, length| Piece { slot, site, first_k, length };
+    let rebase = Rebase {
+        parent: below.clone(),
+        digit: Digit::new(-5),
+        lamport: 1,
+        spacing: 900,
+        pieces: vec![piece(0, a, 61, 4), piece(1, b, -2, 2), piece(3, a, 3, 1)],
+    };
     (3..17).for_each(|k| deep.push(Element { digit: Digit::new(7), site: a, k }));
     vec![
         Delta { site: a, first: 1, ops: vec![insert(&Path::root(), 40, Direction::After, "hi")] },
@@ -161,6 +169,7 @@ pub fn deltas() -> Vec<Delta> {
         delete(b, 44, 5),
         delete(a, 60, 2),
         Delta { site: a, first: 61, ops: vec![insert(&deep, 7, Direction::After, "deep")] },
+        Delta { site: b, first: 45, ops: vec![Op::Rebase(Box::new(rebase))] },
     ]
 }
 
@@ -328,6 +337,7 @@ fn streams() -> Vec<Vector> {
         "the dot behind the last deletion",
         "a dot far back",
         "an insert on a long path",
+        "a rebase",
     ];
     let mut vectors = Vec::new();
     for (name, delta) in names.into_iter().zip(deltas()) {

@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use selvedge_engine::{Delta, Direction, Dot, Op, SiteId, VersionVector};
+use selvedge_engine::{Delta, Direction, Dot, Op, Path, SiteId, VersionVector};
 
 /// One element of an identifier: digit, site, k.
 type Element = (i64, SiteId, i64);
@@ -21,6 +21,8 @@ enum Content {
     Delete(Vec<(SiteId, u64, u64)>),
     /// A write of `meta`.
     Meta { key: String, value: Option<Vec<u8>>, lamport: u64 },
+    /// Where dots were moved, and its Lamport time.
+    Rebase { lamport: u64, moves: Vec<(Dot, Vec<Element>)> },
     /// A counter used up for nothing.
     Void,
 }
@@ -130,6 +132,7 @@ impl History {
     pub(super) fn text(&self, vector: &VersionVector) -> String {
         let mut deleted: BTreeMap<SiteId, Vec<(u64, u64)>> = BTreeMap::new();
         let mut living: Vec<(&[Element], char, Dot)> = Vec::new();
+        let mut moved: BTreeMap<Dot, ((u64, Dot), &[Element])> = BTreeMap::new();
         for (site, last) in vector.iter() {
             let Some(known) = self.contents.get(&site) else { continue };
             for (counter, content) in known.range(1..=last) {
@@ -142,8 +145,22 @@ impl History {
                             deleted.entry(*site).or_default().push((*first, *last));
                         }
                     }
+                    Content::Rebase { lamport, moves } => {
+                        let stamp = (*lamport, Dot { site, counter: *counter });
+                        for (dot, identifier) in moves {
+                            let latest = moved.entry(*dot).or_insert((stamp, identifier));
+                            if latest.0 < stamp {
+                                *latest = (stamp, identifier);
+                            }
+                        }
+                    }
                     Content::Meta { .. } | Content::Void => {}
                 }
+            }
+        }
+        for (identifier, _, dot) in &mut living {
+            if let Some((_, moved)) = moved.get(dot) {
+                *identifier = moved;
             }
         }
         for (site, counter, content) in &self.retold {
@@ -190,17 +207,20 @@ impl History {
 fn length(op: &Op) -> u64 {
     match op {
         Op::Insert { text, .. } => text.chars().count() as u64,
-        Op::Delete { .. } | Op::Meta { .. } => 1,
+        Op::Delete { .. } | Op::Meta { .. } | Op::Rebase(_) => 1,
         Op::Void { length } => *length,
     }
+}
+
+fn elements(path: &Path) -> Vec<Element> {
+    path.elements().iter().map(|element| (element.digit.get(), element.site, element.k)).collect()
 }
 
 /// The contents of an operation whose first counter is `first`.
 fn contents(site: SiteId, first: u64, op: &Op) -> Vec<(u64, Content)> {
     match op {
         Op::Insert { parent, digit, direction, text } => {
-            let parent: Vec<Element> =
-                parent.elements().iter().map(|element| (element.digit.get(), element.site, element.k)).collect();
+            let parent = elements(parent);
             let last = first + text.chars().count() as u64 - 1;
             let place = |index: usize| match direction {
                 Direction::After => (first + index as u64, (first + index as u64) as i64),
@@ -222,6 +242,19 @@ fn contents(site: SiteId, first: u64, op: &Op) -> Vec<(u64, Content)> {
         }
         Op::Meta { key, value, lamport } => {
             vec![(first, Content::Meta { key: key.clone(), value: value.clone(), lamport: *lamport })]
+        }
+        Op::Rebase(rebase) => {
+            let mut base = elements(&rebase.parent);
+            base.push((rebase.digit.get(), site, first as i64));
+            let moves = rebase.pieces.iter().flat_map(|piece| {
+                let digit = (rebase.spacing * (piece.slot + 1)) as i64;
+                (piece.first_k..piece.first_k + piece.length as i64).map(move |k| (digit, piece.site, k))
+            });
+            let moves = moves.map(|element| {
+                let identifier = base.iter().copied().chain([element]).collect();
+                (Dot { site: element.1, counter: element.2.unsigned_abs() }, identifier)
+            });
+            vec![(first, Content::Rebase { lamport: rebase.lamport, moves: moves.collect() })]
         }
         Op::Void { length } => (first..first + length).map(|counter| (counter, Content::Void)).collect(),
     }

@@ -48,6 +48,17 @@ const said: Record<string, (a: bigint, b: bigint) => StreamDelta> = {
       digit: 7n, direction: "after", text: "deep",
     }],
   }),
+  "a rebase": (a, b) => ({
+    site: b, first: 45n,
+    ops: [{
+      kind: "rebase", parent: [{ ...below, site: a }], digit: -5n, lamport: 1n, spacing: 900n,
+      pieces: [
+        { slot: 0n, site: a, firstK: 61n, length: 4n },
+        { slot: 1n, site: b, firstK: -2n, length: 2n },
+        { slot: 3n, site: a, firstK: 3n, length: 1n },
+      ],
+    }],
+  }),
 };
 
 describe("golden vectors of the stream form", () => {

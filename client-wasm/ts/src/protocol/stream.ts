@@ -20,7 +20,21 @@ export type StreamOp =
   | (StreamPlace & { readonly kind: "insert"; readonly text: string })
   | { readonly kind: "delete"; readonly ranges: readonly Dots[] }
   | { readonly kind: "meta"; readonly key: string; readonly value: Uint8Array | null; readonly lamport: bigint }
+  | StreamRebase
   | { readonly kind: "void"; readonly length: bigint };
+
+/** Characters of one site with consecutive k, and their slot below a base. */
+export interface StreamPiece { readonly slot: bigint; readonly site: bigint; readonly firstK: bigint; readonly length: bigint }
+
+/** Moves characters under a base that stands on `parent`. */
+export interface StreamRebase {
+  readonly kind: "rebase";
+  readonly parent: readonly PathElement[];
+  readonly digit: bigint | null;
+  readonly lamport: bigint;
+  readonly spacing: bigint;
+  readonly pieces: readonly StreamPiece[];
+}
 
 /** Operations of one site from one counter on. */
 export interface StreamDelta { readonly site: bigint; readonly first: bigint; readonly ops: readonly StreamOp[] }
@@ -32,6 +46,8 @@ const DELTA = 6;
 const CONTINUES = 1 << 3;
 const SINGLE = 1 << 4;
 const SITE_SHIFT = 5;
+/** The length of a void that none has: a rebase. */
+const REBASE = 0;
 /** The lengths of a path follow as two varints. */
 const LENGTHS_BEHIND = 255;
 const PATH_LEVELS_MAX = 64;
@@ -139,13 +155,31 @@ export class StreamReader {
         return { kind: "meta", key, value: flag === 1 ? reader.bytes(reader.count()) : null, lamport: reader.varint() };
       }
       case 5:
-        return { kind: "void", length: BigInt(number) };
+        return number === REBASE ? this.#rebase(author, reader) : { kind: "void", length: BigInt(number) };
       case 7:
         author.deleted = dotOf(author, counter, number);
         return { kind: "delete", ranges: [author.deleted] };
       default:
         throw new MalformedError("an operation nobody knows");
     }
+  }
+
+  #rebase(author: Known, reader: Reader): StreamRebase {
+    const parent = this.#path(author, reader);
+    const digit = readDigit(reader);
+    const lamport = reader.varint();
+    const spacing = reader.varint();
+    const count = reader.count();
+    if (count * 4 > reader.left) throw new MalformedError("more pieces than bytes");
+    const pieces: StreamPiece[] = [];
+    let next = 0n;
+    for (let i = 0; i < count; i++) {
+      const slot = next + reader.varint();
+      const { site } = this.#who(reader);
+      pieces.push({ slot, site, firstK: unzigzag(reader.varint()), length: reader.varint() + 1n });
+      next = slot + 1n;
+    }
+    return { kind: "rebase", parent, digit, lamport, spacing, pieces };
   }
 
   #path(author: Known, reader: Reader): PathElement[] {
