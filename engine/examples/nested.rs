@@ -1,4 +1,4 @@
-//! What text written against the allocation costs: `cargo run --release -p selvedge-engine --example nested`.
+//! What text written against the allocation costs: `cargo run -p selvedge-engine --example nested`.
 //!
 //! Each insert goes beside the one before it, on a side drawn at random, by sites in turn; beside it the same number of
 //! inserts at random places. Microseconds an insert, made, sealed and applied by all other sites; of processor time where Linux
