@@ -79,7 +79,8 @@ impl StreamDecoder {
         reader: &mut Reader<'_>,
     ) -> Result<Delta, DecodeError> {
         let mut byte = byte;
-        let mut delta = Delta { site, first, ops: Vec::new() };
+        // Most deltas are one operation: room for four, as a vector begins with, would be most of what a keystroke claims.
+        let mut delta = Delta { site, first, ops: Vec::with_capacity(count.min(4)) };
         let mut counter = first;
         let mut elements = 0;
         for _ in 0..count {
@@ -182,25 +183,31 @@ impl StreamDecoder {
             code::LENGTHS_BEHIND => (reader.length(PATH_LEVELS_MAX)?, reader.length(PATH_LEVELS_MAX)?),
             both => (usize::from(both & 15), usize::from(both >> 4)),
         };
-        let mut path = Path::root();
-        if shared > 0 {
-            let before = self.memory.place(site).map_or(&[][..], |place| place.parent.elements());
-            let before = before.get(..shared).ok_or(DecodeError::Malformed("a path that shares too much"))?;
-            before.iter().for_each(|element| path.push(*element));
-        }
+        let before = self.memory.place(site).map(|place| &place.parent);
+        let elements = before.map_or(&[][..], Path::elements).get(..shared);
+        let elements = elements.ok_or(DecodeError::Malformed("a path that shares too much"))?;
         if shared + others > PATH_LEVELS_MAX {
             return Err(DecodeError::TooLarge { what: "a path", most: PATH_LEVELS_MAX });
         }
-        for _ in 0..others {
+        if let Some(before) = before
+            && others == 0
+            && shared == before.depth()
+        {
+            // In memory once, too: a few bytes must not claim a path each.
+            return Ok(before.clone());
+        }
+        let mut path = Vec::with_capacity(shared + others);
+        path.extend_from_slice(elements);
+        for level in shared..shared + others {
             // The digit may be a hash of the element's dot, which comes behind it.
             let digit = reader.varint()?;
             let site = self.who(reader)?;
             let k = unzigzag(reader.varint()?);
             let dot = Dot::new(site, k.unsigned_abs());
-            let digit = if digit == 0 { Digit::hashed(dot, path.depth()) } else { Digit::new(unzigzag(digit)) };
+            let digit = if digit == 0 { Digit::hashed(dot, level) } else { Digit::new(unzigzag(digit)) };
             path.push(Element { digit, site, k });
         }
-        Ok(path)
+        Ok(path.into())
     }
 
     /// The dot that the operation `counter` of `site` names by a number.
