@@ -1,0 +1,38 @@
+//! What is run on arbitrary bytes: every decoder that reads bytes of strangers, and histories against the naive model.
+//!
+//! Each target is a function of bytes that panics where something is wrong. cargo-fuzz calls it (`fuzz_targets/`), and so
+//! does `protocol/tests/fuzz.rs`, which is part of the test command and replays what is kept in `corpus/`. Beside panics a
+//! target finds what decodes and is not canonical, what does not come back, and what claims more memory than its input
+//! entitles it to. `README.md` says how to run them.
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "tests may")]
+
+mod allocation;
+mod engine;
+mod history;
+#[path = "../../engine/tests/model/mod.rs"]
+mod model;
+mod protocol;
+
+pub use engine::{anchor, delta, keystroke, snapshot, state_diff, vector};
+pub use history::history;
+pub use protocol::{connection, endpoint_list, frames, messages, names, stream};
+
+/// A target: its name, that of its corpus, and its body.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 13] = [
+    ("anchor", anchor),
+    ("connection", connection),
+    ("delta", delta),
+    ("endpoint_list", endpoint_list),
+    ("frames", frames),
+    ("history", history),
+    ("keystroke", keystroke),
+    ("messages", messages),
+    ("names", names),
+    ("snapshot", snapshot),
+    ("state_diff", state_diff),
+    ("stream", stream),
+    ("vector", vector),
+];

@@ -1,0 +1,253 @@
+//! Valid inputs of the fuzz targets, and some made to claim the most.
+
+use selvedge_engine::{
+    Bias, Delta, Digit, Direction, Document, Element, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, SiteId,
+    VersionVector,
+};
+use selvedge_protocol::message::Presence;
+use selvedge_protocol::stream::StreamEncoder;
+use selvedge_protocol::{Channel, ClientMessage, ListKey, Random, SignedList};
+
+use crate::golden;
+
+/// Histories from which the fuzzer begins, and bytes of each.
+const HISTORIES: u64 = 24;
+const HISTORY_BYTES: u64 = 400;
+
+/// The seeds of a target, by its name.
+pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "anchor" => anchors(),
+        "connection" => connections(),
+        "delta" => deltas().iter().chain(&greedy()).map(Delta::encode).collect(),
+        "endpoint_list" => lists(),
+        "frames" => frames(),
+        "history" => (0..HISTORIES).map(history).collect(),
+        "keystroke" => keystrokes(),
+        "messages" => payloads(),
+        "names" => names(),
+        "snapshot" => snapshots(),
+        "state_diff" => diffs(),
+        "stream" => streams(),
+        "vector" => documents().iter().map(|document| document.vector().encode()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Two writers at one text, with `meta`, and the deltas between them.
+fn written() -> (Vec<Document>, Vec<Delta>) {
+    let mut documents = vec![Document::new(), Document::new()];
+    documents[0].begin_writing(SiteId::leased(0, 1), 1).unwrap();
+    documents[1].begin_writing(SiteId::random(7), 1).unwrap();
+    let mut deltas = Vec::new();
+    for (at, delete, text) in
+        [(0, 0, "warp and weft"), (4, 1, "\n"), (0, 0, "😀 "), (3, 4, ""), (2, 0, "é水"), (9, 2, "x")]
+    {
+        let writer = deltas.len() % 2;
+        let length = documents[writer].len_scalars();
+        let (from, to) = (at.min(length), (at + delete).min(length));
+        let (from, to) = (documents[writer].scalar_to_utf16(from), documents[writer].scalar_to_utf16(to));
+        documents[writer].replace(from, to - from, text).unwrap();
+        if at == 2 {
+            documents[writer].set_meta("title", Some(b"selvedge")).unwrap();
+        }
+        for delta in documents[writer].seal() {
+            documents[1 - writer].apply(&delta).unwrap();
+            deltas.push(delta);
+        }
+    }
+    (documents, deltas)
+}
+
+fn documents() -> Vec<Document> {
+    let (mut documents, deltas) = written();
+    // One that lacks what a delete names: it is pending.
+    let mut behind = Document::new();
+    for delta in deltas.iter().filter(|delta| delta.site == SiteId::random(7)) {
+        let _ = behind.apply(delta);
+    }
+    // One of a text that packs, and of many short runs.
+    let mut long = Document::new();
+    long.begin_writing(SiteId::leased(0, 9), 1).unwrap();
+    for at in 0..120 {
+        long.replace(at % 7 * at / 7, 0, ["warp ", "weft, ", "x"][at % 3]).unwrap();
+    }
+    long.seal();
+    documents.extend([behind, long, Document::new()]);
+    documents
+}
+
+fn deltas() -> Vec<Delta> {
+    golden::deltas().into_iter().chain(written().1).collect()
+}
+
+/// Deltas whose few bytes are much in memory: one character after the other on one deep path, and voids.
+fn greedy() -> Vec<Delta> {
+    let site = SiteId::leased(0, 3);
+    let element =
+        |level: usize| Element { digit: Digit::hashed(selvedge_engine::Dot::new(site, 1), level), site, k: 1 };
+    let deep: Path = (0..PATH_LEVELS_MAX - 1).map(element).collect::<Vec<_>>().into();
+    let insert = |at: usize| Op::Insert {
+        parent: deep.clone(),
+        digit: Digit::new(1 + (at % 2) as i64),
+        direction: Direction::After,
+        text: "x".into(),
+    };
+    let voids = vec![Op::Void { length: 1 }; 300];
+    let long = Op::Insert {
+        parent: Path::root(),
+        digit: Digit::new(1),
+        direction: Direction::Before,
+        text: "warp ".repeat(OP_TEXT_BYTES_MAX / 80),
+    };
+    let of = |ops: Vec<Op>| Delta { site, first: 2, ops };
+    let turns = |_: usize| insert(0);
+    let greedy = vec![of((0..200).map(turns).collect()), of((0..20).map(insert).collect()), of(voids), of(vec![long])];
+    greedy.into_iter().filter(|delta| delta.validate().is_ok()).collect()
+}
+
+fn keystrokes() -> Vec<Vec<u8>> {
+    let typing = |backwards: bool| {
+        let mut document = Document::new();
+        document.begin_writing(SiteId::leased(0, 1), 1).unwrap();
+        let mut bytes = Vec::new();
+        for letter in ["w", "e", "é", "😀", "f", "", "t", "", "s"] {
+            let at = if backwards { 0 } else { document.len_utf16() };
+            let delete = usize::from(letter.is_empty());
+            document.replace(if backwards { at } else { at - delete }, delete, letter).unwrap();
+            document.seal_encoded().for_each(|sealed| put_short(&mut bytes, &sealed.bytes));
+        }
+        bytes
+    };
+    let mut mixed = Vec::new();
+    deltas().iter().for_each(|delta| put_short(&mut mixed, &delta.encode()));
+    vec![typing(false), typing(true), mixed]
+}
+
+fn put_short(out: &mut Vec<u8>, bytes: &[u8]) {
+    if let Ok(length) = u8::try_from(bytes.len()) {
+        out.push(length);
+        out.extend_from_slice(bytes);
+    }
+}
+
+fn anchors() -> Vec<Vec<u8>> {
+    let documents = documents();
+    let of = |document: &Document| {
+        [(0, Bias::After), (1, Bias::Before), (5, Bias::After)].map(|(at, bias)| document.anchor_at(at, bias).encode())
+    };
+    documents.iter().flat_map(of).collect()
+}
+
+fn diffs() -> Vec<Vec<u8>> {
+    let documents = documents();
+    let halves = documents[0].vector().iter().map(|(site, counter)| (site, counter / 2));
+    let mut diffs: Vec<_> =
+        documents.iter().map(|document| document.state_diff(&VersionVector::new()).encode()).collect();
+    diffs.push(documents[1].state_diff(&halves.collect()).encode());
+    diffs
+}
+
+/// Without their checksums, which the target puts there.
+fn snapshots() -> Vec<Vec<u8>> {
+    let all = documents();
+    let saved = all.iter().flat_map(|document| [document.snapshot(), document.snapshot_plain()]);
+    saved.map(|bytes| bytes[..bytes.len() - 8].to_vec()).collect()
+}
+
+fn messages() -> Vec<(u8, Vec<u8>)> {
+    let client = golden::client_messages().into_iter().map(|(_, message)| (message.kind(), message.payload()));
+    client
+        .chain(golden::server_messages().into_iter().map(|(_, message)| (message.kind(), message.payload())))
+        .collect()
+}
+
+fn payloads() -> Vec<Vec<u8>> {
+    messages().into_iter().map(|(kind, payload)| [vec![kind], payload].concat()).collect()
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    let mut message = Vec::new();
+    for (at, (_, one)) in golden::client_messages().iter().enumerate() {
+        one.write(Channel(at as u32 / 2), &mut message).unwrap();
+    }
+    let presence = Presence { session: 0, data: None, user: None };
+    let one = ClientMessage::from(presence).to_frame(Channel(300)).unwrap();
+    vec![[&[0], &message[..]].concat(), [&[12], &message[..]].concat(), [&[255], &one[..], &one[..]].concat()]
+}
+
+fn connections() -> Vec<Vec<u8>> {
+    let mut whole = Vec::new();
+    let mut first = Vec::new();
+    for (_, message) in golden::client_messages() {
+        let frame = message.to_frame(golden::channel_of(message.kind())).unwrap();
+        whole.extend((frame.len() as u16).to_le_bytes());
+        whole.extend(&frame);
+        if first.is_empty() {
+            first.clone_from(&whole);
+        }
+    }
+    vec![first, whole]
+}
+
+fn streams() -> Vec<Vec<u8>> {
+    let mut encoder = StreamEncoder::new();
+    let (mut coded, mut all) = (Vec::new(), Vec::new());
+    for delta in deltas() {
+        let state = encoder.state();
+        let mut one = Vec::new();
+        encoder.push(&delta, &mut one);
+        coded.extend(&one);
+        if let Ok(length) = u8::try_from(state.len()) {
+            all.push([&[length], &state[..], &one[..]].concat());
+        }
+    }
+    all.push([&[0], &coded[..]].concat());
+    for delta in greedy() {
+        let (mut encoder, mut bytes) = (StreamEncoder::new(), vec![0]);
+        encoder.push(&delta, &mut bytes);
+        all.push(bytes);
+    }
+    // One keystroke after the other, each a delta of two bytes.
+    let mut typed = vec![0];
+    let mut encoder = StreamEncoder::new();
+    for first in 1..200 {
+        let op =
+            Op::Insert { parent: Path::root(), digit: Digit::new(5), direction: Direction::After, text: "x".into() };
+        encoder.push(&Delta { site: SiteId::leased(0, 1), first, ops: vec![op] }, &mut typed);
+    }
+    all.push(typed);
+    all
+}
+
+fn lists() -> Vec<Vec<u8>> {
+    let list = golden::list();
+    let key = key();
+    let signed = SignedList::join(&list.signing_input(&key), &[7; 64]).unwrap();
+    vec![list.encode(), signed.into_bytes()]
+}
+
+fn key() -> ListKey {
+    ListKey::from_pem(golden::LIST_KEY).unwrap()
+}
+
+fn names() -> Vec<Vec<u8>> {
+    let texts = [
+        "acme/plan",
+        "plan",
+        "wss://b.example:8080/v1/connect?x=1",
+        "quic://b.example",
+        "80000000000000ab",
+        "acme/a~b:c",
+    ];
+    let keys = format!("# keys\n1 {}\n2 {}", "0a".repeat(32), "F7".repeat(32));
+    let mut names: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    names.extend([keys.into_bytes(), key().to_pem().into_bytes()]);
+    names.extend(written().1.iter().map(|delta| [&[1; 24], &delta.encode()[..]].concat()));
+    names
+}
+
+fn history(seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    (0..HISTORY_BYTES).map(|_| random.draw() as u8).collect()
+}
