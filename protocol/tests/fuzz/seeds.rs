@@ -19,7 +19,7 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "anchor" => anchors(),
         "connection" => connections(),
-        "delta" => deltas().iter().chain(&greedy()).map(Delta::encode).collect(),
+        "delta" => deltas().iter().chain(&greedy(20)).map(Delta::encode).collect(),
         "endpoint_list" => lists(),
         "frames" => frames(),
         "history" => (0..HISTORIES).map(history).collect(),
@@ -81,8 +81,9 @@ fn deltas() -> Vec<Delta> {
     golden::deltas().into_iter().chain(written().1).collect()
 }
 
-/// Deltas whose few bytes are much in memory: one character after the other on one deep path, and voids.
-fn greedy() -> Vec<Delta> {
+/// Deltas whose few bytes are much in memory: one character after the other on one deep path, so many by turns in two
+/// groups, and voids.
+fn greedy(turns: usize) -> Vec<Delta> {
     let site = SiteId::leased(0, 3);
     let element =
         |level: usize| Element { digit: Digit::hashed(selvedge_engine::Dot::new(site, 1), level), site, k: 1 };
@@ -101,8 +102,9 @@ fn greedy() -> Vec<Delta> {
         text: "warp ".repeat(OP_TEXT_BYTES_MAX / 80),
     };
     let of = |ops: Vec<Op>| Delta { site, first: 2, ops };
-    let turns = |_: usize| insert(0);
-    let greedy = vec![of((0..200).map(turns).collect()), of((0..20).map(insert).collect()), of(voids), of(vec![long])];
+    let same = |_: usize| insert(0);
+    let greedy =
+        vec![of((0..200).map(same).collect()), of((0..turns).map(insert).collect()), of(voids), of(vec![long])];
     greedy.into_iter().filter(|delta| delta.validate().is_ok()).collect()
 }
 
@@ -203,7 +205,7 @@ fn streams() -> Vec<Vec<u8>> {
         }
     }
     all.push([&[0], &coded[..]].concat());
-    for delta in greedy() {
+    for delta in greedy(400) {
         let (mut encoder, mut bytes) = (StreamEncoder::new(), vec![0]);
         encoder.push(&delta, &mut bytes);
         all.push(bytes);
