@@ -76,16 +76,3 @@ fn damaged(seed: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
     }
     bytes
 }
-
-/// What a fuzzer begins with: `cargo test -p selvedge-protocol --test fuzz -- --ignored`.
-#[test]
-#[ignore = "writes into the corpora"]
-fn write_seeds() {
-    for (name, _) in TARGETS {
-        let folder = corpora().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        for (index, seed) in seeds::of(name).iter().enumerate() {
-            std::fs::write(folder.join(format!("seed-{index:03}")), seed).unwrap();
-        }
-    }
-}
