@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{ArgMatches, Command};
 
 use crate::console::say;
@@ -59,6 +58,6 @@ pub(crate) fn on_stack(
         .env("SELVEDGE_RELAY_BIN", &programs.relay)
         .env("SELVEDGE_REPLICATOR_BIN", &programs.replicator)
         // It starts services again that it has ended.
-        .env("SELVEDGE_XTASK", std::env::current_exe().context("this program cannot be found again")?);
+        .env("SELVEDGE_XTASK", paths::program()?);
     Ok(command)
 }

@@ -3,12 +3,31 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use anyhow::Context;
+
 /// The root of the checkout this program was built from.
 pub(crate) fn root() -> PathBuf {
     // Cargo says at run time where the package is; a program started by hand falls back to where it was compiled.
     let package =
         std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     package.parent().map_or(package.clone(), Path::to_path_buf)
+}
+
+/// The file of this program. Cargo may have put another in its place since it was started, with the same sources: then that one.
+pub(crate) fn program() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("this program cannot be found again")?;
+    let found = in_its_place(own);
+    anyhow::ensure!(found.is_file(), "{} is not there any more: start the command again", found.display());
+    Ok(found)
+}
+
+/// What the kernel says of a file that was replaced ends in ` (deleted)`.
+fn in_its_place(own: PathBuf) -> PathBuf {
+    let name = own.to_string_lossy();
+    match name.strip_suffix(" (deleted)") {
+        Some(place) if !own.exists() => PathBuf::from(place),
+        _ => own,
+    }
 }
 
 /// The project's folder in the user's cache: `$XDG_CACHE_HOME/selvedge`, else `~/.cache/selvedge`.
@@ -39,4 +58,19 @@ pub(crate) fn target() -> Option<&'static Path> {
 /// Chooses the build folder of all cargo commands of this run; only the first choice counts.
 pub(crate) fn choose_target(folder: Option<PathBuf>) {
     TARGET.get_or_init(|| folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_its_place;
+
+    #[test]
+    fn a_program_that_was_replaced_is_found_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, odd) = (folder.path().join("xtask"), folder.path().join("odd (deleted)"));
+        assert_eq!(in_its_place(folder.path().join("xtask (deleted)")), program);
+        assert_eq!(in_its_place(program.clone()), program);
+        std::fs::write(&odd, "").unwrap();
+        assert_eq!(in_its_place(odd.clone()), odd, "it is called so");
+    }
 }

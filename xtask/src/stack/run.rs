@@ -11,6 +11,7 @@ use super::daemon::Daemon;
 use super::service::{Kind, Region, Service};
 use super::{health, launch};
 use crate::console::{human, say};
+use crate::paths;
 
 /// How long a service may take until it answers, on a machine that is busy.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
@@ -103,8 +104,7 @@ impl Stack {
     /// As [`Stack::up`], by a process of its own. Nobody waits for the services of a program that goes on: one that is
     /// killed would stay as a zombie, which PostgreSQL takes for a server that runs, and never starts again.
     pub(crate) fn up_apart(&self, services: &[Service]) -> anyhow::Result<()> {
-        let program = std::env::current_exe().context("this program cannot be found again")?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(paths::program()?);
         command.args(["stack", "up", "--ports", &self.base.to_string(), "--data"]).arg(&self.folder);
         for region in Region::ALL.into_iter().filter(|region| services.iter().any(|it| it.region == Some(*region))) {
             command.args(["--region", region.name()]);
