@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Context;
 
 use crate::stack::{self, Service};
-use crate::{demo, npm};
+use crate::{demo, npm, paths};
 
 use super::region::Running;
 use super::suite::Workshop;
@@ -23,7 +23,7 @@ pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
         .envs(stack::environment(&running.stack, &running.services))
         .env("SELVEDGE_WEB", workshop.root.join(demo::WEB).join("dist"))
         // It starts services again that it has ended.
-        .env("SELVEDGE_XTASK", std::env::current_exe().context("this program cannot be found again")?);
+        .env("SELVEDGE_XTASK", paths::program()?);
     for (variable, name) in [("SELVEDGE_REGIONS_BIN", "regions"), ("SELVEDGE_REPLICATOR_BIN", "selvedge-replicator")] {
         command.env(variable, built.program(name).with_context(|| format!("the program `{name}` was not built"))?);
     }

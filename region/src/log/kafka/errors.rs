@@ -12,7 +12,9 @@ const RETRY_AFTER_MS: u64 = 500;
 /// What a client of Kafka says, as an error of that part.
 pub(crate) fn kafka_error(what: &'static str, error: KafkaError) -> Error {
     use RDKafkaErrorCode as Code;
-    match error.rdkafka_error_code() {
+    // The library tells no code of an admin's operation.
+    let code = if let KafkaError::AdminOp(code) = &error { Some(*code) } else { error.rdkafka_error_code() };
+    match code {
         Some(Code::QueueFull) => Error::Full { what, source: Some(error.into()) },
         Some(Code::ThrottlingQuotaExceeded) => Error::Throttled { what, retry_after_ms: RETRY_AFTER_MS },
         Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Error::Invalid(format!("{what}: {error}")),
@@ -156,6 +158,10 @@ mod tests {
             let error = kafka_error("log", KafkaError::MetadataFetch(code));
             assert!(matches!(error, Error::Unavailable { .. }) && error.retryable(), "{code:?}: {error:?}");
         }
+        let late = kafka_error("log", KafkaError::AdminOp(Code::OperationTimedOut));
+        assert!(matches!(late, Error::Unavailable { .. }), "{late:?}");
+        let refused = kafka_error("log", KafkaError::AdminOp(Code::TopicAuthorizationFailed));
+        assert!(matches!(refused, Error::Failed { .. }), "{refused:?}");
         let refused = kafka_error("log", KafkaError::MetadataFetch(Code::TopicAuthorizationFailed));
         assert!(matches!(refused, Error::Failed { .. }), "{refused:?}");
     }

@@ -16,6 +16,9 @@ use crate::{Error, LogId, Result};
 /// The client that creates and describes topics.
 pub(crate) type Admin = Arc<AdminClient<DefaultClientContext>>;
 
+/// How long it is begun anew to create a topic, which may be repeated: a broker that has just started, or is busy, may take
+/// longer than one request may.
+const CREATED_WITHIN: Duration = Duration::from_secs(15);
 /// How long a topic just created may take to be known.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -45,7 +48,15 @@ impl Topic {
             TopicKind::Control => ("control", 1),
         };
         let name = options.named(name);
-        create(options, admin, &name, partitions, kind == TopicKind::Ops).await?;
+        let begin = Instant::now();
+        loop {
+            match create(options, admin, &name, partitions, kind == TopicKind::Ops).await {
+                Err(Error::Unavailable { .. }) if begin.elapsed() < CREATED_WITHIN => {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                done => break done?,
+            }
+        }
         let deadline = Instant::now() + KNOWN_WITHIN;
         let found = loop {
             match (topic_id(admin, &name).await, partitions_of(admin, &name).await) {
