@@ -12,6 +12,7 @@ use selvedge_engine::{Delta, SiteId, VersionVector};
 use super::Context;
 use super::config::{KeptFrame, OutboxKey};
 use super::replica::Replica;
+use super::rule::{Missing, Rule};
 use super::sync::Phase;
 use crate::level::{AckLevel, Instant};
 use crate::message::{Known, OUTBOX_SITES_MAX, Push, SiteRange, TAG_BYTES};
@@ -50,15 +51,7 @@ pub(super) struct Frames {
     /// In the store and not needed any more.
     deletable: BTreeSet<OutboxKey>,
     /// A rule that a test has taken away.
-    missing: Option<Rule>,
-}
-
-/// A rule of a client that can be taken away, so that tests see it missed. Nothing else takes one away.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    /// A kept frame is given back also while connected.
-    GiveBackWhileConnected,
+    missing: Missing,
 }
 
 impl Frames {
@@ -267,13 +260,14 @@ impl Replica {
     }
 
     /// This copy without one of its rules.
+    #[cfg(feature = "planted-faults")]
     pub(super) fn forget_rule(&mut self, rule: Rule) {
-        self.frames.missing = Some(rule);
+        self.frames.missing = Missing::one(rule);
     }
 
     /// Gives back what has come due while connected.
     pub(super) fn give_back_due(&mut self, cx: &mut Context<'_>) {
-        if self.frames.missing != Some(Rule::GiveBackWhileConnected) {
+        if !self.frames.missing.is(Rule::GiveBackWhileConnected) {
             self.give_back(GIVE_BACK_FRAMES, cx);
         }
     }
@@ -309,7 +303,7 @@ impl Replica {
     /// When something is to be given back.
     pub(super) fn give_back_deadline(&self) -> Option<Instant> {
         let can = matches!(self.session.phase, Phase::Syncing | Phase::Live) && self.session.credit > 0;
-        let gives = self.frames.missing != Some(Rule::GiveBackWhileConnected);
+        let gives = !self.frames.missing.is(Rule::GiveBackWhileConnected);
         self.frames.next_due().filter(|_| can && gives && self.session.tags)
     }
 }

@@ -20,6 +20,7 @@ mod race;
 mod rebuild;
 mod replica;
 mod restore;
+mod rule;
 mod seed;
 mod store;
 mod sync;
@@ -35,13 +36,15 @@ pub use effect::{
     StoreTransaction, StoredState,
 };
 pub use error::Error;
-pub use frames::{FRAMES_BYTES_MAX, GIVE_BACK_MS, Rule};
+pub use frames::{FRAMES_BYTES_MAX, GIVE_BACK_MS};
 pub use link::{ATTEMPT_MS_MAX, RACE_MS};
 pub use ping::{DEAD_MS_MIN, SUSPECT_MS_MIN};
 pub use presence::{PRESENCE_MS_MIN, PRESENCES_MAX};
 pub use push::PUSH_WINDOW_BYTES;
 pub use race::ADDRESS_MS;
 pub use replica::{Refusal, Replica, SEAL_MS_MAX};
+#[cfg(feature = "planted-faults")]
+pub use rule::Rule;
 pub use store::STATE_MS;
 
 use crate::close::CloseCode;
@@ -142,7 +145,7 @@ impl Client {
     }
 
     /// An open document goes on without one of its rules: only for tests that show what the rule is for.
-    #[doc(hidden)]
+    #[cfg(feature = "planted-faults")]
     pub fn without(&mut self, channel: Channel, rule: Rule) {
         if let Some(replica) = self.replicas.get_mut(&channel) {
             replica.forget_rule(rule);

@@ -281,7 +281,7 @@ impl Room {
         let Some(member) = self.members.get(&key) else { return };
         has.join(&member.own);
         let (reached, missing) = catch_up(&ready.ledger, has, entries);
-        let by_seen = ready.ledger.missing == Some(Rule::SentByOwnVector);
+        let by_seen = ready.ledger.missing.is(Rule::SentByOwnVector);
         let whole = by_seen || reached.dominates(ready.ledger.seen());
         let (position, vector_hash) = (ready.ledger.advertised(), ready.ledger.logged().hash());
         let messages = self.encode_alone(key, &missing);
@@ -531,7 +531,7 @@ fn behind(ledger: &Ledger, offset: u64, read: Vec<Entry>) -> (VersionVector, Vec
 fn catch_up(ledger: &Ledger, mut has: VersionVector, entries: Vec<Entry>) -> (VersionVector, Vec<Entry>) {
     let mut missing = Vec::new();
     for entry in entries.iter().chain(ledger.recent()) {
-        if ledger.missing == Some(Rule::SentByOwnVector) && entry.position.is_none() {
+        if ledger.missing.is(Rule::SentByOwnVector) && entry.position.is_none() {
             continue;
         }
         let have = has.get(entry.site());

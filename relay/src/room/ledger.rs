@@ -12,7 +12,7 @@ use selvedge_engine::{Delta, SiteId, VersionVector};
 use selvedge_protocol::Position;
 
 use super::event::{Loaded, TailEntry};
-use super::rule::Rule;
+use super::rule::{Missing, Rule};
 
 /// A delta that sessions may need.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub(crate) struct Ledger {
     /// Every record taken into `logged` that lies here or above is in `recent`.
     floor: u64,
     /// A rule that a test has taken away.
-    pub(crate) missing: Option<Rule>,
+    pub(super) missing: Missing,
     /// Hashes of what is in `recent`, to tell a repeated dot from a forged one.
     hashes: FxHashMap<(SiteId, u64), (u64, u64)>,
 }
@@ -81,7 +81,7 @@ impl Ledger {
             recent_bytes: 0,
             recent_bytes_max: usize::try_from(recent_bytes_max).unwrap_or(usize::MAX),
             floor: loaded.position.offset,
-            missing: None,
+            missing: Missing::default(),
             hashes: FxHashMap::default(),
         }
     }
@@ -108,7 +108,7 @@ impl Ledger {
 
     /// What pairs with `logged` for a replicated watermark: one past the highest record known.
     pub(crate) fn paired(&self) -> Position {
-        let offset = if self.missing == Some(Rule::PairWithHighest) { self.covered.offset } else { self.highest };
+        let offset = if self.missing.is(Rule::PairWithHighest) { self.covered.offset } else { self.highest };
         Position { offset, ..self.covered }
     }
 
@@ -228,7 +228,7 @@ impl Ledger {
     }
 
     fn take_logged(&mut self, entry: Entry, released: &mut Vec<Entry>) {
-        let shown = self.missing == Some(Rule::SentByOwnVector) && entry.last <= self.seen.get(entry.site());
+        let shown = self.missing.is(Rule::SentByOwnVector) && entry.last <= self.seen.get(entry.site());
         self.logged.advance(entry.site(), entry.last);
         self.seen.advance(entry.site(), entry.last);
         self.keep_recent(entry.clone());
@@ -248,7 +248,7 @@ impl Ledger {
 
     /// Gives out whatever waited for this site's hole to fill.
     fn release(&mut self, site: SiteId, released: &mut Vec<Entry>) {
-        if self.missing == Some(Rule::ReleaseHeld) {
+        if self.missing.is(Rule::ReleaseHeld) {
             return;
         }
         loop {
@@ -280,7 +280,7 @@ impl Ledger {
     }
 
     fn hold(&mut self, entry: Entry) {
-        if self.missing == Some(Rule::HoldBeyondHoles) {
+        if self.missing.is(Rule::HoldBeyondHoles) {
             return;
         }
         let key = (entry.site(), entry.delta.first);

@@ -52,6 +52,8 @@ use member::{Member, State};
 use queue::Queue;
 use refill::Refill;
 use replicated::Replicated;
+use rule::Missing;
+#[cfg(any(test, feature = "planted-faults"))]
 pub use rule::Rule;
 
 /// From this many sessions on the hot tick holds.
@@ -151,7 +153,7 @@ pub struct Room {
     counts: RoomCounts,
     effects: VecDeque<RoomEffect>,
     /// A rule that a test has taken away.
-    missing: Option<Rule>,
+    missing: Missing,
 }
 
 #[derive(Debug)]
@@ -247,15 +249,15 @@ impl Room {
             silent_since: None,
             counts: RoomCounts::default(),
             effects: VecDeque::new(),
-            missing: None,
+            missing: Missing::default(),
         }
     }
 
     /// This room without one of its rules: only for tests that show what the rule is for.
-    #[doc(hidden)]
+    #[cfg(any(test, feature = "planted-faults"))]
     #[must_use]
     pub fn without(mut self, rule: Rule) -> Self {
-        self.missing = Some(rule);
+        self.missing = Missing::one(rule);
         self
     }
 

@@ -37,7 +37,7 @@ impl Refill {
 impl Room {
     /// Looks after a hole that stays.
     pub(super) fn look_after_holes(&mut self, now: Instant) {
-        let heals = self.missing != Some(Rule::ReleaseHeld);
+        let heals = !self.missing.is(Rule::ReleaseHeld);
         if !self.ready().is_some_and(|ready| heals && ready.ledger.has_hole()) {
             self.refill.since = None;
             return;

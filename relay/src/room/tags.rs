@@ -118,7 +118,7 @@ impl Room {
 
     /// Whether what a sync brings to this session comes with proofs.
     fn gives_proofs(&self, key: SessionKey) -> bool {
-        self.missing != Some(Rule::TagSyncs) && self.members.get(&key).is_some_and(|member| member.tags)
+        !self.missing.is(Rule::TagSyncs) && self.members.get(&key).is_some_and(|member| member.tags)
     }
 
     /// Whether a pushed delta carries a valid proof that some relay showed it.

@@ -2,7 +2,8 @@
 //!
 //! A plant sits in an adapter of the simulator (the log, the store, the network, the shell around a room or a client), or it
 //! takes one rule away from a room by [`Room::without`](selvedge_relay::room::Room::without), or from a client by
-//! [`Client::without`](selvedge_protocol::client::Client::without), which nothing that ships calls.
+//! [`Client::without`](selvedge_protocol::client::Client::without): both are there with the feature `planted-faults` alone, which
+//! this crate asks for and nothing that ships is built with.
 
 use selvedge_protocol::client;
 use selvedge_relay::room::Rule;

@@ -38,6 +38,10 @@ const IMPURE: &[&str] = &[
     "tokio",
 ];
 
+/// The feature by which tests plant faults, and who alone asks for it.
+const PLANTED: &str = "planted-faults";
+const PLANTER: &str = "selvedge-tests";
+
 /// The only place dependencies come from.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
@@ -50,6 +54,8 @@ struct Package {
     manifest_path: String,
     /// What it depends on, tests aside.
     dependencies: Vec<String>,
+    /// Features it asks for, of what it depends on, for tests too, or by its own.
+    asked: Vec<String>,
 }
 
 /// The workspace as cargo resolved it; packages by their id.
@@ -125,6 +131,13 @@ impl Workspace {
         seen
     }
 
+    /// Crates that ask for what only the simulator may: nothing that ships is built with planted faults.
+    pub(super) fn planted(&self) -> Vec<String> {
+        let asks = |feature: &String| feature.rsplit('/').next() == Some(PLANTED);
+        let asking = self.own().filter(|package| package.name != PLANTER && package.asked.iter().any(asks));
+        asking.map(|package| format!("{} asks for the feature {PLANTED}", package.name)).collect()
+    }
+
     /// Crates whose manifest goes its own way.
     pub(super) fn deviants(&self) -> Vec<String> {
         let mut breaches = Vec::new();
@@ -188,6 +201,9 @@ impl Package {
             .filter(|dependency| dependency["kind"] != "dev")
             .filter_map(|dependency| text_of(&dependency["name"]))
             .collect();
+        let of_others = list(&package["dependencies"]).flat_map(|dependency| list(&dependency["features"]));
+        let own = package["features"].as_object().into_iter().flat_map(|features| features.values()).flat_map(list);
+        let asked = of_others.chain(own).filter_map(text_of).collect();
         Some(Package {
             name: text_of(&package["name"])?,
             version: text_of(&package["version"])?,
@@ -195,6 +211,7 @@ impl Package {
             source: text_of(&package["source"]),
             manifest_path: text_of(&package["manifest_path"])?,
             dependencies,
+            asked,
         })
     }
 }
