@@ -33,12 +33,12 @@ const END_WITHIN: Duration = Duration::from_secs(20);
 pub fn run(config: Config, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static, anyhow::Result<()>> {
     Box::pin(async move {
         // Everything that can be wrong without asking anybody is said first.
+        config.check()?;
         let (own, peer, failover) = (config.own()?, config.other()?, config.failover()?);
-        config.route53()?;
-        config.endpoints()?;
-        config.witness.options()?;
+        let (persisting, cleaning) = (config.rhythm.persist()?, config.rhythm.cleanup()?);
         tracing::info!(settings = crate::command::describe(&config), "starting");
         let own = Arc::new(RegionalRegion::open(own).await?);
+        own.try_writing_blobs().await?;
         let mut registry = Registry::with_prefix("selvedge_replicator");
         let (persist, ship) = (Arc::new(PersistMetrics::default()), Arc::new(ShipMetrics::default()));
         let cleanup = Arc::new(CleanupMetrics::default());
@@ -52,7 +52,7 @@ pub fn run(config: Config, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static
         let watching = watch_over(&config, failover.clone(), &own, state.clone(), &mut registry).await?;
         let heard = state.as_ref().map_or_else(|| watch::channel(1).1, |state| state.heard.clone());
         let surroundings = Surroundings { deciding: watching.deciding.clone(), regions_heard: heard };
-        let persist = PersistTask::spawn(own.region().clone(), config.persist(), surroundings, persist);
+        let persist = PersistTask::spawn(own.region().clone(), persisting, surroundings, persist);
         let reached = state.clone().map(|state| state.reached);
         let lag_ms = move || {
             let reached = reached.as_ref().is_some_and(|reached| reached.borrow().is_some());
@@ -63,7 +63,7 @@ pub fn run(config: Config, stopped: BoxFuture<'static, ()>) -> BoxFuture<'static
             Some(state) => state.reached.borrow().clone().map(|peer| vec![peer]),
         };
         let deciding = watching.deciding.clone();
-        let cleanup = CleanupTask::spawn(own.region().clone(), Arc::new(peers), config.cleanup(), deciding, cleanup);
+        let cleanup = CleanupTask::spawn(own.region().clone(), Arc::new(peers), cleaning, deciding, cleanup);
         let served = Served {
             region: config.region.clone(),
             registry,

@@ -52,7 +52,11 @@ pub fn switchover(config: OrderConfig) -> BoxFuture<'static, anyhow::Result<()>>
 /// A service does not answer, or it took too long.
 pub fn promote(config: PromoteConfig) -> BoxFuture<'static, anyhow::Result<()>> {
     Box::pin(async move {
-        let to = config.to.clone().unwrap_or_else(|| config.run.region.clone());
+        // Ordering it takes the witness alone, so that it can be done when everything else is lost.
+        if config.dry_run {
+            config.run.check()?;
+        }
+        let to = config.target()?;
         let witness = open(&config.run.witness).await?;
         let view = look(&*witness).await?;
         if !config.dry_run {
@@ -95,6 +99,7 @@ pub fn promote(config: PromoteConfig) -> BoxFuture<'static, anyhow::Result<()>> 
 pub fn status(config: StatusConfig) -> BoxFuture<'static, anyhow::Result<()>> {
     Box::pin(async move {
         let run = &config.run;
+        run.check()?;
         let own = Arc::new(RegionalRegion::open(run.own()?).await?);
         let mut state = json!({ "region": run.region, "log": format!("{:032x}", own.log_id().0) });
         state["persist_behind"] = json!(behind(own.region(), PERSIST_READER).await?);

@@ -21,6 +21,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRIES_WITHIN: Duration = Duration::from_secs(10);
 const RETRY_AFTER_MS: u64 = 1000;
+/// Where nothing lies but what a start tries writing with.
+const PROBE: &str = "probe";
+/// How the client begins to tell of a bucket that is in another place.
+const REDIRECTED: &str = "Received redirect";
 /// How the client begins to tell of an answer that it takes for a refusal.
 const ANSWERED: [&str; 2] = ["Server returned non-2xx status code: ", "Server returned error response: "];
 
@@ -78,6 +82,34 @@ impl S3Blobs {
 
     fn path(&self, key: &BlobKey) -> Result<Path> {
         Path::parse(format!("{}{key}", self.prefix)).map_err(|error| Error::Invalid(error.to_string()))
+    }
+
+    /// Whether the bucket is there and may be read by this process: asks for what lies where nothing does.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such bucket and `Failed` when S3 refuses, which do not pass by themselves; `Unavailable` or
+    /// `Throttled` when it does not answer now.
+    pub(crate) async fn look(&self) -> Result<()> {
+        let answered = self.store.list(Some(&self.probe()?)).next().await;
+        answered.map_or(Ok(()), |object| object.map(drop)).map_err(of_bucket)
+    }
+
+    /// Whether this process may write and remove objects: does both with one.
+    ///
+    /// # Errors
+    /// As [`S3Blobs::look`].
+    pub(crate) async fn try_writing(&self) -> Result<()> {
+        let probe = self.probe()?;
+        self.store.put(&probe, Vec::new().into()).await.map_err(of_bucket)?;
+        match self.store.delete(&probe).await {
+            // Somebody else who starts was faster.
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            deleted => deleted.map_err(of_bucket),
+        }
+    }
+
+    fn probe(&self) -> Result<Path> {
+        Path::parse(format!("{}{PROBE}", self.prefix)).map_err(|error| Error::Invalid(error.to_string()))
     }
 
     /// Overwrites an object's bytes under the checksum it has: damage, for the contract suite.
@@ -202,30 +234,100 @@ fn failed_at(key: &str, error: object_store::Error) -> Error {
     }
 }
 
+/// S3's words on the bucket itself: that it is not there, or refused, is told from its being away.
+fn of_bucket(error: object_store::Error) -> Error {
+    let answer = refusal(&error).unwrap_or_default();
+    let refused = answer.starts_with('4') && !["408", "429"].iter().any(|passing| answer.starts_with(passing));
+    match error {
+        object_store::Error::NotFound { .. } => Error::NotFound { what: "such bucket".to_owned() },
+        object_store::Error::Generic { .. } if answer.starts_with("404") => {
+            Error::NotFound { what: "such bucket".to_owned() }
+        }
+        error @ object_store::Error::Generic { .. } if refused || is_elsewhere(&error) => {
+            Error::Failed { what: WHAT, source: error.into() }
+        }
+        error => failed_at(PROBE, error),
+    }
+}
+
+/// Whether the bucket is in another of AWS' regions than the one asked.
+fn is_elsewhere(error: &object_store::Error) -> bool {
+    causes(error).any(|cause| cause.to_string().starts_with(REDIRECTED))
+}
+
+fn causes(error: &object_store::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
+}
+
 /// What S3 answered, `STATUS: BODY`; `None` when no answer came. The client keeps it only as the text of an inner cause; outer
 /// ones quote addresses and times, in which any digits may stand.
 fn refusal(error: &object_store::Error) -> Option<String> {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes
+    causes(error)
         .map(ToString::to_string)
         .find_map(|text| ANSWERED.iter().find_map(|begin| Some(text.strip_prefix(begin)?.to_owned())))
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    fn blobs(endpoint: String, prefix: &str) -> S3Blobs {
+        let options = S3Options {
+            bucket: "contract".to_owned(),
+            region: "eu-central-1".to_owned(),
+            endpoint: Some(endpoint),
+            keys: Some(("key".to_owned(), "secret".to_owned())),
+            prefix: prefix.to_owned(),
+        };
+        S3Blobs::new(options).expect("options")
+    }
+
+    /// An S3 that answers everything alike.
+    async fn answering(status: &'static str, body: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+                // What was asked does not matter; whoever hangs up early asks again.
+                let _ = connection.read(&mut [0; 8192]).await;
+                let _ = connection.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_is_missing_or_forbidden_is_told_from_one_that_is_away() {
+        let error =
+            |code: &str| format!("<Error><Code>{code}</Code><Message>no</Message></Error>").leak() as &'static str;
+        let listed = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+        let cases = [
+            ("200 OK", listed, None),
+            ("404 Not Found", error("NoSuchBucket"), Some("not_found")),
+            ("403 Forbidden", error("AccessDenied"), Some("failed")),
+            ("400 Bad Request", error("AuthorizationHeaderMalformed"), Some("failed")),
+            ("301 Moved Permanently", error("PermanentRedirect"), Some("failed")),
+            ("503 Service Unavailable", error("ServiceUnavailable"), Some("unavailable")),
+        ];
+        for (status, body, expected) in cases {
+            let looked = blobs(answering(status, body).await, "").look().await;
+            assert_eq!(looked.as_ref().err().map(Error::kind), expected, "{status}: {looked:?}");
+        }
+        let looked = blobs("http://127.0.0.1:9".to_owned(), "").look().await;
+        assert_eq!(looked.as_ref().err().map(Error::kind), Some("unavailable"), "{looked:?}");
+        let written = blobs(answering("403 Forbidden", error("AccessDenied")).await, "").try_writing().await;
+        assert_eq!(written.as_ref().err().map(Error::kind), Some("failed"), "{written:?}");
+    }
 
     #[tokio::test]
     async fn what_an_error_quotes_is_no_status() {
-        let blobs = S3Blobs::new(S3Options {
-            bucket: "contract".to_owned(),
-            region: "eu-central-1".to_owned(),
-            // Nobody listens on the discard port.
-            endpoint: Some("http://127.0.0.1:9".to_owned()),
-            keys: Some(("key".to_owned(), "secret".to_owned())),
-            prefix: "507/429/SlowDown/QuotaExceeded/".to_owned(),
-        })
-        .expect("options");
+        // Nobody listens on the discard port.
+        let blobs = blobs("http://127.0.0.1:9".to_owned(), "507/429/SlowDown/QuotaExceeded/");
         let error = blobs.get(&"a/b".parse().expect("key")).await.expect_err("nobody listens");
         assert_eq!(error.kind(), "unavailable", "{error}");
     }

@@ -1,6 +1,7 @@
 //! A region on services: opened together, closed in reverse.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::options::{RegionalOptions, without_secret};
 use super::postgres::Postgres;
@@ -16,9 +17,12 @@ use futures_util::future::BoxFuture;
 const FIX: &str = "start it, or give another address; `cargo xtask stack up` starts all services of two regions on one machine, \
     and `cargo xtask stack status` shows which of them answer";
 
+/// How long a start waits for the bucket's answer.
+const BUCKET_WITHIN: Duration = Duration::from_secs(10);
+
 /// A service that a region cannot be opened without.
 #[derive(Debug, thiserror::Error)]
-#[error("--{flag} {address}: {service} cannot be used\n  fix: {FIX}")]
+#[error("--{flag} {address}: {service} cannot be used\n  fix: {fix}")]
 pub struct OpenError {
     /// The service.
     pub service: &'static str,
@@ -26,6 +30,8 @@ pub struct OpenError {
     pub flag: String,
     /// The address that was tried, without secrets.
     pub address: String,
+    /// What to do.
+    pub fix: String,
     /// What it answered.
     #[source]
     pub source: Error,
@@ -39,6 +45,7 @@ pub struct RegionalRegion {
     control: Arc<KafkaControl>,
     postgres: Postgres,
     ops: Arc<DynamoOps>,
+    blobs: Arc<S3Blobs>,
 }
 
 impl RegionalRegion {
@@ -63,7 +70,7 @@ impl RegionalRegion {
         Box::pin(async move {
             let failed = |service, flag: &str, address: String| {
                 let flag = format!("{}{flag}", options.flags);
-                move |source| OpenError { service, flag, address, source }
+                move |source| OpenError { service, flag, address, fix: FIX.to_owned(), source }
             };
             let servers: Vec<String> = options.postgres.servers.iter().map(|server| without_secret(server)).collect();
             let kafka_failed = failed("Kafka", "kafka", options.kafka.bootstrap.clone());
@@ -75,6 +82,7 @@ impl RegionalRegion {
             let dynamodb_failed =
                 failed("DynamoDB", "dynamodb", place(&options.dynamodb.endpoint, &options.dynamodb.region));
             let s3_failed = failed("S3", "s3", place(&options.s3.endpoint, &options.s3.region));
+            let blobs = Arc::new(S3Blobs::new(options.s3.clone()).map_err(s3_failed)?);
 
             let log = async { KafkaLog::open(options.kafka.clone()).await.map_err(kafka_failed) };
             let postgres = async { Postgres::open(&options.postgres, options.number).await.map_err(postgres_failed) };
@@ -83,8 +91,9 @@ impl RegionalRegion {
                 let client = options.dynamodb.client().await;
                 DynamoOps::open(client, options.table.clone(), options.layout).await.map_err(dynamodb_failed)
             };
-            let (log, postgres, bus, ops) = tokio::try_join!(log, postgres, bus, ops)?;
-            let blobs = Arc::new(S3Blobs::new(options.s3.clone()).map_err(s3_failed)?);
+            // What is wrong with another region's bucket is said by that region's own processes.
+            let looked = async { if far { Ok(()) } else { bucket(&options, blobs.look()).await } };
+            let (log, postgres, bus, ops, ()) = tokio::try_join!(log, postgres, bus, ops, looked)?;
             let (name, home) = (options.region.clone(), options.home.clone());
             let who = ControlOptions { region: name, number: options.number, home, far };
             let control = KafkaControl::open(&options.kafka, postgres.clone(), who).await.map_err(control_failed)?;
@@ -98,11 +107,20 @@ impl RegionalRegion {
                     INLINE_BYTES_MAX,
                 )),
                 bus: Arc::new(bus),
-                blobs,
+                blobs: Arc::clone(&blobs) as _,
                 control: Arc::clone(&control) as _,
             };
-            Ok(Self { region, options, log, control, postgres, ops })
+            Ok(Self { region, options, log, control, postgres, ops, blobs })
         })
+    }
+
+    /// Whether this process may write to the region's bucket, for whoever is going to: writes one object and removes it. A
+    /// bucket that does not answer is no fault of the settings, and is warned of.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the bucket and what it has to allow.
+    pub fn try_writing_blobs(&self) -> BoxFuture<'_, Result<(), OpenError>> {
+        Box::pin(bucket(&self.options, self.blobs.try_writing()))
     }
 
     /// The parts, to be cloned and handed on.
@@ -149,4 +167,43 @@ impl RegionalRegion {
             self.postgres.close().await;
         })
     }
+}
+
+/// What asking the bucket came to. That it is missing or refuses does not pass by itself: nobody starts with it. That it does
+/// not answer passes, and holds up large snapshots and assets alone: it is said, and the rest goes on.
+async fn bucket(options: &RegionalOptions, asked: impl Future<Output = Result<(), Error>>) -> Result<(), OpenError> {
+    let asked = tokio::time::timeout(BUCKET_WITHIN, asked).await;
+    let (name, region) = (&options.s3.bucket, &options.s3.region);
+    let place = options.s3.endpoint.clone().unwrap_or_else(|| format!("AWS {region}"));
+    let away = |error: String| {
+        tracing::warn!(
+            bucket = name,
+            place,
+            error,
+            "S3 does not answer: large snapshots and assets wait until it does, everything else goes on"
+        );
+        Ok(())
+    };
+    let flags = options.flags;
+    match asked {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error @ (Error::Unavailable { .. } | Error::Throttled { .. }))) => away(chain(&error)),
+        Err(_) => away(format!("no answer within {} s", BUCKET_WITHIN.as_secs())),
+        Ok(Err(source)) => Err(OpenError {
+            service: "the bucket",
+            flag: format!("{flags}s3-bucket"),
+            address: format!("{name} at {place}"),
+            fix: format!(
+                "make the bucket there (`aws s3 mb s3://{name} --region {region}`), or name another one, its place with \
+                 --{flags}aws-region; allow this process s3:ListBucket on it, and s3:GetObject, s3:PutObject and \
+                 s3:DeleteObject on what is in it"
+            ),
+            source,
+        }),
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

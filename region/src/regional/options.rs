@@ -48,6 +48,16 @@ pub struct RegionalOptions {
     pub s3: S3Options,
 }
 
+const PARTITIONS: u32 = 64;
+const REPLICAS: u32 = 3;
+const TIMEOUT_MS: u64 = 10_000;
+const LINGER_MS: u64 = 2;
+const SCHEMA: &str = "selvedge";
+const CONNECTIONS: u32 = 16;
+const TABLE: &str = "selvedge-ops";
+const AWS_REGION: &str = "us-east-1";
+const NUMBER: u8 = 1;
+
 /// Declares the flags of one region's services, all of them beginning alike.
 macro_rules! regional_args {
     ($(#[$attribute:meta])* $name:ident, $flag:literal, $id:literal, $env:literal) => {
@@ -58,25 +68,25 @@ macro_rules! regional_args {
             #[arg(id = concat!($id, "kafka"), long = concat!($flag, "kafka"), env = concat!($env, "KAFKA"), value_name = "BROKERS")]
             pub kafka: Option<String>,
             /// Virtual partitions of the log: fixed for its life, the same in every region.
-            #[arg(id = concat!($id, "kafka_partitions"), long = concat!($flag, "kafka-partitions"), env = concat!($env, "KAFKA_PARTITIONS"), default_value_t = 64)]
+            #[arg(id = concat!($id, "kafka_partitions"), long = concat!($flag, "kafka-partitions"), env = concat!($env, "KAFKA_PARTITIONS"), default_value_t = PARTITIONS)]
             pub kafka_partitions: u32,
             /// Copies of each partition; a single broker can hold 1.
-            #[arg(id = concat!($id, "kafka_replicas"), long = concat!($flag, "kafka-replicas"), env = concat!($env, "KAFKA_REPLICAS"), default_value_t = 3)]
+            #[arg(id = concat!($id, "kafka_replicas"), long = concat!($flag, "kafka-replicas"), env = concat!($env, "KAFKA_REPLICAS"), default_value_t = REPLICAS)]
             pub kafka_replicas: u32,
             /// How long, in milliseconds, a record may wait for the brokers before its append is repeated.
-            #[arg(id = concat!($id, "kafka_timeout_ms"), long = concat!($flag, "kafka-timeout-ms"), env = concat!($env, "KAFKA_TIMEOUT_MS"), default_value_t = 10_000)]
+            #[arg(id = concat!($id, "kafka_timeout_ms"), long = concat!($flag, "kafka-timeout-ms"), env = concat!($env, "KAFKA_TIMEOUT_MS"), default_value_t = TIMEOUT_MS)]
             pub kafka_timeout_ms: u64,
             /// How long, in milliseconds, a record waits for others to go with it.
-            #[arg(id = concat!($id, "kafka_linger_ms"), long = concat!($flag, "kafka-linger-ms"), env = concat!($env, "KAFKA_LINGER_MS"), default_value_t = 2)]
+            #[arg(id = concat!($id, "kafka_linger_ms"), long = concat!($flag, "kafka-linger-ms"), env = concat!($env, "KAFKA_LINGER_MS"), default_value_t = LINGER_MS)]
             pub kafka_linger_ms: u64,
             /// PostgreSQL servers, `postgres://user:password@host:port/database` separated by commas, in the order of their shards.
             #[arg(id = concat!($id, "postgres"), long = concat!($flag, "postgres"), env = concat!($env, "POSTGRES"), hide_env_values = true, value_delimiter = ',', value_name = "URLS")]
             pub postgres: Vec<String>,
             /// The schema of the tables; made when missing.
-            #[arg(id = concat!($id, "postgres_schema"), long = concat!($flag, "postgres-schema"), env = concat!($env, "POSTGRES_SCHEMA"), default_value = "selvedge")]
+            #[arg(id = concat!($id, "postgres_schema"), long = concat!($flag, "postgres-schema"), env = concat!($env, "POSTGRES_SCHEMA"), default_value = SCHEMA)]
             pub postgres_schema: String,
             /// Connections of this process to each PostgreSQL server.
-            #[arg(id = concat!($id, "postgres_connections"), long = concat!($flag, "postgres-connections"), env = concat!($env, "POSTGRES_CONNECTIONS"), default_value_t = 16)]
+            #[arg(id = concat!($id, "postgres_connections"), long = concat!($flag, "postgres-connections"), env = concat!($env, "POSTGRES_CONNECTIONS"), default_value_t = CONNECTIONS)]
             pub postgres_connections: u32,
             /// Redis, `redis://host:port`.
             #[arg(id = concat!($id, "redis"), long = concat!($flag, "redis"), env = concat!($env, "REDIS"), hide_env_values = true, value_name = "URL")]
@@ -85,7 +95,7 @@ macro_rules! regional_args {
             #[arg(id = concat!($id, "dynamodb"), long = concat!($flag, "dynamodb"), env = concat!($env, "DYNAMODB"), value_name = "URL")]
             pub dynamodb: Option<String>,
             /// DynamoDB's table of operations; made when missing.
-            #[arg(id = concat!($id, "dynamodb_table"), long = concat!($flag, "dynamodb-table"), env = concat!($env, "DYNAMODB_TABLE"), default_value = "selvedge-ops")]
+            #[arg(id = concat!($id, "dynamodb_table"), long = concat!($flag, "dynamodb-table"), env = concat!($env, "DYNAMODB_TABLE"), default_value = TABLE)]
             pub dynamodb_table: String,
             /// How keys of the table are cut: split, or literal.
             #[arg(id = concat!($id, "op_layout"), long = concat!($flag, "op-layout"), env = concat!($env, "OP_LAYOUT"), default_value = "split", value_enum)]
@@ -97,10 +107,10 @@ macro_rules! regional_args {
             #[arg(id = concat!($id, "s3_bucket"), long = concat!($flag, "s3-bucket"), env = concat!($env, "S3_BUCKET"), value_name = "NAME")]
             pub s3_bucket: Option<String>,
             /// AWS' name of the place of table and bucket.
-            #[arg(id = concat!($id, "aws_region"), long = concat!($flag, "aws-region"), env = concat!($env, "AWS_REGION"), default_value = "us-east-1")]
+            #[arg(id = concat!($id, "aws_region"), long = concat!($flag, "aws-region"), env = concat!($env, "AWS_REGION"), default_value = AWS_REGION)]
             pub aws_region: String,
             /// Number of the region, 1 to 255, never another region's: its leased sites carry it.
-            #[arg(id = concat!($id, "region_number"), long = concat!($flag, "region-number"), env = concat!($env, "REGION_NUMBER"), default_value_t = 1)]
+            #[arg(id = concat!($id, "region_number"), long = concat!($flag, "region-number"), env = concat!($env, "REGION_NUMBER"), default_value_t = NUMBER)]
             pub region_number: u8,
             /// Put before every name in the services, so that several deployments can share them.
             #[arg(id = concat!($id, "prefix"), long = concat!($flag, "prefix"), env = concat!($env, "PREFIX"), default_value = "")]
@@ -111,21 +121,21 @@ macro_rules! regional_args {
             fn default() -> Self {
                 Self {
                     kafka: None,
-                    kafka_partitions: 64,
-                    kafka_replicas: 3,
-                    kafka_timeout_ms: 10_000,
-                    kafka_linger_ms: 2,
+                    kafka_partitions: PARTITIONS,
+                    kafka_replicas: REPLICAS,
+                    kafka_timeout_ms: TIMEOUT_MS,
+                    kafka_linger_ms: LINGER_MS,
                     postgres: Vec::new(),
-                    postgres_schema: "selvedge".to_owned(),
-                    postgres_connections: 16,
+                    postgres_schema: SCHEMA.to_owned(),
+                    postgres_connections: CONNECTIONS,
                     redis: None,
                     dynamodb: None,
-                    dynamodb_table: "selvedge-ops".to_owned(),
+                    dynamodb_table: TABLE.to_owned(),
                     op_layout: OpLayout::Split,
                     s3: None,
                     s3_bucket: None,
-                    aws_region: "us-east-1".to_owned(),
-                    region_number: 1,
+                    aws_region: AWS_REGION.to_owned(),
+                    region_number: NUMBER,
                     prefix: String::new(),
                 }
             }
@@ -198,17 +208,15 @@ struct Given<'a> {
 impl Given<'_> {
     fn options(&self, region: &str, home: &str) -> Result<Option<RegionalOptions>, SettingError> {
         let Some(kafka) = self.kafka else {
-            let others = [("postgres", !self.postgres.is_empty()), ("redis", self.redis.is_some())];
-            return match others.into_iter().find(|(_, given)| *given) {
-                Some((flag, _)) => {
-                    let fix = format!(
-                        "name the brokers with --{}kafka, or leave this out to serve from a data folder",
-                        self.flags
-                    );
-                    Err(self.wrong(flag, "(given)", "a region of services needs Kafka", &fix))
-                }
-                None => Ok(None),
-            };
+            return self.given_without_kafka().map_or(Ok(None), |(flag, value)| {
+                let fix = format!("name the brokers with --{}kafka, or leave this out", self.flags);
+                Err(self.wrong(
+                    flag,
+                    &value,
+                    "a region of services needs Kafka, and without it this says nothing",
+                    &fix,
+                ))
+            });
         };
         self.check_name("kafka", kafka, kafka.split(',').all(is_host_port), "is not host:port, or several by commas")?;
         let redis = self.present("redis", self.redis, "redis://127.0.0.1:6379")?;
@@ -284,6 +292,34 @@ impl Given<'_> {
                 prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
             },
         }))
+    }
+
+    /// A setting that says something else than its default, with its value as it may be shown.
+    fn given_without_kafka(&self) -> Option<(&'static str, String)> {
+        let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+        let place = |url: Option<&str>| url.map(without_secret);
+        let number = |value: u64, default: u64| (value != default).then(|| value.to_string());
+        let name = |value: &str, default: &str| (value != default).then(|| value.to_owned());
+        let layout = (self.layout != OpLayout::Split).then(|| "literal".to_owned());
+        let given = [
+            ("postgres", self.postgres.first().map(|url| without_secret(url))),
+            ("redis", place(self.redis)),
+            ("dynamodb", place(self.dynamodb)),
+            ("s3", place(self.s3)),
+            ("s3-bucket", self.bucket.and_then(text)),
+            ("prefix", text(self.prefix)),
+            ("kafka-partitions", number(self.partitions.into(), PARTITIONS.into())),
+            ("kafka-replicas", number(self.replicas.into(), REPLICAS.into())),
+            ("kafka-timeout-ms", number(self.timeout_ms, TIMEOUT_MS)),
+            ("kafka-linger-ms", number(self.linger_ms, LINGER_MS)),
+            ("postgres-connections", number(self.connections.into(), CONNECTIONS.into())),
+            ("postgres-schema", name(self.schema, SCHEMA)),
+            ("dynamodb-table", name(self.table, TABLE)),
+            ("op-layout", layout),
+            ("region-number", number(self.number.into(), NUMBER.into())),
+            ("aws-region", name(self.aws_region, AWS_REGION)),
+        ];
+        given.into_iter().find_map(|(flag, value)| Some((flag, value?)))
     }
 
     fn check_numbers(&self) -> Result<(), SettingError> {
@@ -392,7 +428,13 @@ mod tests {
 
     #[test]
     fn mistakes_name_flag_value_and_fix() {
-        refused(RegionalArgs { kafka: None, ..whole() }, &["--postgres", "fix:", "--kafka"]);
+        refused(RegionalArgs { kafka: None, ..whole() }, &["--postgres postgres://me@127", "fix:", "--kafka"]);
+        let alone = RegionalArgs::default;
+        refused(RegionalArgs { s3_bucket: Some("b".into()), ..alone() }, &["--s3-bucket b", "fix:", "--kafka"]);
+        refused(RegionalArgs { dynamodb: Some("http://h:1".into()), ..alone() }, &["--dynamodb http://h:1", "fix:"]);
+        refused(RegionalArgs { prefix: "try-".into(), ..alone() }, &["--prefix try-", "fix:"]);
+        refused(RegionalArgs { region_number: 2, ..alone() }, &["--region-number 2", "fix:"]);
+        refused(RegionalArgs { op_layout: OpLayout::Literal, ..alone() }, &["--op-layout literal", "fix:"]);
         refused(RegionalArgs { kafka: Some("localhost".into()), ..whole() }, &["--kafka localhost", "fix:"]);
         refused(RegionalArgs { redis: None, ..whole() }, &["--redis (none)", "fix:", "redis://127.0.0.1:6379"]);
         refused(RegionalArgs { redis: Some("http://x".into()), ..whole() }, &["--redis http://x", "fix:"]);

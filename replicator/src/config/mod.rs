@@ -1,19 +1,23 @@
 //! The settings of the replicator: flags and environment, checked before anything is asked of a service. A mistake is answered
 //! by the flag, the value and the fix.
 
+mod passed_over;
+mod rhythm;
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use selvedge_protocol::message::ENDPOINTS_MAX;
 use selvedge_protocol::{ADDRESSES_MAX, Endpoint, Transport, relays_at};
-use selvedge_region::fold::DueConfig;
 use selvedge_region::regional::{DynamoDbOptions, PeerArgs, RegionalArgs, RegionalOptions, SettingError};
 
-use crate::cleanup::{CleanupConfig, MoveConfig};
 use crate::failover::FailoverConfig;
 use crate::failover::promotion::route53::{Checked, Route53Options};
-use crate::persist::PersistConfig;
+
+pub use rhythm::RhythmArgs;
 
 /// `selvedge-replicator`: what happens to a region's log behind the relays' backs.
 #[derive(Debug, Parser)]
@@ -85,6 +89,12 @@ pub struct Config {
     pub rhythm: RhythmArgs,
 }
 
+const WITNESS_TABLE: &str = "selvedge-witness";
+const OBSERVERS: usize = 2;
+const LEASE_MS: u64 = 6_000;
+const AGREE_MS: u64 = 5_000;
+const PROMOTION_PAUSE_MS: u64 = 600_000;
+
 /// Where the lease is kept.
 #[derive(Debug, Clone, Args)]
 pub struct WitnessArgs {
@@ -95,19 +105,19 @@ pub struct WitnessArgs {
     #[arg(long, env = "SELVEDGE_WITNESS_AWS_REGION", value_name = "NAME")]
     pub witness_aws_region: Option<String>,
     /// The witness' table; made when missing.
-    #[arg(long, env = "SELVEDGE_WITNESS_TABLE", default_value = "selvedge-witness")]
+    #[arg(long, env = "SELVEDGE_WITNESS_TABLE", default_value = WITNESS_TABLE)]
     pub witness_table: String,
     /// Observers that have to agree before the control plane moves by itself.
-    #[arg(long, env = "SELVEDGE_OBSERVERS", default_value_t = 2)]
+    #[arg(long, env = "SELVEDGE_OBSERVERS", default_value_t = OBSERVERS)]
     pub observers: usize,
     /// How long a lease holds, in milliseconds; it is renewed three times as often.
-    #[arg(long, env = "SELVEDGE_LEASE_MS", default_value_t = 6_000)]
+    #[arg(long, env = "SELVEDGE_LEASE_MS", default_value_t = LEASE_MS)]
     pub lease_ms: u64,
     /// How long observers have to agree, in milliseconds.
-    #[arg(long, env = "SELVEDGE_AGREE_MS", default_value_t = 5_000)]
+    #[arg(long, env = "SELVEDGE_AGREE_MS", default_value_t = AGREE_MS)]
     pub agree_ms: u64,
     /// The shortest time between two promotions that nobody ordered, in milliseconds.
-    #[arg(long, env = "SELVEDGE_PROMOTION_PAUSE_MS", default_value_t = 600_000)]
+    #[arg(long, env = "SELVEDGE_PROMOTION_PAUSE_MS", default_value_t = PROMOTION_PAUSE_MS)]
     pub promotion_pause_ms: u64,
 }
 
@@ -156,48 +166,6 @@ pub struct EndpointOptions {
     pub key: PathBuf,
     /// The relays of all regions, this one's first.
     pub relays: Vec<Endpoint>,
-}
-
-/// How persist and cleanup work.
-#[derive(Debug, Clone, Args)]
-pub struct RhythmArgs {
-    /// Bytes up to which a site's operations are gathered into one item.
-    #[arg(long, env = "SELVEDGE_GATHER_BYTES", default_value_t = 1024)]
-    pub gather_bytes: usize,
-    /// How long operations are gathered, in milliseconds.
-    #[arg(long, env = "SELVEDGE_GATHER_MS", default_value_t = 5_000)]
-    pub gather_ms: u64,
-    /// Writes to the op store on their way at one time.
-    #[arg(long, env = "SELVEDGE_WRITES", default_value_t = 16)]
-    pub writes: usize,
-    /// A snapshot is made after so many bytes of operations,
-    #[arg(long, env = "SELVEDGE_SNAPSHOT_BYTES", default_value_t = 256 * 1024)]
-    pub snapshot_bytes: usize,
-    /// or when the oldest operation not in one is so old, in milliseconds.
-    #[arg(long, env = "SELVEDGE_SNAPSHOT_AGE_MS", default_value_t = 30_000)]
-    pub snapshot_age_ms: u64,
-    /// Versions of a snapshot that are kept.
-    #[arg(long, env = "SELVEDGE_SNAPSHOTS_KEPT", default_value_t = 3)]
-    pub snapshots_kept: usize,
-    /// When a hole that nobody fills is closed, in milliseconds after every region was heard.
-    #[arg(long, env = "SELVEDGE_HOLE_MS", default_value_t = 600_000)]
-    pub hole_ms: u64,
-    /// The newest records of a partition that stay in the log however well they are covered.
-    #[arg(long, env = "SELVEDGE_LOG_RECORDS_KEPT", default_value_t = 1_000_000)]
-    pub log_records_kept: u64,
-    /// A document's operations are moved from the op store to a segment in S3 when so many of its items are covered by every region's
-    /// snapshot,
-    #[arg(long, env = "SELVEDGE_SEGMENT_RUNS", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..))]
-    pub segment_runs: u64,
-    /// or when those items take so many bytes.
-    #[arg(long, env = "SELVEDGE_SEGMENT_BYTES", default_value_t = 1024 * 1024, value_parser = clap::value_parser!(u64).range(1..))]
-    pub segment_bytes: u64,
-    /// Pause between rounds of the cleanup, in milliseconds.
-    #[arg(long, env = "SELVEDGE_CLEANUP_MS", default_value_t = 60_000)]
-    pub cleanup_ms: u64,
-    /// How long a deleted document is kept, in days.
-    #[arg(long, env = "SELVEDGE_DELETED_DAYS", default_value_t = 30)]
-    pub deleted_days: u64,
 }
 
 /// Everything `observe` can be told.
@@ -260,6 +228,32 @@ pub struct PromoteConfig {
 }
 
 impl Config {
+    /// Refuses what cannot be and what would be passed over, before anything is asked of a service.
+    ///
+    /// # Errors
+    /// [`SettingError`] names the flag, the value and the fix.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let known = [Some(self.region.as_str()), self.peer_region.as_deref()];
+        for (flag, name) in [("region", known[0]), ("peer-region", known[1]), ("home-region", Some(self.home()))] {
+            if name == Some("") {
+                return Err(wrong(flag, "(empty)", "is no name", "give the region's name, or leave it out"));
+            }
+        }
+        if !known.contains(&Some(self.home())) {
+            let fix = "name one of the two, the same in both regions";
+            return Err(wrong("home-region", self.home(), "is neither --region nor --peer-region", fix));
+        }
+        self.own()?;
+        self.other()?;
+        self.failover()?;
+        self.witness.options()?;
+        self.route53()?;
+        self.endpoints()?;
+        self.rhythm.persist()?;
+        self.rhythm.cleanup()?;
+        passed_over::check(self)
+    }
+
     /// The home before anybody took the control plane.
     #[must_use]
     pub fn home(&self) -> &str {
@@ -352,6 +346,12 @@ impl Config {
                 return Err(missing(flag, "give the region's host name or its addresses"));
             }
         }
+        if let Some(url) = &dns.route53
+            && !url.starts_with("http://")
+            && !url.starts_with("https://")
+        {
+            return Err(wrong("route53", url, "is not http://host:port", "correct it, or leave it out for AWS"));
+        }
         let health = match &dns.dns_health {
             None => None,
             Some(given) => {
@@ -403,35 +403,6 @@ impl Config {
         Ok(Some(EndpointOptions { key, relays }))
     }
 
-    /// How persist works.
-    #[must_use]
-    pub fn persist(&self) -> PersistConfig {
-        let rhythm = &self.rhythm;
-        PersistConfig {
-            run_bytes_max: rhythm.gather_bytes,
-            gather_ms: rhythm.gather_ms,
-            writes_max: rhythm.writes.max(1),
-            due: DueConfig { bytes: rhythm.snapshot_bytes, age_ms: rhythm.snapshot_age_ms, waiting_max: 10_000 },
-            snapshots_kept: rhythm.snapshots_kept.max(1),
-            hole_ms: rhythm.hole_ms,
-            ..PersistConfig::default()
-        }
-    }
-
-    /// How cleanup works.
-    #[must_use]
-    pub fn cleanup(&self) -> CleanupConfig {
-        let rhythm = &self.rhythm;
-        CleanupConfig {
-            pause_ms: rhythm.cleanup_ms.max(100),
-            deleted_kept_ms: rhythm.deleted_days.saturating_mul(24 * 3600 * 1000),
-            records_kept: rhythm.log_records_kept,
-            snapshots_kept: rhythm.snapshots_kept.max(1),
-            moving: MoveConfig { runs: rhythm.segment_runs, bytes: rhythm.segment_bytes, ..MoveConfig::default() },
-            ..CleanupConfig::default()
-        }
-    }
-
     /// How failover works.
     ///
     /// # Errors
@@ -440,6 +411,23 @@ impl Config {
         let mut config = self.witness.failover(&self.region)?;
         config.home = self.home() == self.region;
         Ok(config)
+    }
+}
+
+impl PromoteConfig {
+    /// The region that is to take the control plane.
+    ///
+    /// # Errors
+    /// [`SettingError`] where both regions are named and it is neither: an order for nobody would stand.
+    pub fn target(&self) -> Result<String, SettingError> {
+        let run = &self.run;
+        let to = self.to.as_ref().unwrap_or(&run.region);
+        match &run.peer_region {
+            Some(peer) if to != peer && *to != run.region => {
+                Err(wrong("to", to, "is neither --region nor --peer-region", "name one of the two"))
+            }
+            _ => Ok(to.clone()),
+        }
     }
 }
 
@@ -510,6 +498,3 @@ impl WitnessArgs {
 fn wrong(flag: &str, value: &str, problem: &str, fix: &str) -> SettingError {
     SettingError { flag: flag.to_owned(), value: value.to_owned(), problem: problem.to_owned(), fix: fix.to_owned() }
 }
-
-#[cfg(test)]
-mod tests;

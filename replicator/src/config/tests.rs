@@ -53,7 +53,7 @@ fn a_whole_configuration_is_taken() {
     assert_eq!(own.other().unwrap().unwrap().region, "b");
     assert_eq!(own.route53().unwrap(), None);
     assert!(own.failover().unwrap().home);
-    let moving = config(&[&OWN, &["--segment-runs", "7", "--segment-bytes", "9"]]).cleanup().moving;
+    let moving = config(&[&OWN, &["--segment-runs", "7", "--segment-bytes", "9"]]).rhythm.cleanup().unwrap().moving;
     assert_eq!((moving.runs, moving.bytes), (7, 9));
     assert!(config(&[&OWN]).other().unwrap().is_none());
     assert_eq!(own.endpoints().unwrap(), None);
@@ -93,8 +93,9 @@ fn mistakes_name_flag_value_and_fix() {
     refused(dns(&["--dns-name", "edit.y.org"]), &["--dns-name edit.y.org", ".x.org"]);
     refused(dns(&["--dns-name", "edit.x.org"]), &["--dns-target (none)"]);
     let whole = ["--dns-name", "edit.x.org", "--dns-target", "a.x.org", "--peer-dns-target", "b.x.org"];
-    let odd = [whole.as_slice(), &["--dns-health", "readyz"]].concat();
-    refused(dns(&odd), &["--dns-health readyz"]);
+    let odd = |more: &[&str]| dns(&[whole.as_slice(), more].concat());
+    refused(odd(&["--dns-health", "readyz"]), &["--dns-health readyz"]);
+    refused(odd(&["--route53", "h:1"]), &["--route53 h:1", "http://"]);
     let listed = |more: &[&str]| config(&[&OWN, &PEER, &["--endpoints-key", "k.pem"], more]).endpoints();
     refused(listed(&[]), &["--relays (none)"]);
     refused(listed(&["--relays", "wss://a"]), &["--peer-relays (none)"]);
@@ -105,8 +106,80 @@ fn mistakes_name_flag_value_and_fix() {
     refused(config(&[&OWN]).witness.required(), &["--witness (none)"]);
     refused(config(&[&OWN, &["--lease-ms", "5"]]).failover(), &["--lease-ms 5"]);
     refused(config(&[&OWN, &["--observers", "0"]]).failover(), &["--observers 0"]);
-    for flag in ["--segment-runs", "--segment-bytes"] {
-        let told = Cli::try_parse_from(["selvedge-replicator", "run", flag, "0"]).unwrap_err().to_string();
-        assert!(told.contains(flag) && told.contains("'0'"), "{told}");
+}
+
+#[test]
+fn numbers_that_nothing_could_work_with_are_refused_and_not_mended() {
+    let rhythm = |flag: &str, value: &str| config(&[&OWN, &[flag, value]]).check();
+    let most = u64::MAX.to_string();
+    let most = most.as_str();
+    let refusals = [
+        ("--gather-bytes", "0"),
+        ("--gather-bytes", "32769"),
+        ("--gather-ms", most),
+        ("--writes", "0"),
+        ("--writes", most),
+        ("--snapshot-bytes", "0"),
+        ("--snapshot-age-ms", "99"),
+        ("--snapshots-kept", "0"),
+        ("--hole-ms", "999"),
+        ("--segment-runs", "0"),
+        ("--segment-bytes", "0"),
+        ("--cleanup-ms", "99"),
+        ("--cleanup-ms", "0"),
+        ("--deleted-days", most),
+    ];
+    for (flag, value) in refusals {
+        refused(rhythm(flag, value), &[&format!("{flag} {value}: is out of range"), "give a number from"]);
     }
+    let taken = [("--writes", "1"), ("--snapshots-kept", "1"), ("--cleanup-ms", "100"), ("--deleted-days", "0")];
+    for (flag, value) in taken {
+        rhythm(flag, value).unwrap();
+    }
+    let told = config(&[&OWN, &["--writes", "3", "--snapshots-kept", "2", "--cleanup-ms", "700"]]).rhythm;
+    let (persist, cleanup) = (told.persist().unwrap(), told.cleanup().unwrap());
+    assert_eq!((persist.writes_max, persist.snapshots_kept), (3, 2));
+    assert_eq!((cleanup.pause_ms, cleanup.snapshots_kept), (700, 2));
+}
+
+#[test]
+fn what_says_nothing_without_another_setting_is_refused() {
+    config(&[&OWN]).check().unwrap();
+    config(&[&OWN, &PEER]).check().unwrap();
+    let without = |needed: &str, given: &[&str]| {
+        let parts = [&given.join(" "), "says nothing without", needed].map(str::to_owned);
+        refused(config(&[&OWN, given]).check(), &parts.each_ref().map(String::as_str));
+    };
+    without("--peer-region", &["--s3-replication-role", "arn:aws:iam::1:role/r"]);
+    without("--peer-region", &["--peer-relays", "wss://b"]);
+    without("--peer-region", &["--peer-dns-target", "b.x.org"]);
+    without("--dns-zone", &["--dns-name", "edit.x.org"]);
+    without("--dns-zone", &["--dns-target", "a.x.org"]);
+    without("--dns-zone", &["--dns-health", "443/readyz"]);
+    without("--dns-zone", &["--route53", "http://h:1"]);
+    without("--endpoints-key", &["--relays", "wss://a"]);
+    without("--witness", &["--observers", "3"]);
+    without("--witness", &["--lease-ms", "9000"]);
+    without("--witness", &["--promotion-pause-ms", "0"]);
+    without("--witness", &["--witness-table", "mine"]);
+    config(&[&OWN, &["--witness", "http://h:1", "--observers", "3"]]).check().unwrap();
+    config(&[&OWN, &["--observers", "2"]]).check().unwrap();
+}
+
+#[test]
+fn regions_are_named_and_the_home_is_one_of_them() {
+    refused(config(&[&OWN, &["--home-region", "c"]]).check(), &["--home-region c", "--peer-region"]);
+    refused(config(&[&OWN, &PEER, &["--home-region", "c"]]).check(), &["--home-region c"]);
+    config(&[&OWN, &PEER, &["--home-region", "b"]]).check().unwrap();
+    refused(config(&[&OWN[..8], &["--region", ""]]).check(), &["--region (empty)"]);
+    refused(config(&[&OWN, &["--peer-region", ""]]).check(), &["--peer-region (empty)"]);
+    let promote = |words: &[&str]| match Cli::try_parse_from([&["selvedge-replicator", "promote"][..], words].concat())
+    {
+        Ok(Cli { command: Command::Promote(config) }) => config.target(),
+        other => panic!("{other:?}"),
+    };
+    let both = ["--region", "a", "--peer-region", "b"];
+    refused(promote(&[&both[..], &["--to", "c"]].concat()), &["--to c", "--peer-region"]);
+    assert_eq!(promote(&both).unwrap(), "a");
+    assert_eq!(promote(&["--to", "b"]).unwrap(), "b");
 }
