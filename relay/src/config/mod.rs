@@ -3,6 +3,7 @@
 //! Every setting is declared once, in the module it configures, and flattened here. The file's keys are the flags'
 //! names without the dashes in front. A mistake is answered by the flag, the value and the fix.
 
+mod limits;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use selvedge_protocol::Transport;
 use selvedge_protocol::tag::TagKeys;
+use tracing_subscriber::EnvFilter;
 
 #[cfg(feature = "regional")]
 use selvedge_region::regional::RegionalArgs;
@@ -314,6 +316,11 @@ impl Config {
             ));
         }
         self.check_region()?;
+        self.check_origins()?;
+        if let Err(error) = EnvFilter::try_new(&self.log_level) {
+            let problem = format!("is no level and no filter: {error}");
+            return Err(impossible("log-level", &self.log_level, &problem, "give error, warn, info, debug or trace"));
+        }
         if let Some(web) = &self.listen.web
             && !web.join("index.html").is_file()
         {
@@ -321,30 +328,7 @@ impl Config {
             return Err(impossible("web", web.display(), "has no index.html", fix));
         }
         self.tag_keys()?;
-        let limits = [
-            ("frame-bytes-max", self.limits.frame_bytes_max, 1024, 64 * 1024),
-            ("message-bytes-max", self.limits.message_bytes_max, 1024, 16 * 1024 * 1024),
-            ("outbound-bytes-max", self.limits.outbound_bytes_max, 64 * 1024, 64 * 1024 * 1024),
-            ("documents-max", self.limits.documents_max, 1, 65_535),
-            ("hello-ms", self.limits.hello_ms, 1, 600_000),
-            ("handshake-ms", self.listen.handshake_ms, 1, 600_000),
-            ("tls-check-ms", self.tls.tls_check_ms, 10, 86_400_000),
-            ("quic-streams-max", self.quic.quic_streams_max, 2, 65_535),
-            ("quic-stream-window-bytes", self.quic.quic_stream_window_bytes, 16 * 1024, 64 * 1024 * 1024),
-            ("quic-window-bytes", self.quic.quic_window_bytes, 64 * 1024, 1 << 30),
-            ("quic-idle-ms", self.quic.quic_idle_ms, 1_000, 600_000),
-            ("quic-handshakes-max", self.quic.quic_handshakes_max, 1, 1_000_000),
-            ("append-bytes-max", self.room.append_bytes_max, 32 * 1024, 64 * 1024 * 1024),
-            ("head-check-ms", self.room.head_check_ms, 10, 600_000),
-            ("unconfirmed-bytes-max", self.room.unconfirmed_bytes_max, 64 * 1024, 1 << 30),
-        ];
-        for (flag, value, least, most) in limits {
-            if !(least..=most).contains(&value) {
-                let fix = format!("give a number from {least} to {most}");
-                return Err(impossible(flag, value, "is out of range", &fix));
-            }
-        }
-        Ok(())
+        limits::check(self)
     }
 }
 
@@ -365,6 +349,22 @@ impl Config {
             Some(url) => {
                 let fix = "begin it with ws:// or wss:// (WebSocket), https:// (WebTransport) or quic://";
                 Err(impossible("advertise", url, "is no address of a relay", fix))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// An origin that no browser sends would be allowed in vain.
+    fn check_origins(&self) -> Result<(), ConfigError> {
+        let is_origin = |text: &str| {
+            let rest = text.trim_end_matches('/').split_once("://").filter(|(scheme, _)| !scheme.is_empty());
+            text == "*" || rest.is_some_and(|(_, host)| !host.is_empty() && !host.contains(['/', '?', '#', '@']))
+        };
+        match self.listen.allow_origin.iter().find(|origin| !is_origin(origin)) {
+            Some(origin) => {
+                let fix =
+                    "write scheme://host or scheme://host:port as pages have it, e.g. https://app.example, or `*`";
+                Err(impossible("allow-origin", origin, "is no origin of a page", fix))
             }
             None => Ok(()),
         }
@@ -412,6 +412,9 @@ impl Config {
         if shared && self.restored {
             let fix = "leave it out: what a region's services lack is brought back by the other region";
             return Err(impossible("restored", "", "is for a data folder, and --kafka is given", fix));
+        }
+        if self.region.is_empty() {
+            return Err(impossible("region", "", "is no name", "give the region's name, or leave it out"));
         }
         for (flag, name) in [("peer-region", &self.peer_region), ("home-region", &self.home_region)] {
             let Some(name) = name.as_deref() else { continue };

@@ -110,3 +110,48 @@ fn services_are_given_together() {
     let shown = settings.iter().find(|setting| setting.name == "postgres").unwrap();
     assert_eq!(shown.value, "postgres://me@127.0.0.1:3/db");
 }
+
+#[test]
+fn numbers_that_nothing_could_work_with_are_refused_and_not_mended() {
+    let most = u64::MAX.to_string();
+    let refusals = [
+        ("--frames-per-second", "0"),
+        ("--frames-burst", "0"),
+        ("--ops-per-second", "0"),
+        ("--bytes-per-second", &most),
+        ("--connections-max", "0"),
+        ("--unauthenticated-percent", "0"),
+        ("--unauthenticated-percent", "101"),
+        ("--http-head-bytes-max", "8191"),
+        ("--drain-ms", "0"),
+        ("--ping-active-ms", &most),
+        ("--ping-idle-ms", "0"),
+        ("--outbox-credit-bytes", "0"),
+        ("--document-sites-max", "65536"),
+        ("--append-retry-ms", "0"),
+        ("--append-retry-ms", "5001"),
+    ];
+    for (flag, value) in refusals {
+        refused(&["serve", flag, value], &[&format!("{flag} {value}: is out of range"), "fix: give a number from"]);
+    }
+    let message = ["serve", "--frame-bytes-max", "4096", "--message-bytes-max", "2048"];
+    refused(&message, &["--message-bytes-max 2048", "--frame-bytes-max", "fix:", "4096"]);
+    let taken =
+        served(&["serve", "--frames-per-second", "1", "--unauthenticated-percent", "100", "--idle-unload-ms", "0"]);
+    assert_eq!((taken.limits.frames_per_second, taken.listen.unauthenticated_percent), (1, 100));
+}
+
+#[test]
+fn what_could_never_match_is_refused() {
+    for origin in ["app.example", "https://", "https://app.example/page", ""] {
+        refused(
+            &["serve", &format!("--allow-origin={origin}")],
+            &["--allow-origin", origin, "fix:", "https://app.example"],
+        );
+    }
+    for origin in ["*", "https://app.example", "http://127.0.0.1:4400/", "chrome-extension://abc"] {
+        assert_eq!(served(&["serve", "--allow-origin", origin]).listen.allow_origin, [origin]);
+    }
+    refused(&["serve", "--log-level", "loud=loudest"], &["--log-level loud=loudest", "fix:", "debug"]);
+    refused(&["serve", "--region", ""], &["--region", "fix:"]);
+}
