@@ -112,8 +112,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     match name {
         "up" => up(&stack, &selection(own)),
         "down" => {
-            let _lock = stack.lock()?;
-            stack.down(&selection(own), own.get_flag("wipe"))
+            let (lock, wipe) = (stack.lock()?, own.get_flag("wipe"));
+            stack.down(&selection(own), wipe)?;
+            if wipe { stack.forget(&lock) } else { Ok(()) }
         }
         "status" => status(&stack, &selection(own), own.get_flag("json")),
         "env" => {
@@ -137,8 +138,24 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 impl Stack {
     /// The stack whose ports begin at `base`, in that folder or in the one that belongs to those ports.
     pub(crate) fn at(base: u16, folder: Option<PathBuf>) -> Self {
-        let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(format!("selvedge-stack-{base}")));
-        Stack { root: paths::root(), base, folder }
+        Stack { root: paths::root(), base, folder: folder.unwrap_or_else(|| Self::usual_folder(base)) }
+    }
+
+    /// Where the data of a stack is whose ports begin at `base`, unless it is told otherwise.
+    fn usual_folder(base: u16) -> PathBuf {
+        std::env::temp_dir().join(format!("selvedge-stack-{base}"))
+    }
+
+    /// What a command has to be told to find this stack, beginning with a space; nothing for the usual one.
+    fn choice(&self) -> String {
+        let mut choice = String::new();
+        if self.base != PORTS {
+            choice.push_str(&format!(" --ports {}", self.base));
+        }
+        if self.folder != Self::usual_folder(self.base) {
+            choice.push_str(&format!(" --data {}", self.folder.display()));
+        }
+        choice
     }
 }
 

@@ -17,7 +17,7 @@ use crate::link::{Link, Passage};
 
 pub use http::get;
 use lists::Lists;
-pub(crate) use program::find as program;
+pub use program::find as program;
 pub use program::{Program, Spec};
 pub use region::{RegionFleet, relay_ports};
 pub use stack::{Service, Stack};

@@ -144,7 +144,7 @@ impl Program {
 ///
 /// # Errors
 /// When it is in neither place; the message says how to build it.
-pub(crate) fn find(program: &str) -> anyhow::Result<PathBuf> {
+pub fn find(program: &str) -> anyhow::Result<PathBuf> {
     let variable = format!("{}_BIN", program.to_uppercase().replace('-', "_"));
     if let Some(named) = std::env::var_os(&variable) {
         return Ok(named.into());

@@ -4,6 +4,7 @@
 //! the same id is another process, and is left alone.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -55,6 +56,17 @@ impl Daemon {
         let (pid, started) = text.trim().split_once(' ')?;
         let daemon = Daemon { file, pid: pid.parse().ok()?, started: started.parse().ok()? };
         daemon.lives().then_some(daemon)
+    }
+
+    /// Removes what a process left in this folder that has ended by itself or was killed.
+    pub(super) fn forget(folder: &Path) -> anyhow::Result<()> {
+        let file = folder.join("pid");
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", file.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -126,5 +138,8 @@ mod tests {
         let other = started(own).unwrap() + 1;
         fs::write(folder.path().join("pid"), format!("{own} {other}\n")).unwrap();
         assert!(Daemon::find(folder.path()).is_none());
+        Daemon::forget(folder.path()).unwrap();
+        assert!(!folder.path().join("pid").exists());
+        Daemon::forget(folder.path()).unwrap();
     }
 }

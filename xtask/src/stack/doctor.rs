@@ -4,8 +4,8 @@ use anyhow::bail;
 use clap::{ArgMatches, Command};
 
 use super::health;
-use super::run::{Stack, Standing};
-use super::service::{Kind, Service};
+use super::run::{Stack, Standing, bucket};
+use super::service::{Kind, Region, Service};
 
 /// The command `doctor`.
 pub(crate) fn arguments() -> Command {
@@ -19,8 +19,12 @@ pub(crate) fn arguments() -> Command {
 struct Finding {
     service: Service,
     address: String,
-    /// What is wrong; `None`: it answers.
+    /// What it was asked for last.
+    asked: String,
+    /// What is wrong; `None`: it answers, and has what is kept in it.
     trouble: Option<String>,
+    /// The bucket it lacks, where that is what is wrong.
+    bucket: Option<String>,
 }
 
 /// Looks at every service, and ends without success when one is missing.
@@ -39,30 +43,45 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     }
     let missing = findings.iter().filter(|finding| finding.trouble.is_some()).count();
     if missing > 0 {
-        bail!("{missing} of {} services are missing", findings.len());
+        bail!("{missing} of {} services are missing or lack something", findings.len());
     }
     Ok(())
 }
 
 fn look(stack: &Stack, service: Service) -> Finding {
-    let address = stack.address(service);
+    let (address, asked) = (stack.address(service), health::question(service.kind).to_owned());
     let trouble = health::probe_address(service.kind, &address).err().map(|trouble| match stack.standing(service) {
         Standing::Silent(pid) => format!("{trouble} (its process {pid} runs)"),
         _ => trouble.to_string(),
     });
-    Finding { service, address, trouble }
+    let found = Finding { service, address, asked, trouble, bucket: None };
+    if found.trouble.is_none() && service.kind == Kind::Aws { found.with_its_buckets() } else { found }
 }
 
 impl Finding {
+    /// Of one that answers: whether the regions' buckets are there, without which no relay and no replicator starts.
+    fn with_its_buckets(self) -> Self {
+        let missing = Region::ALL.map(bucket).into_iter().find_map(|name| {
+            let trouble = health::lacks_bucket(&self.address, &name)?;
+            Some((name, trouble))
+        });
+        match missing {
+            Some((name, trouble)) => {
+                Finding { asked: format!("the bucket {name}"), trouble: Some(trouble), bucket: Some(name), ..self }
+            }
+            None => self,
+        }
+    }
+
     fn print(&self, stack: &Stack) {
         let name = self.service.to_string();
         let Some(trouble) = &self.trouble else {
             println!("{name:11}  answers at {}", self.address);
             return;
         };
-        let asked = health::question(self.service.kind);
-        println!("{name:11}  MISSING at {}", self.address);
-        println!("{:11}    tried: asked it for {asked}; {trouble}", "");
+        let what = if self.bucket.is_some() { "INCOMPLETE" } else { "MISSING" };
+        println!("{name:11}  {what} at {}", self.address);
+        println!("{:11}    tried: asked it for {}; {trouble}", "", self.asked);
         println!("{:11}    start: {}", "", self.start(stack));
         println!("{:11}    meanwhile: {}", "", meanwhile(self.service.kind));
     }
@@ -72,7 +91,7 @@ impl Finding {
             "service": self.service.to_string(),
             "address": self.address,
             "answers": self.trouble.is_none(),
-            "tried": health::question(self.service.kind),
+            "tried": self.asked,
             "trouble": self.trouble,
             "start": self.trouble.as_ref().map(|_| self.start(stack)),
             "meanwhile": self.trouble.as_ref().map(|_| meanwhile(self.service.kind)),
@@ -82,16 +101,18 @@ impl Finding {
     /// How to start it.
     fn start(&self, stack: &Stack) -> String {
         if self.service.given().is_some() {
+            if let Some(bucket) = &self.bucket {
+                return format!("aws s3 mb s3://{bucket} --endpoint-url {}", self.address);
+            }
             let variable = self.service.variable();
             return format!(
                 "start the service that {variable} names, correct the address, or unset it for a local one"
             );
         }
         let region = self.service.region.map(|region| format!(" --region {}", region.name())).unwrap_or_default();
-        let ports = if stack.base == super::PORTS { String::new() } else { format!(" --ports {}", stack.base) };
         let log = stack.of(self.service).join("log");
         let log = if log.is_file() { format!("; its last log is {}", log.display()) } else { String::new() };
-        format!("cargo xtask stack up{region} --only {}{ports}{log}", self.service.kind.name())
+        format!("cargo xtask stack up{region} --only {}{}{log}", self.service.kind.name(), stack.choice())
     }
 }
 
@@ -112,7 +133,8 @@ fn meanwhile(kind: Kind) -> &'static str {
             "edits are acknowledged; relays hear of each other's within 3 s, by comparing with the log; no cursors across relays"
         }
         Kind::Aws => {
-            "edits are acknowledged, shown and shipped; large snapshots and assets wait, nobody signs in anew, DNS stays as it is"
+            "edits are acknowledged, shown and shipped; large snapshots and assets wait, nobody signs in anew, DNS stays as it is; \
+             no relay and no replicator starts where its bucket is missing"
         }
         Kind::Witness => {
             "edits are acknowledged, shown and shipped in both regions; no region is promoted, and control-plane decisions stop \

@@ -157,6 +157,20 @@ fn ask(host: &str, question: &[u8], length: usize) -> Result<Vec<u8>, Trouble> {
     Ok(answer)
 }
 
+/// Why the S3 at an address does not have this bucket; `None`: it has, or cannot be asked by whoever has no keys.
+pub(super) fn lacks_bucket(address: &str, name: &str) -> Option<String> {
+    if address.starts_with("https://") {
+        return None;
+    }
+    let question = format!("HEAD /{name} HTTP/1.0\r\nHost: s3.localhost\r\n\r\n");
+    let answered = hosts(Kind::Aws, address).iter().map(|host| ask(host, question.as_bytes(), 12)).next()?;
+    match answered {
+        Ok(answer) if answer.ends_with(b"404") => Some("it is not there".to_owned()),
+        Ok(_) => None,
+        Err(trouble) => Some(trouble.to_string()),
+    }
+}
+
 /// Makes a bucket in the emulator's S3; one that is there stays as it is. The emulator takes a service in when it is first
 /// asked for it, which on a busy machine is more than the patience for one question: it is asked again until `time` is over.
 pub(super) fn make_bucket(port: u16, name: &str, time: Duration) -> anyhow::Result<()> {
@@ -175,7 +189,7 @@ pub(super) fn make_bucket(port: u16, name: &str, time: Duration) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Trouble, hosts, make_bucket, probe_address};
+    use super::{Kind, Trouble, hosts, lacks_bucket, make_bucket, probe_address};
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread;
@@ -222,6 +236,17 @@ mod tests {
         let address = silent.local_addr().unwrap().to_string();
         assert_eq!(probe_address(Kind::Kafka, &address), Err(Trouble::Silent));
     }
+
+    #[test]
+    fn a_missing_bucket_is_told_from_one_that_may_not_be_asked_for() {
+        let lacks = |says| lacks_bucket(&format!("http://{}", server(says)), "one");
+        assert_eq!(lacks(b"HTTP/1.1 200 OK\r\n"), None);
+        assert_eq!(lacks(b"HTTP/1.1 403 Forbidden\r\n"), None);
+        assert_eq!(lacks(b"HTTP/1.1 404 Not Found\r\n").as_deref(), Some("it is not there"));
+        assert!(lacks(b"").is_some());
+        assert_eq!(lacks_bucket("https://s3.eu-central-1.amazonaws.com", "one"), None);
+    }
+
     #[test]
     fn a_bucket_is_asked_for_until_the_emulator_is_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

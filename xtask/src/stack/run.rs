@@ -1,6 +1,7 @@
 //! A stack as a whole: services started side by side, found again, ended.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 /// How long the ports of a process that was killed may stay taken.
 const FREED_WITHIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
+/// The file by which two commands on one stack wait for each other.
+const LOCK: &str = "lock";
 /// Lines of a service's log shown when it does not start.
 const LOG_LINES: usize = 20;
 
@@ -53,14 +56,30 @@ impl Stack {
 
     /// Waits for its turn to work on this stack.
     pub(crate) fn lock(&self) -> anyhow::Result<Lock> {
-        let file = self.lock_file()?;
-        file.lock().with_context(|| format!("cannot lock {}", self.folder.display()))?;
-        Ok(Lock { _file: file })
+        loop {
+            let file = self.lock_file()?;
+            file.lock().with_context(|| format!("cannot lock {}", self.folder.display()))?;
+            // Whoever had it before may have removed it with the whole stack: then it keeps nobody away any more.
+            let there = fs::metadata(self.folder.join(LOCK)).map(|file| file.ino()).ok();
+            if there == Some(file.metadata()?.ino()) {
+                return Ok(Lock { _file: file });
+            }
+        }
+    }
+
+    /// Removes the stack's folder if nothing is left in it but the lock, which the caller has.
+    pub(super) fn forget(&self, _: &Lock) -> anyhow::Result<()> {
+        let left = fs::read_dir(&self.folder)?.flatten().filter(|entry| entry.file_name() != LOCK).count();
+        if left == 0 {
+            let context = || format!("cannot remove {}", self.folder.display());
+            fs::remove_dir_all(&self.folder).with_context(context)?;
+        }
+        Ok(())
     }
 
     fn lock_file(&self) -> anyhow::Result<File> {
         fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {}", self.folder.display()))?;
-        Ok(File::options().create(true).truncate(false).write(true).open(self.folder.join("lock"))?)
+        Ok(File::options().create(true).truncate(false).write(true).open(self.folder.join(LOCK))?)
     }
 
     /// How a service stands now.
@@ -199,9 +218,12 @@ impl Stack {
 
     fn end(&self, service: Service, wipe: bool) -> anyhow::Result<()> {
         let folder = self.of(service);
-        if let Some(daemon) = Daemon::find(&folder) {
-            daemon.end(launch::ending(service.kind))?;
-            say("stack", &format!("{service}: ended"));
+        match Daemon::find(&folder) {
+            Some(daemon) => {
+                daemon.end(launch::ending(service.kind))?;
+                say("stack", &format!("{service}: ended"));
+            }
+            None => Daemon::forget(&folder)?,
         }
         if wipe && folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use anyhow::Context;
 
+use crate::paths;
 use crate::stack::{self, Service, Stack};
 
 use super::suite::Workshop;
@@ -54,6 +55,8 @@ pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     for test in built.tests().iter().filter(|test| test.is_regional()) {
         let mut command = test.command();
         command.envs(environment.iter().map(|(name, address)| (name, address)));
+        // It is tested on the services, too.
+        command.env("SELVEDGE_XTASK", paths::program()?);
         sum.add(workshop.count_quietly(&test.name(), &mut command)?);
     }
     Ok(sum)

@@ -119,7 +119,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "region",
-        what: "log, control plane, stores, bus and relays of a region on Kafka, PostgreSQL, DynamoDB, Redis and S3",
+        what: "log, control plane, stores, bus and relays of a region on Kafka, PostgreSQL, DynamoDB, Redis and S3; `stack` and `doctor`",
         needs: &[
             Tool::Rust,
             Tool::C,
