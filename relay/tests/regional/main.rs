@@ -5,6 +5,7 @@
 //! of its own.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[path = "../harness/mod.rs"]
 mod harness;
 
 use std::net::SocketAddr;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../trimming/mod.rs"]
 mod trimming;
 
 use std::process::Stdio;
