@@ -34,24 +34,28 @@ const PRESENCE: &str = "presence:";
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Adds a record to the tail and tells it. `KEYS` tail, facts; `ARGV` channel, log, offset, message, records, bytes, seconds.
-/// The facts are the log the tail is of, the offset from which it has all that was told, and its bytes.
+/// The facts are the log the tail is of, the offset from which it has all that was told, and its bytes. Where Redis has no memory
+/// for the record, the tail goes, because it would have a hole, and the record is told all the same: that takes none.
 const PUBLISH_RECORD: &str = r"
-if redis.call('HGET', KEYS[2], 'log') ~= ARGV[2] then
-    redis.call('DEL', KEYS[1])
-    redis.call('HSET', KEYS[2], 'log', ARGV[2], 'reaches', ARGV[3], 'bytes', 0)
+local function keep()
+    if redis.call('HGET', KEYS[2], 'log') ~= ARGV[2] then
+        redis.call('DEL', KEYS[1])
+        redis.call('HSET', KEYS[2], 'log', ARGV[2], 'reaches', ARGV[3], 'bytes', 0)
+    end
+    if redis.call('ZADD', KEYS[1], 'NX', ARGV[3], ARGV[4]) == 1 then
+        redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[4])
+    end
+    while redis.call('ZCARD', KEYS[1]) > tonumber(ARGV[5])
+        or tonumber(redis.call('HGET', KEYS[2], 'bytes')) > tonumber(ARGV[6]) do
+        local evicted = redis.call('ZPOPMIN', KEYS[1])
+        if #evicted == 0 then break end
+        redis.call('HINCRBY', KEYS[2], 'bytes', -#evicted[1])
+        redis.call('HSET', KEYS[2], 'reaches', string.format('%.0f', tonumber(evicted[2]) + 1))
+    end
+    redis.call('EXPIRE', KEYS[1], ARGV[7])
+    redis.call('EXPIRE', KEYS[2], ARGV[7])
 end
-if redis.call('ZADD', KEYS[1], 'NX', ARGV[3], ARGV[4]) == 1 then
-    redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[4])
-end
-while redis.call('ZCARD', KEYS[1]) > tonumber(ARGV[5])
-    or tonumber(redis.call('HGET', KEYS[2], 'bytes')) > tonumber(ARGV[6]) do
-    local evicted = redis.call('ZPOPMIN', KEYS[1])
-    if #evicted == 0 then break end
-    redis.call('HINCRBY', KEYS[2], 'bytes', -#evicted[1])
-    redis.call('HSET', KEYS[2], 'reaches', string.format('%.0f', tonumber(evicted[2]) + 1))
-end
-redis.call('EXPIRE', KEYS[1], ARGV[7])
-redis.call('EXPIRE', KEYS[2], ARGV[7])
+if not pcall(keep) then redis.call('DEL', KEYS[1], KEYS[2]) end
 return redis.call('PUBLISH', ARGV[1], ARGV[4])
 ";
 
@@ -243,6 +247,28 @@ impl RedisBus {
         });
         Ok(Hub { sink, task })
     }
+
+    async fn tell(&self, document: &DocumentId, message: &BusMessage) -> Result<()> {
+        let mut connection = self.connection.clone();
+        let (channel, bytes) = (self.channel(document), encode(message));
+        let told: redis::RedisResult<i64> = match message {
+            BusMessage::Logged { position, .. } => {
+                let [tail, facts] = self.tail(document);
+                let mut call = self.publish_record.key(tail);
+                call.key(facts).arg(channel).arg(log_of(*position)).arg(position.offset).arg(bytes);
+                call.arg(TAIL_RECORDS_MAX).arg(TAIL_BYTES_MAX).arg(TAIL_SECONDS);
+                call.invoke_async(&mut connection).await
+            }
+            BusMessage::Presence { .. } => {
+                let mut both = redis::pipe();
+                both.cmd("PUBLISH").arg(channel).arg(&bytes[..]);
+                both.cmd("PUBLISH").arg(self.presence_channel(document)).arg(&bytes[..]);
+                both.query_async(&mut connection).await.map(|(heard, _): (i64, i64)| heard)
+            }
+            _ => redis::cmd("PUBLISH").arg(channel).arg(bytes).query_async(&mut connection).await,
+        };
+        told.map(|_| ()).map_err(redis_error)
+    }
 }
 
 /// Carries what sessions of one region show to the relays of another, from now on, until a connection is lost. What is lost with it
@@ -288,25 +314,12 @@ fn locked(topics: &Mutex<Topics>) -> MutexGuard<'_, Topics> {
 impl Bus for RedisBus {
     fn publish<'a>(&'a self, document: &'a DocumentId, message: Arc<BusMessage>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let mut connection = self.connection.clone();
-            let (channel, bytes) = (self.channel(document), encode(&message));
-            let told: redis::RedisResult<i64> = match &*message {
-                BusMessage::Logged { position, .. } => {
-                    let [tail, facts] = self.tail(document);
-                    let mut call = self.publish_record.key(tail);
-                    call.key(facts).arg(channel).arg(log_of(*position)).arg(position.offset).arg(bytes);
-                    call.arg(TAIL_RECORDS_MAX).arg(TAIL_BYTES_MAX).arg(TAIL_SECONDS);
-                    call.invoke_async(&mut connection).await
-                }
-                BusMessage::Presence { .. } => {
-                    let mut both = redis::pipe();
-                    both.cmd("PUBLISH").arg(channel).arg(&bytes[..]);
-                    both.cmd("PUBLISH").arg(self.presence_channel(document)).arg(&bytes[..]);
-                    both.query_async(&mut connection).await.map(|(heard, _): (i64, i64)| heard)
-                }
-                _ => redis::cmd("PUBLISH").arg(channel).arg(bytes).query_async(&mut connection).await,
-            };
-            told.map(|_| ()).map_err(redis_error)
+            match self.tell(document, &message).await {
+                // The first call after a connection was lost finds that out; the next one has a new connection. Told twice is
+                // told once.
+                Err(Error::Unavailable { .. }) => self.tell(document, &message).await,
+                told => told,
+            }
         })
     }
 

@@ -6,6 +6,7 @@ mod open;
 mod options;
 pub(crate) mod postgres;
 mod proxy;
+mod quota;
 pub(crate) mod tls;
 
 pub use dynamodb::DynamoDbOptions;

@@ -35,7 +35,15 @@ impl Proxy {
     /// # Errors
     /// When no port can be had.
     pub async fn to(service: String) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        Self::at("127.0.0.1:0", service).await
+    }
+
+    /// Opens a way to `host:port` that begins there: where a service tells its clients to connect.
+    ///
+    /// # Errors
+    /// When that port cannot be had.
+    pub async fn at(begin: &str, service: String) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(begin).await?;
         let address = listener.local_addr()?;
         let (way, watching) = watch::channel(Way::Open);
         let task = tokio::spawn(async move {

@@ -7,7 +7,7 @@ use selvedge_region::fold::{PERSIST_READER, materialise};
 use selvedge_region::regional::{Proxy, RegionalArgs, RegionalRegion, Way, stack_process};
 use selvedge_region::{BusMessage, DocumentKey, LogRecord, OpRun};
 
-use super::{KAFKA, address, host, unique};
+use super::{KAFKA, REDIS, address, host, unique};
 
 /// A region whose services but Kafka are reached by ways that can be cut.
 struct Cuttable {
@@ -71,7 +71,7 @@ async fn persist(region: &RegionalRegion, key: &DocumentKey, text: &Document) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_document_opens_while_any_part_is_away() {
     let Some(own) = cuttable("a_document_opens_while_any_part_is_away").await else { return };
-    let _halts = KAFKA.write().await;
+    let (_halts, _needs) = (KAFKA.write().await, REDIS.read().await);
     let region = &own.region;
     let key = DocumentKey::new("contract/cold".parse().unwrap(), 1);
     let _listening = region.region().bus.subscribe(&key.document).await.unwrap();

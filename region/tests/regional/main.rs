@@ -5,22 +5,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bus;
 mod cold;
 mod control;
+mod garbage;
+mod migrations;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use selvedge_region::regional::{
     BlobFaults, DynamoDbOptions, DynamoOps, KafkaFaults, KafkaLog, KafkaOptions, OpFaults, OpLayout, Postgres,
-    PostgresOptions, PostgresSnapshots, Proxy, RedisBus, RedisFaults, RedisOptions, S3Blobs, S3Options, SnapshotFaults,
-    carry_presence, stack_process,
+    PostgresOptions, PostgresSnapshots, Proxy, S3Blobs, S3Options, SnapshotFaults, stack_process,
 };
-use selvedge_region::{Bus, BusMessage, DocumentKey, Heard, OpRun, OpStore, Subscription, contract};
+use selvedge_region::{DocumentKey, OpRun, OpStore, contract};
 use tokio::sync::RwLock;
 
 /// Held for writing by a test that halts Kafka, for reading by every other one that needs it.
 static KAFKA: RwLock<()> = RwLock::const_new(());
+/// The same for Redis.
+static REDIS: RwLock<()> = RwLock::const_new(());
 
 /// The address of region A's service, or the reason to skip.
 fn address(service: &str, test: &str) -> Option<String> {
@@ -63,61 +66,6 @@ async fn log_readers() {
     let log = KafkaLog::open(kafka(&bootstrap)).await.unwrap();
     contract::log_readers(&log).await;
     log.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bus() {
-    let Some(url) = address("A_REDIS", "bus") else { return };
-    let bus = Arc::new(RedisBus::open(RedisOptions { prefix: unique(), ..RedisOptions::new(url) }).await.unwrap());
-    contract::bus(&*bus, &RedisFaults(Arc::clone(&bus))).await;
-}
-
-/// The next session whose presence a subscriber hears of.
-async fn next_shown(subscription: &mut Box<dyn Subscription>) -> u64 {
-    match subscription.heard().await.unwrap() {
-        Heard::Message(message) => match &*message {
-            BusMessage::Presence { session, .. } => *session,
-            other => panic!("nothing else was told: {other:?}"),
-        },
-        Heard::Lagged(missed) => panic!("{missed} were missed"),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn presence_is_carried_to_the_other_region_and_not_back() {
-    const TEST: &str = "presence_is_carried";
-    let (Some(a), Some(b)) = (address("A_REDIS", TEST), address("B_REDIS", TEST)) else { return };
-    // Letters that mean something in a pattern.
-    let prefix = format!("{}[*]", unique());
-    let [a, b] = [a, b].map(|url| RedisOptions { prefix: prefix.clone(), ..RedisOptions::new(url) });
-    let (bus_a, bus_b) = (RedisBus::open(a.clone()).await.unwrap(), RedisBus::open(b.clone()).await.unwrap());
-    let document = "t/carried".parse().unwrap();
-    let (mut at_a, mut at_b) = (bus_a.subscribe(&document).await.unwrap(), bus_b.subscribe(&document).await.unwrap());
-    let shows = |session| {
-        Arc::new(BusMessage::Presence { relay: 1, session, data: Some(vec![7]), user: Some("ada".to_owned()) })
-    };
-    let mut carriers = tokio::task::JoinSet::new();
-    for (from, to) in [(a.clone(), b.clone()), (b, a)] {
-        carriers.spawn(async move { carry_presence(&from, &to).await });
-    }
-    // Until both carriers listen.
-    for (bus, far) in [(&bus_a, &mut at_b), (&bus_b, &mut at_a)] {
-        loop {
-            bus.publish(&document, shows(1)).await.unwrap();
-            if tokio::time::timeout(Duration::from_millis(100), next_shown(far)).await.is_ok() {
-                break;
-            }
-        }
-    }
-    bus_a.publish(&document, shows(2)).await.unwrap();
-    while next_shown(&mut at_b).await != 2 {}
-    bus_b.publish(&document, shows(3)).await.unwrap();
-    let mut heard = Vec::new();
-    while heard.last() != Some(&3) {
-        heard.push(next_shown(&mut at_a).await);
-    }
-    assert_eq!(heard.iter().filter(|session| **session == 2).count(), 1, "what A told comes back to A: {heard:?}");
-    carriers.shutdown().await;
 }
 
 /// `host:port` of an address with a scheme.

@@ -9,6 +9,7 @@ mod producer;
 mod reader;
 mod recent;
 mod scan;
+mod told;
 mod topic;
 
 use std::collections::HashMap;
@@ -79,7 +80,8 @@ impl KafkaOptions {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.bootstrap)
-            .set("client.id", "selvedge")
+            // What a quota is given to.
+            .set("client.id", self.named("selvedge"))
             .set("socket.keepalive.enable", "true")
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
@@ -159,6 +161,16 @@ impl KafkaLog {
     /// From now on there is no room for anything, or there is again: a full queue, for the contract suite.
     pub(crate) fn fill(&self, full: bool) {
         self.producer.fill(full);
+    }
+
+    /// Whether the brokers hold appends back, as far as they have said: for the contract suite.
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.producer.is_throttled()
+    }
+
+    /// How it reaches its brokers.
+    pub(crate) fn options(&self) -> &KafkaOptions {
+        &self.options
     }
 
     fn at(&self, partition: u32, offset: u64) -> Position {
@@ -324,7 +336,7 @@ impl RegionLog for KafkaLog {
                 });
             }
             if self.producer.is_doubtful() {
-                // A broker that answers again after a fault may be another one.
+                // A broker that answers again after a fault, or after a connection was lost, may be another one.
                 self.ops.check(&self.admin).await?;
                 self.producer.trust();
             }

@@ -1,6 +1,9 @@
 //! Appending: one idempotent producer, so many bytes on their way and no more, and a new producer after a fatal fault.
+//!
+//! Brokers that hold a producer back refuse nothing: they answer late. What is not confirmed in time, or finds no room because of
+//! that, is refused as throttled.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -9,6 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use tokio::sync::Mutex;
 
+use super::told::{TOLD_EVERY_MS, Told};
 use super::{KafkaOptions, blocking, kafka_error};
 use crate::{Error, Result};
 
@@ -29,34 +33,39 @@ pub(crate) struct Outgoing {
 pub(crate) struct Producer {
     options: KafkaOptions,
     what: &'static str,
-    current: RwLock<Arc<FutureProducer>>,
+    current: RwLock<Arc<FutureProducer<Told>>>,
+    told: Told,
     in_flight_bytes: AtomicUsize,
-    /// Something was refused since the log was last known to be the same.
-    doubtful: AtomicBool,
     /// Held while a batch is handed over, so that batches do not mix.
     turn: Mutex<()>,
 }
 
 impl Producer {
     pub(crate) fn new(options: &KafkaOptions, what: &'static str) -> Result<Self> {
+        let told = Told::default();
         Ok(Self {
             options: options.clone(),
             what,
-            current: RwLock::new(Arc::new(create(options, what)?)),
+            current: RwLock::new(Arc::new(create(options, what, &told)?)),
+            told,
             in_flight_bytes: AtomicUsize::new(0),
-            doubtful: AtomicBool::new(false),
             turn: Mutex::default(),
         })
     }
 
-    /// Whether something went wrong since [`Producer::trust`].
+    /// Whether something went wrong, or a connection was lost, since [`Producer::trust`].
     pub(crate) fn is_doubtful(&self) -> bool {
-        self.doubtful.load(Ordering::Acquire)
+        self.told.is_doubtful()
+    }
+
+    /// Whether the brokers hold it back, as far as they have said.
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.told.held_back_ms().is_some()
     }
 
     /// The log is the same as before.
     pub(crate) fn trust(&self) {
-        self.doubtful.store(false, Ordering::Release);
+        self.told.trust();
     }
 
     /// Writes the records in order and answers each one's partition and offset once all are confirmed.
@@ -85,6 +94,9 @@ impl Producer {
             }
         }));
         let confirmed: std::result::Result<Vec<_>, KafkaError> = confirmed.await.into_iter().collect();
+        if confirmed.is_ok() {
+            self.told.confirmed();
+        }
         confirmed.map_err(|error| self.refused(&producer, error))
     }
 
@@ -108,7 +120,7 @@ impl Producer {
         }
     }
 
-    fn current(&self) -> Arc<FutureProducer> {
+    fn current(&self) -> Arc<FutureProducer<Told>> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -118,20 +130,30 @@ impl Producer {
         let fits = |now: usize| (now + bytes <= max || now == 0).then_some(now + bytes);
         match self.in_flight_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
             Ok(_) => Ok(Room { of: &self.in_flight_bytes, bytes }),
-            Err(_) => Err(Error::Full { what: self.what, source: None }),
+            Err(_) => Err(self.held_back(Error::Full { what: self.what, source: None })),
+        }
+    }
+
+    /// What could not be done, in terms of why: the brokers hold this producer back.
+    fn held_back(&self, error: Error) -> Error {
+        match (error, self.told.held_back_ms()) {
+            (Error::Full { what, .. } | Error::Unavailable { what, .. }, Some(retry_after_ms)) => {
+                Error::Throttled { what, retry_after_ms }
+            }
+            (error, _) => error,
         }
     }
 
     /// Notes a failure; a producer that can never write again is replaced.
-    fn refused(&self, producer: &Arc<FutureProducer>, error: KafkaError) -> Error {
-        self.doubtful.store(true, Ordering::Release);
+    fn refused(&self, producer: &Arc<FutureProducer<Told>>, error: KafkaError) -> Error {
+        self.told.doubt();
         let Some((code, reason)) = producer.client().fatal_error() else {
-            return kafka_error(self.what, error);
+            return self.held_back(kafka_error(self.what, error));
         };
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&current, producer) {
             tracing::warn!(%code, reason, what = self.what, "the producer is replaced after a fatal fault");
-            match create(&self.options, self.what) {
+            match create(&self.options, self.what, &self.told) {
                 Ok(fresh) => *current = Arc::new(fresh),
                 Err(error) => return error,
             }
@@ -153,7 +175,7 @@ impl Drop for Room<'_> {
     }
 }
 
-fn create(options: &KafkaOptions, what: &'static str) -> Result<FutureProducer> {
+fn create(options: &KafkaOptions, what: &'static str, told: &Told) -> Result<FutureProducer<Told>> {
     let mut config = options.client();
     config
         .set("acks", "all")
@@ -162,8 +184,9 @@ fn create(options: &KafkaOptions, what: &'static str) -> Result<FutureProducer> 
         .set("message.timeout.ms", options.message_timeout_ms.to_string())
         .set("request.timeout.ms", options.message_timeout_ms.min(5_000).to_string())
         .set("retry.backoff.ms", "50")
+        .set("statistics.interval.ms", TOLD_EVERY_MS.to_string())
         // The bound is `in_flight_bytes_max`; the client's own is only there so as not to be in the way.
         .set("queue.buffering.max.messages", "10000000")
         .set("queue.buffering.max.kbytes", "2097151");
-    config.create().map_err(|error| kafka_error(what, error))
+    config.create_with_context(told.clone()).map_err(|error| kafka_error(what, error))
 }
