@@ -12,7 +12,7 @@ use tower_http::services::{ServeDir, ServeFile};
 /// Scripts of this origin alone; connections to relays, which may be elsewhere; WebAssembly may be compiled; styles may be set by editors.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; \
-    connect-src 'self' ws: wss: https:; worker-src 'self' blob:; manifest-src 'self'; object-src 'none'; base-uri 'self'; \
+    connect-src 'self' ws: wss: https: http://127.0.0.1:*; worker-src 'self' blob:; manifest-src 'self'; object-src 'none'; base-uri 'self'; \
     form-action 'self'; frame-ancestors 'none'";
 
 /// Files of `folder`; any other path that a browser navigates to is its index.html.

@@ -7,7 +7,7 @@ use selvedge_relay::auth::mint::{self, TokenArgs, TokenCommand};
 use selvedge_replicator::failover::promotion::endpoints::Signer;
 
 use super::FleetOptions;
-use super::region::relay_ports;
+use super::region::{relay_ports, ways};
 
 /// See the module.
 pub(super) struct Lists {
@@ -32,12 +32,12 @@ impl Lists {
         Ok(Some(Self { key, trust }))
     }
 
-    /// The settings of one region's replicator. Relays are listed by WebSocket alone: the certificates they show by QUIC are their
-    /// own, and change.
+    /// The settings of one region's replicator. Native QUIC is not listed: the certificates that relays show are their own, and
+    /// change. A page on this machine asks the relay for them.
     pub(super) fn environment(&self, options: &FleetOptions, number: usize) -> Vec<(String, String)> {
         let ports = relay_ports(options.ports, options.regions.len(), options.relays);
-        let urls: Vec<String> = ports.iter().map(|port| format!("ws://127.0.0.1:{port}/v1/connect")).collect();
-        let (first, second) = urls.split_at(usize::from(options.relays));
+        let urls: Vec<String> = ports.into_iter().flat_map(ways).collect();
+        let (first, second) = urls.split_at(2 * usize::from(options.relays));
         let (own, peer) = if number == 0 { (first, second) } else { (second, first) };
         vec![
             ("SELVEDGE_ENDPOINTS_KEY".to_owned(), self.key.display().to_string()),

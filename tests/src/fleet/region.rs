@@ -69,6 +69,16 @@ impl RegionFleet {
         Self { name: name.to_owned(), relays, replicator, urls, admin: format!("http://{admin}"), environment }
     }
 
+    /// Where its relays answer operators: on the port after the one they serve on.
+    #[must_use]
+    pub fn admins(&self) -> Vec<String> {
+        let admin = |url: &String| {
+            let (host, port) = url.rsplit_once(':')?;
+            Some(format!("{host}:{}", port.parse::<u16>().ok()?.checked_add(1)?))
+        };
+        self.urls.iter().filter_map(admin).collect()
+    }
+
     /// Starts what does not run.
     ///
     /// # Errors
@@ -113,21 +123,22 @@ fn first_port(ports: u16, number: usize) -> u16 {
     ports + PORTS_A_REGION * u16::from(number > 0)
 }
 
-/// What a relay tells its clients of all relays: itself first, then its siblings, then those of the other region. Others are
-/// told by WebSocket alone: a relay knows only its own certificates, and these are trusted by nobody who was not told them.
+/// How others than the relay itself name it: by WebTransport and WebSocket. Native QUIC is left out: a relay knows only its own
+/// certificates, and these are trusted by nobody who was not told them. A page on this machine asks the relay for them.
+pub(super) fn ways(port: u16) -> [String; 2] {
+    ["https", "ws"].map(|scheme| format!("{scheme}://127.0.0.1:{port}/v1/connect"))
+}
+
+/// What a relay tells its clients of all relays: itself first, then its siblings, then those of the other region.
 fn advertised(options: &FleetOptions, number: usize, relay: u16) -> String {
-    let place =
-        |number: usize, relay: u16| format!("127.0.0.1:{}/v1/connect", relay_port(options.ports, number, relay));
-    let url = |number: usize, relay: u16| format!("ws://{}", place(number, relay));
-    let siblings = (1..options.relays).map(|next| url(number, (relay + next) % options.relays));
-    let own = [url(number, relay), format!("https://{}", place(number, relay))].into_iter().chain(siblings);
+    let of = |number: usize, relay: u16| ways(relay_port(options.ports, number, relay));
+    let within = (0..options.relays).flat_map(|next| of(number, (relay + next) % options.relays));
     let others = options.regions.iter().enumerate().filter(|(other, _)| *other != number);
     let far = others.flat_map(|(other, name)| {
-        (0..options.relays)
-            .map(move |relay| (other, name, relay))
-            .map(|(other, name, relay)| format!("{name}={}", url(other, relay)))
+        let relays = (0..options.relays).flat_map(move |relay| of(other, relay));
+        relays.map(move |url| format!("{name}={url}"))
     });
-    own.chain(far).collect::<Vec<String>>().join(",")
+    within.chain(far).collect::<Vec<String>>().join(",")
 }
 
 /// The observer in the third place: two of three have to agree that a region is lost, and a lost region does not.

@@ -24,11 +24,17 @@ export class Discovery {
     this.#fetch = fetcher;
   }
 
-  /** Where `relay` listens, or null if it does not. An address with a path is one already. An answer is used once. */
+  /**
+   * Where `relay` listens, or null if it does not. An address with a path is one already; on this machine the relay there is asked
+   * for the certificates of its own that it may show. An answer is used once.
+   */
   async find(relay: string): Promise<WebTransportAddress | null> {
     const base = typeof location === "undefined" ? undefined : location.href;
     const url = new URL(relay, base);
-    if (url.pathname !== "/" && url.pathname !== "") return { url: relay, certificates: [] };
+    if (url.pathname !== "/" && url.pathname !== "") {
+      const shown = isThisMachine(url.hostname) ? await this.#ask(`http://${url.host}`) : null;
+      return { url: relay, certificates: shown?.certificates ?? [] };
+    }
     const early = this.#asked.get(url.origin);
     this.#asked.delete(url.origin);
     return early && performance.now() - early.at < KEPT_MS ? early.answer : this.#ask(url.origin);
@@ -54,6 +60,11 @@ export class Discovery {
       return null;
     }
   }
+}
+
+/** Nobody else answers there, and no authority vouches for a certificate of it. */
+function isThisMachine(host: string): boolean {
+  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
 /** The first address for WebTransport of the first relay of a list: the one that answered. */

@@ -166,6 +166,22 @@ describe("WebTransport", () => {
     assert.deepEqual(asked, Array(2).fill("http://127.0.0.1:4400/v1/endpoints"), "an answer asked for early is used once");
   });
 
+  it("asks a relay of this machine for its certificates where only an address is known, and no other", async () => {
+    const network = new MemoryWebTransport();
+    const asked: string[] = [];
+    const discovery = new Discovery((url) => {
+      asked.push(url);
+      return Promise.resolve(Response.json(answer({ transport: "webtransport", url: "https://127.0.0.1:9/v1/connect", certificates: [HASH] })));
+    });
+    const transport = new WebTransportTransport({ WebTransport: network.constructorOf, discovery });
+    for (const url of ["https://127.0.0.1:4431/v1/connect", "https://localhost:4431/v1/connect", "https://relay.example/v1/connect"]) {
+      // Nobody is there, which it finds when it has all it needs.
+      await new Promise((resolve) => transport.connect(url, { opened: () => undefined, received: () => undefined, ended: resolve }));
+    }
+    assert.deepEqual(network.asked.map(({ hashes }) => hashes.length), [1, 1, 0]);
+    assert.deepEqual(asked, ["http://127.0.0.1:4431/v1/endpoints", "http://localhost:4431/v1/endpoints"]);
+  });
+
   it("ends at once where the relay does not listen for it", async () => {
     for (const response of [() => Response.json(answer({ transport: "websocket", url: "ws://x" })), () => new Response("", { status: 404 }), () => new Response("no json")]) {
       const transport = new WebTransportTransport({ WebTransport: network.constructorOf, discovery: new Discovery(() => Promise.resolve(response())) });
