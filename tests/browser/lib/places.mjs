@@ -24,6 +24,11 @@ export function webFolder() {
   return mustExist(process.env.SELVEDGE_WEB ?? join(ROOT, "web-demo/dist"), "the built demo (npm run build in web-demo, or SELVEDGE_WEB)");
 }
 
+/** A file of the built npm package, for its independent reading of the wire. */
+export function packageFile(name) {
+  return mustExist(join(ROOT, "client-wasm/pkg/dist", name), "the npm package (cargo xtask wasm)");
+}
+
 /** A Chromium or Chrome. */
 export function browserBinary() {
   const named = process.env.SELVEDGE_CHROMIUM;

@@ -7,9 +7,10 @@ import { freePorts } from "./relay.mjs";
 import { regionsBinary, webFolder } from "./places.mjs";
 
 const READY_WITHIN_MS = 240_000;
-const DONE_WITHIN_MS = 240_000;
+const DONE_WITHIN_MS = 120_000;
 const ENDS_WITHIN_MS = 20_000;
 const ASK_EVERY_MS = 200;
+const ASK_WITHIN_MS = 10_000;
 const OUTPUT_KEPT = 20_000;
 
 export class Regions {
@@ -57,6 +58,53 @@ export class Regions {
     return regions.find(({ name }) => name === region).relays[0];
   }
 
+  /** The page that shows them, with a text of that name. */
+  page(name) {
+    return `${this.#origin}/regions.html#${name}`;
+  }
+
+  /**
+   * Resolves with the epoch once the replicators and relays of these regions, asked themselves, name one epoch, this home, and
+   * sign it in the list they hand to clients.
+   */
+  async agreed(names, home) {
+    const deadline = Date.now() + DONE_WITHIN_MS;
+    for (;;) {
+      const { regions } = await this.state();
+      const living = regions.filter(({ name }) => names.includes(name));
+      const words = await Promise.all(living.flatMap(({ replicator, relays }) => [
+        json(`${replicator}/v1/control`).then(({ epoch, holder }) => `${epoch} ${holder}`),
+        ...relays.map((relay) => json(`${relay}/v1/endpoints`).then(({ list }) => `${list?.epoch} ${list?.home}`)),
+      ])).catch((error) => [`nobody: ${error.message}`]);
+      const [epoch, holder] = words[0].split(" ");
+      if (holder === home && words.every((each) => each === words[0])) return Number(epoch);
+      if (Date.now() > deadline) throw new Error(`no agreement on ${home} within ${DONE_WITHIN_MS} ms: ${JSON.stringify(words)}`);
+      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+    }
+  }
+
+  /** The connections that a region's relays have open, by transport, as their metrics say. */
+  async carried(name) {
+    const { regions } = await this.state();
+    const counts = { webtransport: 0, websocket: 0 };
+    for (const relay of regions.find((region) => region.name === name).relays) {
+      const admin = new URL(relay);
+      admin.port = String(Number(admin.port) + 1);
+      const metrics = await fetch(new URL("/metrics", admin)).then((response) => response.text());
+      for (const [, transport, count] of metrics.matchAll(/^selvedge_relay_connections\{transport="(\w+)"\} (\d+)$/gm)) {
+        counts[transport.toLowerCase()] = (counts[transport.toLowerCase()] ?? 0) + Number(count);
+      }
+    }
+    return { webtransport: counts.webtransport, websocket: counts.websocket };
+  }
+
+  /** Sees to it that this region is the home, as it may not be after other tests. */
+  async settle(home) {
+    if ((await this.state()).home !== home) await this.act("switchover", home);
+    await this.until((state) => state.home === home, `${home} to be the home`);
+    return this;
+  }
+
   /** Does something to them, and resolves when it is done. */
   async act(action, region) {
     const body = JSON.stringify(region === undefined ? { action } : { action, region });
@@ -94,4 +142,10 @@ export class Regions {
     await ended;
     clearTimeout(timer);
   }
+}
+
+async function json(url) {
+  const response = await fetch(url, { signal: AbortSignal.timeout(ASK_WITHIN_MS) });
+  if (!response.ok) throw new Error(`${url}: ${response.status}`);
+  return response.json();
 }

@@ -60,7 +60,8 @@ test("the board shows what the control says, offers what makes sense, and says w
   assert.equal(await page.locator('.pane[data-region="a"] .badge').innerText(), "dead");
   assert.equal(await page.locator('.pane[data-region="b"] .badge').innerText(), "home");
   assert.match(await facts(), /8\.4 s behind/);
-  assert.equal(await page.getByRole("button", { name: /^Kill/ }).count(), 0, "the last region is not offered to be killed");
+  assert.ok(await page.getByRole("button", { name: "Kill region b" }).isDisabled(), "the last region is not offered to be killed");
+  assert.ok(await page.getByRole("button", { name: "Make region a the home" }).isDisabled(), "a dead region is not offered to be the home");
   state.busy = "bringing region A back";
   await page.locator(".said", { hasText: /^Bringing region A back…$/ }).waitFor();
   assert.equal(await page.locator(".actions button:enabled").count(), 0);

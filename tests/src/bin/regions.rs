@@ -1,7 +1,7 @@
 //! `regions`: two regions on this machine with a page to look at them, and to wrong them.
 //!
 //! ```text
-//! GET  /regions/state   {epoch, home, link, lag_ms, busy, failed, trust, regions: [{name, role, state, relays}]}
+//! GET  /regions/state   {epoch, home, link, lag_ms, busy, failed, trust, regions: [{name, role, state, relays, replicator}]}
 //! POST /regions/act     {action: cut-link | heal-link | kill | revive | switchover, region} -> 202, 409 while another is under way
 //! ```
 
@@ -153,9 +153,10 @@ async fn state(State(demo): State<Arc<Demo>>) -> Json<Value> {
     let regions: Vec<Value> = demo
         .regions
         .iter()
-        .map(|(name, relays, _)| {
+        .map(|(name, relays, replicator)| {
             let role = if home.as_ref() == Some(name) { "home" } else { "standby" };
-            json!({"name": name, "role": role, "state": shown.states.get(name), "relays": relays})
+            let state = shown.states.get(name);
+            json!({"name": name, "role": role, "state": state, "relays": relays, "replicator": replicator})
         })
         .collect();
     let lags = demo.regions.iter().zip(&standings);

@@ -1,6 +1,6 @@
 /** The last edits of one writer, and how safe each of them is. */
 
-import type { Room } from "selvedge";
+import type { Room, TextPatch } from "selvedge";
 import type { Level } from "../safety.ts";
 
 /** One sitting of typing: edits that followed each other closely. */
@@ -32,7 +32,12 @@ export function followEdits(room: Room, told: (edits: readonly Edit[]) => void):
   let rows: Row[] = [];
 
   room.text.observe(({ changes, by }) => {
-    if (by !== "local") return;
+    if (by !== "local") {
+      // Others write before it, too: where it goes on moves with that.
+      const [last] = rows;
+      if (last) last.end = changes.reduce(moved, last.end);
+      return;
+    }
     for (const { at, delete: removed, insert } of changes) {
       const row = rowFor(rows[0], at, removed) ?? { words: "", at: 0, end: at, reached: new Map<Level, number>(), edits: 0 };
       if (row !== rows[0]) rows.unshift(row);
@@ -66,6 +71,11 @@ function rowFor(last: Row | undefined, at: number, removed: number): Row | null 
   if (!last || removed !== 0 || at !== last.end || performance.now() - last.at >= TOGETHER_MS) return null;
   last.reached.clear();
   return last;
+}
+
+/** Where a place is after a change. */
+function moved(place: number, { at, delete: removed, insert }: TextPatch): number {
+  return at >= place ? place : Math.max(at, place - removed) + insert.length;
 }
 
 /** The end of a text, on one line. */

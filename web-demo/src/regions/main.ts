@@ -83,7 +83,7 @@ function controls(): Board {
   let busy: string | null = null;
   let failed: string | null = null;
   let standing = "";
-  let shown = "";
+  let offered: readonly Offer[] = [];
 
   function say(): void {
     const trouble = unreachable ?? refused ?? (busy === null ? failed : null);
@@ -102,16 +102,24 @@ function controls(): Board {
     say();
   }
 
+  /** Each button keeps its place: what is under the pointer is not suddenly another one. */
   function offer(state: RegionsState): void {
-    const offered = offers(state);
-    const key = JSON.stringify([offered.map(({ label }) => label), state.busy !== null]);
-    if (key === shown) return; // a button in use keeps its focus
-    shown = key;
-    buttons.replaceChildren(...offered.map(({ label, action, grave }) => {
-      const button = h("button", { className: grave ? "button grave" : "button", type: "button", textContent: label, disabled: state.busy !== null });
-      button.addEventListener("click", () => void press(action));
-      return button;
-    }));
+    offered = offers(state);
+    while (buttons.children.length < offered.length) {
+      const place = buttons.children.length;
+      const button = h("button", { className: "button", type: "button" });
+      button.addEventListener("click", () => {
+        const action = offered[place]?.action;
+        if (action) void press(action);
+      });
+      buttons.append(button);
+    }
+    offered.forEach(({ label, possible, grave }, place) => {
+      const button = buttons.children[place] as HTMLButtonElement;
+      setText(button, label);
+      button.classList.toggle("grave", grave === true);
+      button.disabled = !possible || state.busy !== null;
+    });
   }
 
   return {
@@ -132,22 +140,25 @@ function controls(): Board {
   };
 }
 
-interface Offer { readonly label: string; readonly action: Action; readonly grave?: boolean }
+interface Offer { readonly label: string; readonly action: Action; readonly possible: boolean; readonly grave?: boolean }
 
-/** What makes sense now. */
+/** What can be done, and whether it makes sense now. */
 function offers({ link, home, regions }: RegionsState): readonly Offer[] {
-  const up = regions.filter(({ state }) => state === "up");
+  const allUp = regions.every(({ state }) => state === "up");
+  const next = regions.find(({ name }) => name !== home) ?? regions[0];
   const list: Offer[] = [
     link === "up"
-      ? { label: "Cut the link between the regions", action: { action: "cut-link" } }
-      : { label: "Join the regions again", action: { action: "heal-link" } },
+      ? { label: "Cut the link between the regions", action: { action: "cut-link" }, possible: true }
+      : { label: "Join the regions again", action: { action: "heal-link" }, possible: true },
   ];
   for (const { name, state } of regions) {
-    if (state === "down") list.push({ label: `Bring ${titleOf(name)} back`, action: { action: "revive", region: name } });
-    else if (state === "up" && up.length > 1) list.push({ label: `Kill ${titleOf(name)}`, action: { action: "kill", region: name }, grave: true });
+    list.push(state === "up"
+      ? { label: `Kill ${titleOf(name)}`, action: { action: "kill", region: name }, possible: allUp, grave: true }
+      : { label: `Bring ${titleOf(name)} back`, action: { action: "revive", region: name }, possible: state === "down" });
   }
-  const next = up.find(({ name }) => name !== home);
-  if (up.length > 1 && next && link === "up") list.push({ label: `Make ${titleOf(next.name)} the home`, action: { action: "switchover", region: next.name } });
+  if (next) {
+    list.push({ label: `Make ${titleOf(next.name)} the home`, action: { action: "switchover", region: next.name }, possible: allUp && home !== null && link === "up" });
+  }
   return list;
 }
 

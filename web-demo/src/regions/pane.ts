@@ -62,12 +62,22 @@ export async function pane(name: string, region: Region, elsewhere: readonly str
     edits,
   );
   const view = editor({ room, parent: sheet, onText: () => undefined });
-  edits.replaceChildren(...editLines([], room));
-  followEdits(room, (last) => edits.replaceChildren(...editLines(last, room)));
+  let latest: readonly Edit[] = [];
+  let highest: Level | null = null;
+  function showEdits(): void {
+    highest = room.relay.saved.highest;
+    edits.replaceChildren(...editLines(latest, highest));
+  }
+  followEdits(room, (last) => {
+    latest = last;
+    showEdits();
+  });
 
   let everConnected = false;
   function tell(): void {
     const { saved, status, link } = room.relay;
+    // Which levels there are is known when a relay has said so.
+    if (saved.highest !== highest) showEdits();
     everConnected ||= room.relay.synced;
     const told = wording({
       switchedOff: false,
@@ -109,8 +119,7 @@ function connectionWords(link: Room["relay"]["link"], away: string | null): stri
   return `Connected to ${where}${away === null ? "" : `, away from ${titleOf(away)},`} by ${transport} (${hostOf(link.relay)})`;
 }
 
-function editLines(edits: readonly Edit[], room: Room): readonly HTMLElement[] {
-  const highest = room.relay.saved.highest;
+function editLines(edits: readonly Edit[], highest: Level): readonly HTMLElement[] {
   const levels = LEVEL_NAMES.filter(([level]) => level !== "replicated" || highest === "replicated");
   const heads = levels.map(([, name]) => h("th", { textContent: name, attrs: { scope: "col" } }));
   const rows = edits.map((edit) => editLine(edit, levels));

@@ -11,7 +11,10 @@ export interface SaveIndicator {
   showKeeping(text: string): void;
 }
 
-/** How long a passing state must last before it is worth words: typing must not make the header flicker. */
+/**
+ * How long something has to be safer than the words say before they say so: typing must not make the header flicker. The other
+ * way there is no delay: words never claim more than is true.
+ */
 const CALM_MS = 350;
 
 export function saveIndicator(): SaveIndicator {
@@ -28,11 +31,13 @@ export function saveIndicator(): SaveIndicator {
 
   let pending: ReturnType<typeof setTimeout> | null = null;
   let latest: Wording | null = null;
+  let shown: Wording | null = null;
   let shownStitches = "";
 
   function render(): void {
     pending = null;
     if (latest === null) return;
+    shown = latest;
     if (button.dataset.tone !== latest.tone) button.dataset.tone = latest.tone;
     setText(words, latest.short);
     const sewn = latest.steps.map((step) => (step.done ? "stitch done" : "stitch"));
@@ -53,24 +58,25 @@ export function saveIndicator(): SaveIndicator {
   return {
     button,
     show(next) {
-      const calm = latest?.tone === "safe" && next.tone === "moving";
       latest = next;
-      if (pending !== null && !calm) {
-        // A passing state that lasted, or one that has already passed: what is true now is shown.
-        if (next.tone === "moving") return;
-        clearTimeout(pending);
-        render();
-      } else if (calm) {
+      if (shown !== null && promise(next) > promise(shown)) {
         pending ??= setTimeout(render, CALM_MS);
-      } else {
-        render();
+        return;
       }
+      if (pending !== null) clearTimeout(pending);
+      render();
     },
     showKeeping(text) {
       keeping.hidden = false;
       setText(keeping, text);
     },
   };
+}
+
+/** How much words promise, among those that come and go while somebody types; nothing for others, which are shown at once. */
+function promise({ tone, steps }: Wording): number {
+  if (tone !== "safe" && tone !== "moving") return NaN;
+  return steps.filter(({ done }) => done).length + (tone === "safe" ? 1 : 0);
 }
 
 function level(step: Step): HTMLLIElement {
