@@ -39,8 +39,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const PUBLISH_RECORD: &str = r"
 local function keep()
     if redis.call('HGET', KEYS[2], 'log') ~= ARGV[2] then
-        redis.call('DEL', KEYS[1])
         redis.call('HSET', KEYS[2], 'log', ARGV[2], 'reaches', ARGV[3], 'bytes', 0)
+        redis.call('DEL', KEYS[1])
     end
     if redis.call('ZADD', KEYS[1], 'NX', ARGV[3], ARGV[4]) == 1 then
         redis.call('HINCRBY', KEYS[2], 'bytes', #ARGV[4])

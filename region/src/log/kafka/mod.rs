@@ -177,6 +177,13 @@ impl KafkaLog {
         Position { log: self.ops.id, partition, offset }
     }
 
+    /// Whether the log is the one that was opened. Takes no longer than an append may.
+    async fn check_same(&self) -> Result<()> {
+        let within = Duration::from_millis(self.options.message_timeout_ms);
+        let checked = tokio::time::timeout(within, self.ops.check(&self.admin)).await;
+        checked.unwrap_or_else(|late| Err(Error::Unavailable { what: WHAT, source: Some(late.into()) }))
+    }
+
     fn check_partition(&self, partition: u32) -> Result<()> {
         if partition < self.ops.partitions {
             return Ok(());
@@ -337,7 +344,7 @@ impl RegionLog for KafkaLog {
             }
             if self.producer.is_doubtful() {
                 // A broker that answers again after a fault, or after a connection was lost, may be another one.
-                self.ops.check(&self.admin).await?;
+                self.check_same().await?;
                 self.producer.trust();
             }
             let placed = self.producer.send(&self.ops.name, outgoing).await?;
