@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use selvedge_engine::{Delta, Document, SiteKind, StateDiff, VersionVector};
 use selvedge_protocol::message::{Closed, SiteLease};
@@ -30,6 +31,8 @@ const MAILBOX: usize = 256;
 const EVENTS_AT_ONCE: usize = 64;
 /// Records in one page of the log.
 const PAGE_RECORDS: usize = 1_000;
+/// Who opens a document waits so long for a site; then it writes on one that it draws itself.
+const LEASED_WITHIN: Duration = Duration::from_secs(2);
 /// Messages that may wait for a server-side author.
 const AUTHOR_MESSAGES: usize = 4_096;
 
@@ -287,11 +290,16 @@ impl Actor {
             }
             RoomEffect::Lease { key: session, principal, logged } => {
                 self.tasks.spawn(async move {
-                    let leased = ground.region.control.lease_site(&key, &principal, &logged).await;
-                    let lease = match leased {
-                        Ok(lease) => Some(SiteLease { site: lease.site, next_counter: lease.next_counter }),
-                        Err(error) => {
+                    let leasing = ground.region.control.lease_site(&key, &principal, &logged);
+                    let lease = match tokio::time::timeout(LEASED_WITHIN, leasing).await {
+                        Ok(Ok(lease)) => Some(SiteLease { site: lease.site, next_counter: lease.next_counter }),
+                        Ok(Err(error)) => {
                             tracing::warn!(%document, %error, "no site could be leased");
+                            None
+                        }
+                        // One that is leased late is nobody's: an entry less in a vector is not worth the wait.
+                        Err(_) => {
+                            tracing::warn!(%document, "no site was leased in time");
                             None
                         }
                     };

@@ -5,8 +5,11 @@
 //! of its own.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod bus;
+mod cold;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod parts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
