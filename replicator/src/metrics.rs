@@ -2,10 +2,11 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// What persist counts, under `selvedge_replicator_persist_*`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PersistMetrics {
     /// Records read from the log.
     pub records: Counter,
@@ -29,6 +30,28 @@ pub struct PersistMetrics {
     pub holes: Gauge,
     /// Bytes read and not yet durable.
     pub held_bytes: Gauge,
+    /// How long a write to the op store takes that succeeds.
+    pub write_seconds: Histogram,
+}
+
+impl Default for PersistMetrics {
+    fn default() -> Self {
+        Self {
+            records: Counter::default(),
+            runs: Counter::default(),
+            snapshots: Counter::default(),
+            dead_letters: Counter::default(),
+            divergences: Counter::default(),
+            failures: Counter::default(),
+            unpublished: Counter::default(),
+            rejoins: Counter::default(),
+            holes_closed: Counter::default(),
+            holes: Gauge::default(),
+            held_bytes: Gauge::default(),
+            // From a millisecond to half a minute.
+            write_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+        }
+    }
 }
 
 impl PersistMetrics {
@@ -46,6 +69,7 @@ impl PersistMetrics {
         own.register("holes_closed", "Holes closed because nobody filled them", self.holes_closed.clone());
         own.register("holes", "Holes that are open", self.holes.clone());
         own.register("held_bytes", "Bytes read and not yet durable", self.held_bytes.clone());
+        own.register("write_seconds", "How long a write to the op store takes", self.write_seconds.clone());
     }
 }
 

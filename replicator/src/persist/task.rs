@@ -248,9 +248,12 @@ impl Shell {
             Effect::Rewind { partition, offset } => readings.order(Order::Rewind { partition, offset }),
             Effect::Write { write, key, runs } => {
                 self.work.spawn(async move {
-                    let count = runs.len() as u64;
+                    let (count, began) = (runs.len() as u64, tokio::time::Instant::now());
                     let done = kept(region.ops.put(&key, runs).await, &metrics);
-                    metrics.runs.inc_by(if done { count } else { 0 });
+                    if done {
+                        metrics.runs.inc_by(count);
+                        metrics.write_seconds.observe(began.elapsed().as_secs_f64());
+                    }
                     Some(Event::Written { write, done })
                 });
             }

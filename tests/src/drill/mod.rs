@@ -4,7 +4,9 @@
 //! [`Fleet`](crate::fleet::Fleet) meanwhile; [`run`] puts both together, waits for rest, gathers what everybody has, and
 //! [`crate::history::check`] judges it.
 
+mod bottleneck;
 mod case;
+mod counters;
 mod load;
 mod observe;
 mod processor;
@@ -17,9 +19,11 @@ mod stores;
 mod stranded;
 mod typist;
 
+pub use bottleneck::{Bottleneck, Observed};
 pub use case::{Case, Targets};
+pub use counters::Counters;
 pub use load::{Load, LoadOptions};
-pub use processor::Processors;
+pub use processor::{Machine, Processors};
 pub use recorder::Recorder;
 #[cfg(feature = "regional")]
 pub use regional::read_stores;

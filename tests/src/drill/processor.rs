@@ -30,6 +30,29 @@ impl Processors {
     }
 }
 
+/// Processor seconds that the machine has used so far, whoever used them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Machine(f64);
+
+impl Machine {
+    /// Reads them now; `None` where the system does not tell.
+    #[must_use]
+    pub fn read() -> Option<Self> {
+        let stat = std::fs::read_to_string("/proc/stat").ok()?;
+        let all = stat.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<f64> = all.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        // User, nice, system, then idle and waiting for disks, then interrupts and what a host took away.
+        let busy = [0, 1, 2, 5, 6, 7].into_iter().filter_map(|field| ticks.get(field)).sum::<f64>();
+        Some(Self(busy / TICKS_PER_S))
+    }
+
+    /// Cores used on the average since an earlier reading.
+    #[must_use]
+    pub fn since(self, earlier: Self, seconds: f64) -> f64 {
+        (self.0 - earlier.0) / seconds
+    }
+}
+
 fn used(process: u32) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The second field is the program's name in brackets and may hold anything; the 14th to 17th are times of user and system,
@@ -41,12 +64,12 @@ fn used(process: u32) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::Processors;
+    use super::{Machine, Processors};
 
     #[test]
     fn work_is_seen() {
         let own = [("own".to_owned(), std::process::id()), ("nobody".to_owned(), u32::MAX)];
-        let before = Processors::read(&own);
+        let (before, machine) = (Processors::read(&own), Machine::read().unwrap());
         let began = std::time::Instant::now();
         let mut sum = 0_u64;
         loop {
@@ -55,6 +78,7 @@ mod tests {
             let shares = after.since(&before, began.elapsed().as_secs_f64());
             assert_eq!(shares.len(), 1, "{sum}");
             if shares[0].1 > 0.0 {
+                assert!(Machine::read().unwrap().since(machine, began.elapsed().as_secs_f64()) > 0.0);
                 return;
             }
             assert!(began.elapsed().as_secs() < 60);
