@@ -5,9 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod cleanup;
 mod failover;
+mod garbage;
 #[path = "../trimming/mod.rs"]
 mod trimming;
+mod wiped;
 
 use std::sync::Arc;
 use std::time::Duration;
