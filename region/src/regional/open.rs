@@ -182,13 +182,18 @@ async fn bucket(options: &RegionalOptions, asked: impl Future<Output = Result<()
             error,
             "S3 does not answer: large snapshots and assets wait until it does, everything else goes on"
         );
-        Ok(())
     };
     let flags = options.flags;
     match asked {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error @ (Error::Unavailable { .. } | Error::Throttled { .. }))) => away(chain(&error)),
-        Err(_) => away(format!("no answer within {} s", BUCKET_WITHIN.as_secs())),
+        Ok(Err(error @ (Error::Unavailable { .. } | Error::Throttled { .. }))) => {
+            away(chain(&error));
+            Ok(())
+        }
+        Err(_) => {
+            away(format!("no answer within {} s", BUCKET_WITHIN.as_secs()));
+            Ok(())
+        }
         Ok(Err(source)) => Err(OpenError {
             service: "the bucket",
             flag: format!("{flags}s3-bucket"),
