@@ -85,13 +85,13 @@ export class Board {
     if (await said.evaluate((line) => line.classList.contains("trouble"))) throw new Error((await said.textContent()) ?? "");
   }
 
-  /** Types at the end of a writer's text, key by key. */
-  async type(region, text) {
-    await this.page.evaluate((name) => {
-      const { view } = window.selvedgeRegions.get(name);
+  /** Types into a writer's text, key by key, at `at` or at its end as that writer sees it. */
+  async type(region, text, at) {
+    await this.page.evaluate(({ of, place }) => {
+      const { view } = window.selvedgeRegions.get(of);
       view.focus();
-      view.dispatch({ selection: { anchor: view.state.doc.length } });
-    }, region);
+      view.dispatch({ selection: { anchor: place ?? view.state.doc.length } });
+    }, { of: region, place: at });
     await this.page.keyboard.type(text);
   }
 

@@ -171,7 +171,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "regions",
-        what: "the demo in two browsers, one in each of two regions on real services; one region is killed and comes back",
+        what: "the demo in two browsers, one in each of two regions on real services: link cut and joined, home handed over, a region killed and back",
         needs: &[
             Tool::Rust,
             Tool::C,
