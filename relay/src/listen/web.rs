@@ -9,7 +9,8 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use tower_http::services::{ServeDir, ServeFile};
 
-/// Scripts of this origin alone; connections to relays, which may be elsewhere; WebAssembly may be compiled; styles may be set by editors.
+/// Scripts of this origin alone; connections to relays, which may be elsewhere, and to those of the reader's own machine by plain HTTP,
+/// too, to ask which certificates they show; WebAssembly may be compiled; styles may be set by editors.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; \
     connect-src 'self' ws: wss: https: http://127.0.0.1:*; worker-src 'self' blob:; manifest-src 'self'; object-src 'none'; base-uri 'self'; \
