@@ -39,8 +39,8 @@ use std::sync::Arc;
 pub use blobs::{BlobKey, Blobs};
 pub use bus::{Bus, BusMessage, Heard, Subscription};
 pub use control::{
-    AuditEntry, Control, ControlEntry, ControlLog, ControlPage, DocumentInfo, DocumentQuery, LeasedSite, NewDocument,
-    SignedEndpoints, Standing,
+    AuditEntry, Control, ControlEntry, ControlLog, ControlPage, Decided, DecidedPage, DocumentInfo, DocumentQuery,
+    LeasedSite, NewDocument, SignedEndpoints, Standing,
 };
 pub use error::{BoxError, Error, Result};
 pub use log::{

@@ -21,6 +21,7 @@ use crate::auth::Auth;
 use crate::certificates::{Keeper, server_config};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::decisions::Decisions;
 use crate::hosting::Hosting;
 use crate::listen::accept::serve;
 use crate::listen::address::{Place, Waiting};
@@ -88,6 +89,8 @@ pub(crate) struct App {
     pub(crate) port: u16,
     /// The signed list of endpoints.
     pub(crate) listing: Arc<Listing>,
+    /// What the control plane decided lately.
+    pub(crate) decisions: Arc<Decisions>,
     advertised: Advertised,
     waiting: Arc<Waiting>,
     draining: AtomicBool,
@@ -237,6 +240,7 @@ pub fn run(config: Config) -> BoxFuture<'static, Result<Running, StartError>> {
             sessions: Arc::default(),
             port: address.port(),
             listing: Arc::new(Listing::new()),
+            decisions: Arc::new(Decisions::new()),
             advertised,
             waiting: Waiting::new(&config.listen),
             draining: AtomicBool::new(false),
@@ -261,6 +265,8 @@ fn start(app: &Arc<App>, listening: Listening, stopped: &watch::Receiver<bool>) 
     let control = Arc::clone(&app.registry.ground().region.control);
     let (listing, metrics) = (Arc::clone(&app.listing), Arc::clone(&app.metrics));
     servers.push(tokio::spawn(listing.keep_up(control, metrics, stopped.clone())));
+    let (decisions, registry) = (Arc::clone(&app.decisions), Arc::clone(&app.registry));
+    servers.push(tokio::spawn(decisions.keep_up(registry, stopped.clone())));
     if let Some(endpoint) = quic {
         servers.push(tokio::spawn(quic::serve(endpoint, Arc::clone(app), stopped.clone())));
     }

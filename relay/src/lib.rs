@@ -19,6 +19,7 @@ pub mod auth;
 mod certificates;
 mod clock;
 pub mod config;
+mod decisions;
 mod hosting;
 mod listen;
 mod listing;

@@ -3,7 +3,7 @@
 use selvedge_engine::{SiteId, SiteKind, VersionVector};
 use selvedge_protocol::{Rights, SIGNED_LIST_BYTES_MAX};
 
-use super::{AuditEntry, Control, ControlLog, DocumentInfo, DocumentQuery, NewDocument, SignedEndpoints};
+use super::{AuditEntry, Control, ControlLog, Decided, DocumentInfo, DocumentQuery, NewDocument, SignedEndpoints};
 use crate::contract::{Fault, Faults, UNFIT_BYTES, document, injected, outages};
 use crate::ops::DocumentKey;
 use crate::{DocumentId, Error};
@@ -19,6 +19,7 @@ pub async fn control(control: &dyn Control, faults: &dyn Faults) {
     documents_and_generations(control).await;
     listing(control).await;
     rights(control).await;
+    decisions(control).await;
     bindings(control).await;
     leases(control).await;
     releases(control).await;
@@ -73,6 +74,8 @@ async fn carry(from: &dyn ControlLog, to: &dyn ControlLog) {
 pub async fn control_of_two_regions(pair: Pair<'_>) {
     let Pair { home, standby, home_name, standby_name, .. } = &pair;
     let (shared, own) = (document("two-shared"), document("two-own"));
+    let is_shared = |decided: &Decided| decided.document == shared;
+    let mut heard = standby.decided(None).await.expect("decided").next;
     create(*home, &shared, ANN).await;
     home.set_rights(&shared, BOB, Rights::Write).await.expect("the home decides");
     create(*standby, &own, BOB).await;
@@ -87,6 +90,9 @@ pub async fn control_of_two_regions(pair: Pair<'_>) {
     }
     pair.copy().await;
     assert_eq!(standby.rights(&shared, BOB).await.expect("rights"), Rights::Write, "decisions reach the standby");
+    let bobs = Decided { document: shared.clone(), principal: Some(BOB.to_owned()) };
+    let told = decided(*standby, &mut heard, is_shared).await;
+    assert_eq!(told, (vec![bobs], false), "and those who follow them there hear of it");
     assert!(home.document(&own).await.expect("document").is_some(), "facts reach the home");
     let owner = home.site_owner(&key, leased.site).await.expect("owner");
     assert_eq!(owner.as_deref(), Some(BOB), "bindings, too");
@@ -104,6 +110,8 @@ pub async fn control_of_two_regions(pair: Pair<'_>) {
     home.delete(&key, 9).await.expect("not heard of yet at the standby");
     standby.begin_epoch(1, standby_name).await.expect("a promotion");
     standby.begin_epoch(1, standby_name).await.expect("beginning it again is harmless");
+    let (_, anything) = decided(*standby, &mut heard, is_shared).await;
+    assert!(anything, "an epoch undoes what its home had not heard of");
     for (epoch, of) in [(1, home_name), (0, home_name)] {
         let refused = standby.begin_epoch(epoch, of).await;
         assert!(matches!(refused, Err(Error::Fenced { current: 1, .. })), "one chain of epochs: {refused:?}");
@@ -259,6 +267,46 @@ async fn rights(control: &dyn Control) {
     control.delete(&key("rights"), 9).await.expect("delete");
     let gone = control.set_rights(&shared, BOB, Rights::Read).await;
     assert!(matches!(gone, Err(Error::Gone { .. })), "{gone:?}");
+}
+
+/// What was decided from a place on about documents that `is_own` knows, and whether anything may have been.
+async fn decided(control: &dyn Control, from: &mut u64, is_own: impl Fn(&Decided) -> bool) -> (Vec<Decided>, bool) {
+    let (mut all, mut anything) = (Vec::new(), false);
+    loop {
+        let page = control.decided(Some(*from)).await.expect("decided");
+        all.extend(page.decided.into_iter().filter(&is_own));
+        anything |= page.anything;
+        *from = page.next;
+        if page.at_end {
+            return (all, anything);
+        }
+    }
+}
+
+async fn decisions(control: &dyn Control) {
+    let followed = document("followed");
+    let of = |principal: Option<&str>| Decided { document: followed.clone(), principal: principal.map(str::to_owned) };
+    let is_own = |decided: &Decided| decided.document == followed;
+    let begin = control.decided(None).await.expect("decided");
+    assert!(begin.decided.is_empty() && begin.at_end && !begin.anything, "nothing of the past: {begin:?}");
+    let mut from = begin.next;
+    create(control, &followed, ANN).await;
+    control.bind_site(&DocumentKey::new(followed.clone(), 1), SiteId::random(7), ANN).await.expect("bind");
+    assert_eq!(decided(control, &mut from, is_own).await, (Vec::new(), false), "facts are no decisions");
+    control.set_rights(&followed, BOB, Rights::Write).await.expect("set rights");
+    control.set_rights(&followed, BOB, Rights::None).await.expect("set rights");
+    let told = decided(control, &mut from, is_own).await;
+    assert_eq!(told, (vec![of(Some(BOB)), of(Some(BOB))], false));
+    let mut again = begin.next;
+    assert_eq!(decided(control, &mut again, is_own).await, told, "as often as it is asked");
+    control.delete(&DocumentKey::new(followed.clone(), 1), 9).await.expect("delete");
+    create(control, &followed, BOB).await;
+    assert_eq!(
+        decided(control, &mut from, is_own).await,
+        (vec![of(None), of(None)], false),
+        "deleted, and there again"
+    );
+    assert_eq!(decided(control, &mut from, is_own).await, (Vec::new(), false), "and then nothing more");
 }
 
 async fn bindings(control: &dyn Control) {

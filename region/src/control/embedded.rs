@@ -8,8 +8,10 @@ use selvedge_protocol::Rights;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::decided::Recent;
 use super::{
-    AuditEntry, Control, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite, NewDocument, SignedEndpoints, Standing,
+    AuditEntry, Control, DecidedPage, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite, NewDocument,
+    SignedEndpoints, Standing,
 };
 use crate::embedded::{Database, DocumentColumns, SiteColumn, counter, database_error, integer, unsigned};
 use crate::ops::DocumentKey;
@@ -20,15 +22,18 @@ const WHAT: &str = "control plane";
 const REGION: u8 = 0;
 /// Site indices are 23 bits wide.
 const SITE_INDICES: u64 = 1 << 23;
+/// Decisions kept for those who follow them.
+const DECIDED_KEPT: usize = 10_000;
 
 /// The control plane of a data folder.
 pub(crate) struct SqliteControl {
     database: Arc<Database>,
+    decided: Recent,
 }
 
 impl SqliteControl {
     pub(crate) fn new(database: Arc<Database>) -> Self {
-        Self { database }
+        Self { database, decided: Recent::new(DECIDED_KEPT) }
     }
 }
 
@@ -83,6 +88,9 @@ impl Control for SqliteControl {
             .map_err(failed)?;
             write_rights(&mut transaction, &info.document, &info.creator, Rights::Admin).await?;
             transaction.commit().await?;
+            if info.generation > 1 {
+                self.decided.note(&info.document, None);
+            }
             Ok(info)
         })
     }
@@ -149,7 +157,9 @@ impl Control for SqliteControl {
                 .execute(&mut *transaction)
                 .await
                 .map_err(failed)?;
-            transaction.commit().await
+            transaction.commit().await?;
+            self.decided.note(&key.document, None);
+            Ok(())
         })
     }
 
@@ -205,8 +215,14 @@ impl Control for SqliteControl {
                 return Err(Error::Gone { what: format!("document {document}"), earliest: None });
             }
             write_rights(&mut transaction, document, principal, rights).await?;
-            transaction.commit().await
+            transaction.commit().await?;
+            self.decided.note(document, Some(principal));
+            Ok(())
         })
+    }
+
+    fn decided(&self, from: Option<u64>) -> BoxFuture<'_, Result<DecidedPage>> {
+        Box::pin(std::future::ready(Ok(self.decided.since(from))))
     }
 
     fn rights<'a>(&'a self, document: &'a DocumentId, principal: &'a str) -> BoxFuture<'a, Result<Rights>> {

@@ -5,6 +5,7 @@
 
 #[doc(hidden)]
 pub mod contract;
+mod decided;
 pub(crate) mod embedded;
 #[cfg(feature = "regional")]
 pub(crate) mod kafka;
@@ -15,6 +16,8 @@ use selvedge_protocol::Rights;
 
 use crate::ops::DocumentKey;
 use crate::{DocumentId, LogId, Result};
+
+pub use decided::{Decided, DecidedPage};
 
 /// What is known of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,6 +231,13 @@ pub trait Control: Send + Sync {
 
     /// Every principal with rights on a document, in the order of their names' bytes.
     fn rights_of<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Vec<(String, Rights)>>>;
+
+    /// Rights, deletes and later generations decided from a place on, wherever they were made, for those who act on earlier ones.
+    /// Each is told when it is in force here. `None`: nothing yet, only where to begin.
+    ///
+    /// # Errors
+    /// `BeyondEnd` or `Gone` when that place is not there: anything may have been decided.
+    fn decided(&self, from: Option<u64>) -> BoxFuture<'_, Result<DecidedPage>>;
 
     /// Binds a site to a principal, durable before it answers and so before the site's first delta is appended. Binding it
     /// again to the same principal is harmless.

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rand::RngExt;
 use selvedge_protocol::message::{Closed, Failure, Open};
 use selvedge_protocol::{Channel, CloseCode, DocumentId, Instant, Rights};
 use tokio::sync::watch;
@@ -27,8 +28,10 @@ use crate::session::{Fault, Session, SessionConfig, SessionEvent};
 
 /// How long the last words to a client may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// How often rights are looked up again, in milliseconds: a word of the bus that was lost heals by then.
+/// How often rights are looked up again, in milliseconds, though nothing was heard: what a relay that is cut off misses heals by then.
 const LOOK_AGAIN_MS: u64 = 60_000;
+/// Where anything may have been decided, every session looks again within so many milliseconds, at a moment of its own.
+const LOOK_SOON_MS: u64 = 3_000;
 /// Pause between telling two rooms that an empty queue is theirs, so that the first can use it.
 const TURN: Duration = Duration::from_millis(2);
 
@@ -118,6 +121,7 @@ pub(crate) async fn converse(
         principal: None,
         inbound,
         listed: app.listing.watch(),
+        decided: app.decisions.watch(),
         app: Arc::clone(&app),
     };
     let mut writer = Box::pin(write(Arc::clone(&app), outlet, Arc::clone(&outbound), Duration::from_millis(write_ms)));
@@ -219,6 +223,8 @@ struct Conversation<I> {
     inbound: I,
     /// The signed list of endpoints, and newer ones as they come.
     listed: watch::Receiver<Option<Arc<Listed>>>,
+    /// Changes when all that was looked up may be out of date.
+    decided: watch::Receiver<u64>,
     app: Arc<App>,
 }
 
@@ -269,6 +275,10 @@ impl<I: Inbound> Conversation<I> {
                 for channel in channels {
                     self.look_up(channel).await;
                 }
+            }
+            Ok(()) = self.decided.changed() => {
+                let soon = clock.now().after(rand::rng().random_range(0..LOOK_SOON_MS));
+                self.look_again_at = self.look_again_at.min(soon);
             }
             Ok(()) = self.listed.changed(), if self.session.takes_lists() => self.tell_endpoints(),
             () = clock.until(Some(self.session.deadline())) => self.session.tick(clock.now()),
@@ -437,6 +447,7 @@ impl<I: Inbound> Conversation<I> {
         };
         let Some(caller) = own.clone().or_else(|| self.caller.clone()) else { return };
         let control = Arc::clone(&self.app.registry.ground().region.control);
+        let mark = self.app.decisions.mark();
         let access = self.app.auth.access(&*control, &caller, &document, true, wall_ms()).await;
         if let Some((code, reason)) = refusal(access) {
             return self.close(channel, code, reason).await;
@@ -457,7 +468,11 @@ impl<I: Inbound> Conversation<I> {
         loop {
             let room = self.app.registry.room(&document);
             if room.join(join.clone(), Sink::Socket(Arc::clone(&self.outbound))).await {
+                let overtaken = self.app.decisions.any_since(mark, &document);
                 self.rooms.insert(channel, Opened { room, document, caller: own });
+                if overtaken && !self.app.auth.is_open() {
+                    self.look_up(channel).await;
+                }
                 return;
             }
         }

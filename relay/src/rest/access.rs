@@ -95,7 +95,8 @@ struct Set {
     rights: String,
 }
 
-/// `PUT .../rights/{principal} {rights}`: open sessions hear it at once, here and at the region's other relays.
+/// `PUT .../rights/{principal} {rights}`: open sessions hear it at once, here and at the region's other relays; where the bus is
+/// away and in the other region when the decision is there.
 pub(super) async fn set(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -123,9 +124,17 @@ pub(super) async fn set(
         document: Some(document.clone()),
         detail: format!("{principal} {}", given.name()),
     };
+    announce(&app, &document, BusMessage::Rights { principal, rights: given }).await;
     region.control.audit(entry).await?;
-    region.bus.publish(&document, Arc::new(BusMessage::Rights { principal, rights: given })).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Tells open rooms of a decision that is in force. They hear of it without the bus, too, only later: it fails nobody's request.
+pub(super) async fn announce(app: &App, document: &DocumentId, decision: BusMessage) {
+    let published = app.registry.ground().region.bus.publish(document, Arc::new(decision)).await;
+    if let Err(error) = published {
+        tracing::warn!(%document, %error, "a decision was not told by the bus: relays find it themselves");
+    }
 }
 
 /// `POST .../tickets`: a ticket for five minutes with the rights the caller has. With a ticket for a token it is renewed.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::access::{access_to, allowed, may_create};
+use super::access::{access_to, allowed, announce, may_create};
 use super::author::Author;
 use super::error::ApiError;
 use super::text::{fold, version};
@@ -218,8 +218,8 @@ pub(super) async fn delete(
         document: Some(document.clone()),
         detail: format!("generation {}", info.generation),
     };
-    region.control.audit(entry).await?;
     // Rooms that have it open, here and elsewhere, close it.
-    region.bus.publish(&document, Arc::new(BusMessage::Deleted { generation: info.generation })).await?;
+    announce(&app, &document, BusMessage::Deleted { generation: info.generation }).await;
+    region.control.audit(entry).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -65,6 +65,8 @@ pub struct RoomHandle {
 pub(crate) enum Letter {
     Event(RoomEvent),
     Join(Box<Join>, Sink),
+    /// A principal's rights on the document, as they are in force.
+    Rights(String, Rights),
 }
 
 /// Where a session's messages go.
@@ -85,6 +87,11 @@ impl RoomHandle {
     /// Hands the room an event; waits while its mailbox is full. `false`: the room is gone.
     pub(crate) async fn tell(&self, event: RoomEvent) -> bool {
         self.mailbox.send(Letter::Event(event)).await.is_ok()
+    }
+
+    /// Hands the room a principal's rights as they are in force.
+    pub(crate) async fn rights_set(&self, principal: String, rights: Rights) -> bool {
+        self.mailbox.send(Letter::Rights(principal, rights)).await.is_ok()
     }
 
     /// Subscribes a session whose messages go to `sink`.
@@ -111,6 +118,8 @@ pub(crate) struct Actor {
     sinks: HashMap<SessionKey, Sink>,
     tasks: JoinSet<RoomEvent>,
     shutdown: watch::Receiver<bool>,
+    /// The registry knows it no more: what comes next for the document finds another room.
+    retired: bool,
 }
 
 /// A handle that does not keep the room in memory.
@@ -142,6 +151,7 @@ impl Actor {
             sinks: HashMap::new(),
             tasks: JoinSet::new(),
             shutdown,
+            retired: false,
         }
     }
 
@@ -160,7 +170,7 @@ impl Actor {
         let deadline = self.room.deadline();
         let stopping = *self.shutdown.borrow();
         if stopping && self.room.is_idle() && self.tasks.is_empty() && self.letters.is_empty() {
-            self.registry.forget(&self.document);
+            self.retire();
             return false;
         }
         tokio::select! {
@@ -180,6 +190,9 @@ impl Actor {
         self.ground.metrics.count_room(&counts);
         while let Some(effect) = self.room.poll_effect() {
             if matches!(effect, RoomEffect::Unload) {
+                if self.retired {
+                    continue;
+                }
                 if self.tasks.is_empty() && self.registry.forget_idle(&self.document, &self.letters) {
                     return false;
                 }
@@ -187,33 +200,42 @@ impl Actor {
                 self.execute(effect);
             }
         }
+        if self.room.is_deleted() {
+            // The document may be created again: its next generation is another room's, for whoever comes from now on.
+            self.retire();
+            self.letters.close();
+        }
         true
     }
 
-    fn letters_from(&mut self, first: Letter) {
-        let now = self.ground.clock.now();
-        let mut next = Some(first);
-        for _ in 0..EVENTS_AT_ONCE {
-            match next {
-                Some(Letter::Event(event)) => {
-                    if let RoomEvent::Leave { key } = &event {
-                        self.sinks.remove(key);
-                    }
-                    self.room.handle(event, now);
-                }
-                Some(Letter::Join(join, sink)) => {
-                    self.sinks.insert(join.key, sink);
-                    self.room.handle(RoomEvent::Join(join), now);
-                }
-                None => return,
-            }
-            next = self.letters.try_recv().ok();
+    fn retire(&mut self) {
+        if !std::mem::replace(&mut self.retired, true) {
+            self.registry.forget(&self.document);
         }
-        if let Some(Letter::Event(event)) = next {
-            self.room.handle(event, now);
-        } else if let Some(Letter::Join(join, sink)) = next {
-            self.sinks.insert(join.key, sink);
-            self.room.handle(RoomEvent::Join(join), now);
+    }
+
+    fn letters_from(&mut self, first: Letter) {
+        self.open_letter(first);
+        for _ in 1..EVENTS_AT_ONCE {
+            let Ok(next) = self.letters.try_recv() else { return };
+            self.open_letter(next);
+        }
+    }
+
+    fn open_letter(&mut self, letter: Letter) {
+        let now = self.ground.clock.now();
+        match letter {
+            Letter::Event(event) => {
+                if let RoomEvent::Leave { key } = &event {
+                    self.sinks.remove(key);
+                }
+                self.room.handle(event, now);
+            }
+            Letter::Join(join, sink) => {
+                self.sinks.insert(join.key, sink);
+                self.room.handle(RoomEvent::Join(join), now);
+            }
+            Letter::Rights(principal, rights) => self.rights_set(&principal, rights),
         }
     }
 

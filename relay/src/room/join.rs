@@ -43,6 +43,11 @@ impl Room {
 
     pub(super) fn loaded(&mut self, outcome: Result<Loaded, Failure>, now: Instant) {
         let Phase::Loading(waiting) = std::mem::replace(&mut self.phase, Phase::New) else { return };
+        // It may have been deleted while it was read.
+        let outcome = outcome.and_then(|loaded| match loaded.generation <= self.deleted_to {
+            true => Err(Failure::Deleted),
+            false => Ok(loaded),
+        });
         match outcome {
             Ok(loaded) => {
                 let config = &self.setup.config;

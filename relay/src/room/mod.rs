@@ -152,6 +152,8 @@ pub struct Room {
     silent_since: Option<Instant>,
     counts: RoomCounts,
     effects: VecDeque<RoomEffect>,
+    /// The document was deleted up to and with this generation.
+    deleted_to: u64,
     /// A rule that a test has taken away.
     missing: Missing,
 }
@@ -163,7 +165,7 @@ enum Phase {
     /// Snapshot and tail are being read; these wait.
     Loading(Vec<Join>),
     Ready(Box<Ready>),
-    /// Refused to everybody, until a restart.
+    /// Refused to everybody, as long as this room is there.
     Refused(CloseCode, &'static str),
 }
 
@@ -249,6 +251,7 @@ impl Room {
             silent_since: None,
             counts: RoomCounts::default(),
             effects: VecDeque::new(),
+            deleted_to: 0,
             missing: Missing::default(),
         }
     }
@@ -459,7 +462,7 @@ impl Room {
         self.effects.push_back(RoomEffect::Close { key, closed });
     }
 
-    /// Refuses the document to everybody, here and coming, until a restart.
+    /// Refuses the document to everybody, here and coming, as long as this room is there.
     fn refuse_document(&mut self, code: CloseCode, reason: &'static str) {
         let keys: Vec<SessionKey> = self.members.keys().copied().collect();
         for key in keys {
@@ -468,7 +471,13 @@ impl Room {
         self.phase = Phase::Refused(code, reason);
     }
 
+    /// Whether its document was deleted: nobody is let in any more.
+    pub(crate) fn is_deleted(&self) -> bool {
+        matches!(self.phase, Phase::Refused(CloseCode::DELETED, _))
+    }
+
     fn deleted(&mut self, generation: u64) {
+        self.deleted_to = self.deleted_to.max(generation);
         if self.generation().is_some_and(|mine| mine <= generation) {
             self.refuse_document(CloseCode::DELETED, "The document was deleted.");
         }

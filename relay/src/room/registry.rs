@@ -67,6 +67,17 @@ impl Registry {
         handle
     }
 
+    /// The room of a document, if it is open.
+    pub(crate) fn open_room(&self, document: &DocumentId) -> Option<RoomHandle> {
+        let state = self.lock();
+        state.rooms.get(document).filter(|open| !open.task.is_finished()).map(|open| open.handle.clone())
+    }
+
+    /// The documents whose rooms are open.
+    pub(crate) fn documents(&self) -> Vec<DocumentId> {
+        self.lock().rooms.keys().cloned().collect()
+    }
+
     /// How many rooms are in memory.
     pub fn len(&self) -> usize {
         self.lock().rooms.len()

@@ -92,6 +92,21 @@ async fn deleted_documents_are_gone_for_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_made_again_opens_at_once() {
+    let relay = Relay::start().await;
+    for round in 0..3 {
+        let text = format!("text {round}");
+        create(&relay, "again", Some(&text)).await;
+        let ada = Peer::start(&relay.socket(), 100 + round);
+        let a = ada.open("again", 11 + round).await;
+        ada.wait_text(a, &text).await;
+        let deleted = ask(relay.running.address, "DELETE", "/v1/docs/default/again", &[], b"").await;
+        assert_eq!(deleted.status, 204);
+        ada.wait(move |client| client.status(a).is_none_or(|status| status.name() == "closed")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_have_one_shape() {
     let relay = Relay::start_with(|config| config.listen.http_body_bytes_max = 10_000).await;
     let address = relay.running.address;

@@ -33,8 +33,8 @@ use selvedge_protocol::{Rights, SIGNED_LIST_BYTES_MAX};
 use tokio::task::JoinHandle;
 
 use super::{
-    AuditEntry, Control, ControlEntry, ControlLog, ControlPage, DocumentInfo, DocumentPage, DocumentQuery, LeasedSite,
-    NewDocument, SignedEndpoints, Standing,
+    AuditEntry, Control, ControlEntry, ControlLog, ControlPage, Decided, DecidedPage, DocumentInfo, DocumentPage,
+    DocumentQuery, LeasedSite, NewDocument, SignedEndpoints, Standing,
 };
 use crate::log::kafka::KafkaOptions;
 use crate::ops::DocumentKey;
@@ -43,7 +43,7 @@ use crate::{DocumentId, Error, LogId, Result};
 use index::{Index, rights_number};
 use memory::{INDEX_MAX, MemoryIndex};
 use postgres::PostgresIndex;
-use record::{Change, ControlRecord, Origin, SiteRow};
+use record::{Change, ControlRecord, Origin, SiteRow, document_of};
 use topic::{ControlTopic, WHAT};
 
 /// A question to PostgreSQL that takes longer is asked of the index in memory.
@@ -54,6 +54,8 @@ const TICK: Duration = Duration::from_secs(1);
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(600);
 /// Proposals of one call that others forestall before it gives up.
 const ATTEMPTS_MAX: usize = 64;
+/// Records looked through at once for decisions.
+const DECIDED_PAGE: usize = 500;
 /// Documents whose next index is remembered.
 const LEASES_MAX: usize = 10_000;
 
@@ -375,6 +377,25 @@ impl Shared {
         }
     }
 
+    /// What the topic's records from an offset on are about. Answers when the index knows them.
+    async fn decided(&self, from: Option<u64>) -> Result<DecidedPage> {
+        let Some(from) = from else {
+            return Ok(DecidedPage { next: self.topic.head().await?, at_end: true, ..DecidedPage::default() });
+        };
+        let page = self.topic.read(from, DECIDED_PAGE).await?;
+        let mut told = DecidedPage { next: page.next, at_end: page.at_end, ..DecidedPage::default() };
+        for (offset, bytes) in page.records.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            match ControlRecord::decode(bytes).and_then(|record| decided_by(record.change, &mut told)) {
+                Ok(()) => {}
+                Err(error) => tracing::error!(offset, %error, "a record of the control plane tells of no decision"),
+            }
+        }
+        if told.anything || !told.decided.is_empty() {
+            self.catch_up(told.next).await?;
+        }
+        Ok(told)
+    }
+
     async fn bind_site(&self, key: &DocumentKey, site: SiteId, principal: &str) -> Result<()> {
         if let Some(row) = ask!(self, index => index.site(key, site))? {
             return if row.principal == principal { Ok(()) } else { Err(Error::SiteTaken { site }) };
@@ -530,6 +551,23 @@ impl Shared {
     }
 }
 
+/// Adds what a change decides to what is told.
+fn decided_by(change: Change, told: &mut DecidedPage) -> Result<()> {
+    if matches!(change, Change::Epoch { .. }) {
+        told.anything = true;
+    }
+    if !change.is_decision() {
+        return Ok(());
+    }
+    let (document, principal) = match change {
+        Change::Document { document, .. } => (document, None),
+        Change::Rights { document, principal, .. } => (document, Some(principal)),
+        _ => return Ok(()),
+    };
+    told.decided.push(Decided { document: document_of(&document)?, principal });
+    Ok(())
+}
+
 impl Control for KafkaControl {
     fn epoch(&self) -> u64 {
         self.shared.standing().epoch
@@ -589,6 +627,10 @@ impl Control for KafkaControl {
             let row = ask!(self.shared, index => index.rights(document, principal))?;
             Ok(row.map_or(Rights::None, |row| row.rights))
         })
+    }
+
+    fn decided(&self, from: Option<u64>) -> BoxFuture<'_, Result<DecidedPage>> {
+        Box::pin(self.shared.decided(from))
     }
 
     fn rights_of<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Vec<(String, Rights)>>> {

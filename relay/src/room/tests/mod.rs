@@ -318,11 +318,17 @@ impl Table {
     }
 
     fn join_as(&mut self, session: u64, rights: Rights, open: Open) {
+        self.enter(session, rights, open);
+        self.settle();
+    }
+
+    /// Joins, and leaves undone for now what the room asks for.
+    fn enter(&mut self, session: u64, rights: Rights, open: Open) {
         let principal = format!("anon:{session}");
         let join =
             Join { key: key(session), principal, user: None, rights, open, listens: true, seeds: false, tags: true };
         self.readers.insert(key(session), Reader::default());
-        self.tell(RoomEvent::Join(Box::new(join)));
+        self.answer(RoomEvent::Join(Box::new(join)));
     }
 
     fn push(&mut self, session: u64, deltas: &[Delta]) {

@@ -121,6 +121,15 @@ fn a_deleted_document_is_closed_for_everybody() {
 }
 
 #[test]
+fn a_document_that_is_deleted_while_it_is_read_is_closed_for_who_waits() {
+    let mut table = Table::new();
+    table.enter(1, Rights::Write, open());
+    // The room has asked for the document, and it was there.
+    table.tell(RoomEvent::Deleted { generation: 1 });
+    assert_eq!(table.closed, [(key(1), CloseCode::DELETED)]);
+}
+
+#[test]
 fn an_older_generation_is_a_conflict() {
     let mut table = Table::new();
     table.join_as(1, Rights::Write, Open { generation: 7, ..open() });
