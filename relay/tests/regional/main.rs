@@ -9,7 +9,10 @@ mod bus;
 mod cold;
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../harness/issuer.rs"]
+mod issuer;
 mod parts;
+mod revocation;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +33,11 @@ use serde_json::{Value, json};
 
 /// Region A's services under a prefix of their own, or the reason to skip.
 fn services(test: &str) -> Option<RegionalArgs> {
+    services_of('A', test)
+}
+
+/// A region's services under a prefix of their own, or the reason to skip.
+fn services_of(region: char, test: &str) -> Option<RegionalArgs> {
     let named = |service: &str| {
         let variable = format!("SELVEDGE_STACK_{service}");
         let address = std::env::var(&variable).ok().filter(|address| !address.is_empty());
@@ -38,17 +46,19 @@ fn services(test: &str) -> Option<RegionalArgs> {
         }
         address
     };
+    let own = |service: &str| named(&format!("{region}_{service}"));
+    let bucket = std::env::var(format!("SELVEDGE_STACK_{region}_BUCKET"));
     Some(RegionalArgs {
-        kafka: Some(named("A_KAFKA")?),
+        kafka: Some(own("KAFKA")?),
         kafka_partitions: 4,
         kafka_replicas: 1,
         kafka_timeout_ms: 3_000,
-        postgres: vec![named("A_POSTGRES")?],
+        postgres: vec![own("POSTGRES")?],
         postgres_connections: 4,
-        redis: Some(named("A_REDIS")?),
-        dynamodb: Some(named("A_DYNAMODB")?),
+        redis: Some(own("REDIS")?),
+        dynamodb: Some(own("DYNAMODB")?),
         s3: Some(named("AWS")?),
-        s3_bucket: Some(std::env::var("SELVEDGE_STACK_A_BUCKET").unwrap_or_else(|_| "selvedge-a".to_owned())),
+        s3_bucket: Some(bucket.unwrap_or_else(|_| format!("selvedge-{}", region.to_ascii_lowercase()))),
         prefix: format!("relay-{:08x}-", rand::random::<u32>()),
         ..RegionalArgs::default()
     })
