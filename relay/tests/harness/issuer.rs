@@ -1,5 +1,5 @@
 //! An issuer of tokens: keys, a page that publishes them, and tokens, honest and not.
-#![allow(unreachable_pub, reason = "a module of a test")]
+#![allow(dead_code, unreachable_pub, reason = "a module of several test programs, none of which uses all of it")]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};

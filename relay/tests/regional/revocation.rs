@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use selvedge_engine::SiteId;
 use selvedge_protocol::{Channel, CloseCode, Rights, ServerMessage};
 use selvedge_region::regional::{RegionalArgs, RegionalRegion};
-use selvedge_region::{Control, ControlLog, DocumentKey};
+use selvedge_region::{Control, DocumentKey};
 use selvedge_relay::auth::config::SigningAlgorithm;
 use tokio::task::JoinHandle;
 
