@@ -3,16 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::AssertSqlSafe;
-use tokio::time::{Instant, sleep, timeout};
 
-use super::quota::set_quota;
+use super::held_back::Quota;
 use super::{Postgres, Proxy, Way};
-use crate::DocumentId;
 use crate::blobs::s3::S3Blobs;
 use crate::bus::redis::RedisBus;
 use crate::contract::{Fault, Faults};
@@ -20,77 +16,19 @@ use crate::control::kafka::KafkaControl;
 use crate::log::kafka::KafkaLog;
 use crate::snapshots::postgres::PostgresSnapshots;
 
-/// How long a broker may take to hold a client back, or to take its records again.
-const FAULT_WITHIN: Duration = Duration::from_secs(60);
-/// How long a producer may take to tell that it is held back.
-const TOLD_WITHIN: Duration = Duration::from_secs(3);
-/// Pause between two looks.
-const LOOK: Duration = Duration::from_millis(50);
-
 /// The faults of a log on a Kafka whose process may be halted.
 pub struct KafkaFaults {
     log: Arc<KafkaLog>,
     /// The broker's process; `None`: it cannot be halted from here.
     process: Option<u32>,
-    /// The log's client has a quota.
-    quota: AtomicBool,
+    quota: Quota,
 }
 
 impl KafkaFaults {
     /// Faults of that log, on a broker with that process.
     #[must_use]
     pub fn new(log: Arc<KafkaLog>, process: Option<u32>) -> Self {
-        Self { log, process, quota: AtomicBool::new(false) }
-    }
-
-    /// Gives the log's client next to nothing to write a second, and writes until the broker reads no more from it.
-    async fn throttle(&self) -> bool {
-        self.quota.store(true, Ordering::Release);
-        if set_quota(self.log.options(), Some(1)).await.is_err() {
-            return false;
-        }
-        let begin = Instant::now();
-        while begin.elapsed() < FAULT_WITHIN {
-            // The record that is too much is taken; what comes after it waits. One that is not taken had to wait for another one, and
-            // the next one has a new connection.
-            self.write().await;
-            let told = async {
-                while !self.log.is_throttled() {
-                    sleep(LOOK).await;
-                }
-            };
-            if timeout(TOLD_WITHIN, told).await.is_ok() {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Takes the quota away, and waits until the broker takes records again: it forgives no client before its time, but a new
-    /// connection.
-    async fn forgive(&self) -> bool {
-        if !self.quota.swap(false, Ordering::AcqRel) {
-            return true;
-        }
-        if set_quota(self.log.options(), None).await.is_err() {
-            return false;
-        }
-        let begin = Instant::now();
-        while begin.elapsed() < FAULT_WITHIN {
-            if self.write().await {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Writes a record of a document that nobody reads.
-    async fn write(&self) -> bool {
-        let unread: Result<DocumentId, _> = "contract/log-quota".parse();
-        match unread {
-            Ok(document) => self.log.append_raw(&document, vec![0]).await.is_ok(),
-            Err(_) => false,
-        }
+        Self { log, process, quota: Quota::default() }
     }
 }
 
@@ -109,12 +47,12 @@ impl Faults for KafkaFaults {
                     self.log.fill(true);
                     true
                 }
-                Fault::Throttled => self.throttle().await,
+                Fault::Throttled => self.quota.impose(&*self.log).await,
                 Fault::Unavailable => signal(self.process, "STOP"),
                 Fault::Healed => {
                     self.log.fill(false);
                     let running = self.process.is_none() || signal(self.process, "CONT");
-                    running && self.forgive().await
+                    running && self.quota.lift(&*self.log).await
                 }
                 Fault::RawRecord(document, bytes) => self.log.append_raw(&document, bytes).await.is_ok(),
                 Fault::DamagedSnapshot(_) | Fault::DamagedBlob(_) | Fault::Evicted => false,
@@ -132,10 +70,18 @@ impl Drop for KafkaFaults {
 
 /// The faults of a control plane whose topic's Kafka may be halted.
 pub struct ControlFaults {
-    /// The control plane.
-    pub control: Arc<KafkaControl>,
+    control: Arc<KafkaControl>,
     /// The broker's process; `None`: it cannot be halted from here.
-    pub process: Option<u32>,
+    process: Option<u32>,
+    quota: Quota,
+}
+
+impl ControlFaults {
+    /// Faults of that control plane, on a broker with that process.
+    #[must_use]
+    pub fn new(control: Arc<KafkaControl>, process: Option<u32>) -> Self {
+        Self { control, process, quota: Quota::default() }
+    }
 }
 
 impl Faults for ControlFaults {
@@ -146,10 +92,12 @@ impl Faults for ControlFaults {
                     self.control.fill(true);
                     true
                 }
+                Fault::Throttled => self.quota.impose(&*self.control).await,
                 Fault::Unavailable => signal(self.process, "STOP"),
                 Fault::Healed => {
                     self.control.fill(false);
-                    self.process.is_none() || signal(self.process, "CONT")
+                    let running = self.process.is_none() || signal(self.process, "CONT");
+                    running && self.quota.lift(&*self.control).await
                 }
                 _ => false,
             }

@@ -2,6 +2,7 @@
 
 pub(crate) mod dynamodb;
 mod faults;
+mod held_back;
 mod open;
 mod options;
 pub(crate) mod postgres;

@@ -28,7 +28,7 @@ async fn control() {
     let _halts = KAFKA.write().await;
     let (postgres, _way) = postgres_of(&server, 1).await;
     let control = Arc::new(KafkaControl::open(&kafka(&bootstrap), postgres.clone(), who("a", 1)).await.unwrap());
-    let faults = ControlFaults { control: Arc::clone(&control), process: stack_process("a-kafka") };
+    let faults = ControlFaults::new(Arc::clone(&control), stack_process("a-kafka"));
     contract::control(&*control, &faults).await;
     control.close().await;
     postgres.close().await;

@@ -150,6 +150,21 @@ impl KafkaControl {
         self.shared.topic.fill(full);
     }
 
+    /// Whether the brokers hold its records back, as far as they have said: for the contract suite.
+    pub(crate) fn is_throttled(&self) -> bool {
+        self.shared.topic.is_throttled()
+    }
+
+    /// How it reaches its brokers.
+    pub(crate) fn kafka(&self) -> &KafkaOptions {
+        self.shared.topic.options()
+    }
+
+    /// Writes a record that changes nothing: it erases what no record is called. For the contract suite.
+    pub(crate) async fn write_void(&self) -> Result<()> {
+        self.shared.topic.try_erase(&[0]).await
+    }
+
     fn stop_ticking(&self) {
         if let Some(ticking) = &self.ticking {
             ticking.abort();

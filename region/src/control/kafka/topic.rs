@@ -46,9 +46,9 @@ impl ControlTopic {
 
     /// Appends records in order, durable before it answers with their offsets.
     pub(super) async fn append(&self, records: &[ControlRecord]) -> Result<Vec<u64>> {
-        if self.producer.is_doubtful() {
+        if let Some(doubt) = self.producer.doubtful() {
             self.topic.check(&self.admin).await?;
-            self.producer.trust();
+            self.producer.trust(doubt);
         }
         let mut outgoing = Vec::with_capacity(records.len());
         let mut values = Vec::with_capacity(records.len());
@@ -87,10 +87,14 @@ impl ControlTopic {
 
     /// Erases records by name. One that is not erased is only litter.
     pub(super) async fn erase(&self, nonces: &[u64]) {
-        let erased = |&nonce| Outgoing { partition: 0, key: ControlRecord::key(nonce), value: Vec::new() };
-        if let Err(error) = self.producer.send(&self.topic.name, nonces.iter().map(erased).collect()).await {
+        if let Err(error) = self.try_erase(nonces).await {
             tracing::debug!(%error, "records without effect stay in the topic");
         }
+    }
+
+    pub(super) async fn try_erase(&self, nonces: &[u64]) -> Result<()> {
+        let erased = |&nonce| Outgoing { partition: 0, key: ControlRecord::key(nonce), value: Vec::new() };
+        self.producer.send(&self.topic.name, nonces.iter().map(erased).collect()).await.map(|_| ())
     }
 
     /// One past the last record.
@@ -102,6 +106,14 @@ impl ControlTopic {
         let limits = Limits { entries: limit.clamp(1, PAGE_RECORDS), bytes: PAGE_BYTES, looked_bytes: PAGE_BYTES };
         let found = self.scanner.read(0, Some(from), limits, None).await?;
         Ok(Page { records: found.records, next: found.next, at_end: found.at_end })
+    }
+
+    pub(super) fn is_throttled(&self) -> bool {
+        self.producer.is_throttled()
+    }
+
+    pub(super) fn options(&self) -> &KafkaOptions {
+        self.producer.options()
     }
 
     pub(super) fn fill(&self, full: bool) {

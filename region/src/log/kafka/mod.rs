@@ -342,10 +342,10 @@ impl RegionLog for KafkaLog {
                     value: record.encode(),
                 });
             }
-            if self.producer.is_doubtful() {
+            if let Some(doubt) = self.producer.doubtful() {
                 // A broker that answers again after a fault, or after a connection was lost, may be another one.
                 self.check_same().await?;
-                self.producer.trust();
+                self.producer.trust(doubt);
             }
             let placed = self.producer.send(&self.ops.name, outgoing).await?;
             Ok(placed.into_iter().map(|(partition, offset)| self.at(partition, offset)).collect())

@@ -12,7 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use tokio::sync::Mutex;
 
-use super::told::{TOLD_EVERY_MS, Told};
+use super::told::{Doubt, TOLD_EVERY_MS, Told};
 use super::{KafkaOptions, blocking, kafka_error};
 use crate::{Error, Result};
 
@@ -53,9 +53,14 @@ impl Producer {
         })
     }
 
-    /// Whether something went wrong, or a connection was lost, since [`Producer::trust`].
-    pub(crate) fn is_doubtful(&self) -> bool {
-        self.told.is_doubtful()
+    /// What has to be looked into before the next records: something went wrong, or a connection was lost.
+    pub(crate) fn doubtful(&self) -> Option<Doubt> {
+        self.told.doubtful()
+    }
+
+    /// How it reaches its brokers.
+    pub(crate) fn options(&self) -> &KafkaOptions {
+        &self.options
     }
 
     /// Whether the brokers hold it back, as far as they have said.
@@ -63,9 +68,9 @@ impl Producer {
         self.told.held_back_ms().is_some()
     }
 
-    /// The log is the same as before.
-    pub(crate) fn trust(&self) {
-        self.told.trust();
+    /// A look after that doubt found the same log as before.
+    pub(crate) fn trust(&self, doubt: Doubt) {
+        self.told.trust(doubt);
     }
 
     /// Writes the records in order and answers each one's partition and offset once all are confirmed.

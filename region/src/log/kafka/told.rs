@@ -4,7 +4,7 @@
 //! KIP-219); the client hands that on in its statistics alone. A lost connection the client repairs by itself; but who answers
 //! then may be a broker that was wiped meanwhile.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,10 @@ use rdkafka::{ClientContext, Statistics};
 /// How often the client tells, in milliseconds. A broker that holds back does so for seconds.
 pub(super) const TOLD_EVERY_MS: u64 = 1_000;
 
+/// A reason to look whether the brokers are still the same: the number of the newest one.
+#[derive(Clone, Copy)]
+pub(crate) struct Doubt(u64);
+
 /// What one producer was told. Clones are the same.
 #[derive(Clone, Default)]
 pub(super) struct Told(Arc<State>);
@@ -21,7 +25,9 @@ pub(super) struct Told(Arc<State>);
 #[derive(Default)]
 struct State {
     held_until: Mutex<Option<Instant>>,
-    doubtful: AtomicBool,
+    /// How often there was a reason to doubt, and how many of these a look has settled.
+    doubts: AtomicU64,
+    settled: AtomicU64,
 }
 
 impl Told {
@@ -37,19 +43,21 @@ impl Told {
         *self.held_until() = None;
     }
 
-    /// Whether the brokers may be others than they were: something was refused or a connection lost since [`Told::trust`].
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.0.doubtful.load(Ordering::Acquire)
+    /// Whether the brokers may be others than they were: something was refused or a connection lost, and no look that began later
+    /// has said that they are the same. The answer is for [`Told::trust`].
+    pub(super) fn doubtful(&self) -> Option<Doubt> {
+        let newest = self.0.doubts.load(Ordering::Acquire);
+        (newest > self.0.settled.load(Ordering::Acquire)).then_some(Doubt(newest))
     }
 
     /// Something was refused.
     pub(super) fn doubt(&self) {
-        self.0.doubtful.store(true, Ordering::Release);
+        self.0.doubts.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// They are the same.
-    pub(super) fn trust(&self) {
-        self.0.doubtful.store(false, Ordering::Release);
+    /// A look that began after that doubt found the same brokers. What was lost during the look is doubted still.
+    pub(super) fn trust(&self, doubt: Doubt) {
+        self.0.settled.fetch_max(doubt.0, Ordering::AcqRel);
     }
 
     fn held_until(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -110,10 +118,19 @@ mod tests {
     fn a_lost_connection_is_a_reason_to_doubt() {
         let told = Told::default();
         told.error(KafkaError::Global(RDKafkaErrorCode::PolicyViolation), "no loss");
-        assert!(!told.is_doubtful());
+        assert!(told.doubtful().is_none());
         told.error(KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "disconnected");
-        assert!(told.is_doubtful());
-        told.trust();
-        assert!(!told.is_doubtful());
+        told.trust(told.doubtful().unwrap());
+        assert!(told.doubtful().is_none());
+    }
+
+    #[test]
+    fn what_is_lost_during_a_look_is_doubted_after_it() {
+        let told = Told::default();
+        told.doubt();
+        let looked_after = told.doubtful().unwrap();
+        told.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "disconnected");
+        told.trust(looked_after);
+        assert!(told.doubtful().is_some());
     }
 }
