@@ -45,8 +45,17 @@ pub fn materialise<'a>(region: &'a Region, key: &'a DocumentKey) -> BoxFuture<'a
             Ok(()) => None,
             Err(error) => Some(away(key, "op store", error)?),
         };
-        let committed = match committed {
-            Ok(committed) => committed.map(|offset| Position { offset, ..at }),
+        let tail = match committed {
+            Ok(committed) => {
+                // Without the op store nothing but a snapshot stands for what lies below persist's offset.
+                let committed = committed.filter(|_| no_ops.is_none()).map(|offset| Position { offset, ..at });
+                let from = [committed, hint].into_iter().flatten().max_by_key(|position| position.offset);
+                read_tail(region, key, &mut fold, from).await
+            }
+            Err(error) => Err(error),
+        };
+        let whole = match tail {
+            Ok(whole) => whole,
             Err(error) => {
                 let error = away(key, "log", error)?;
                 if fold.vector().is_empty() || (no_ops.is_some() && no_snapshot.is_some()) {
@@ -55,10 +64,6 @@ pub fn materialise<'a>(region: &'a Region, key: &'a DocumentKey) -> BoxFuture<'a
                 return without_log(region, key, fold, hint).await;
             }
         };
-        // Without the op store nothing but a snapshot stands for what lies below persist's offset.
-        let committed = if no_ops.is_some() { None } else { committed };
-        let from = [committed, hint].into_iter().flatten().max_by_key(|position| position.offset);
-        let whole = read_tail(region, key, &mut fold, from).await?;
         let lacking = !fold.vector().dominates(&trimmed);
         match no_ops {
             Some(error) if !whole || lacking => Err(error),

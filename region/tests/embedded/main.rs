@@ -6,4 +6,5 @@ mod contracts;
 mod durability;
 mod fold;
 mod history;
+mod lost_log;
 mod record;

@@ -114,6 +114,10 @@ struct Halted(u32);
 impl Halted {
     fn new(process: u32) -> Self {
         signal(process, "STOP");
+        // A process of many threads goes on for a moment.
+        while !is_stopped(process) {
+            std::thread::yield_now();
+        }
         Self(process)
     }
 }
@@ -122,6 +126,16 @@ impl Drop for Halted {
     fn drop(&mut self) {
         signal(self.0, "CONT");
     }
+}
+
+/// Whether all threads of a process are stopped, by the state that the kernel tells of each.
+fn is_stopped(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.flatten().all(|thread| {
+        // PID (NAME) STATE ...; a name may hold anything.
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 fn signal(process: u32, signal: &str) {

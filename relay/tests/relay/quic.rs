@@ -120,7 +120,8 @@ fn push(channel: u32, deltas: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_the_connection_close_it_with_code_and_reason() {
-    let relay = Relay::start_with(|config| config.limits.hello_ms = 400).await;
+    let relay = Relay::start().await;
+    let hurried = Relay::start_with(|config| config.limits.hello_ms = 400).await;
     for speaks in BOTH {
         let first = async |bytes: &[u8]| {
             let quic = Quic::connect(&relay, speaks).await;
@@ -137,7 +138,7 @@ async fn faults_of_the_connection_close_it_with_code_and_reason() {
         let early = ClientMessage::from(open("x")).to_frame(Channel(1)).unwrap();
         assert_eq!(first(&early).await, CloseCode::MALFORMED, "open before hello");
 
-        let silent = Quic::connect(&relay, speaks).await;
+        let silent = Quic::connect(&hurried, speaks).await;
         assert_eq!(silent.closed().await.0, CloseCode::TOO_SLOW, "hello after its time");
 
         let (stray, _control) = Quic::hello(&relay, speaks, "mallory").await;
@@ -151,7 +152,7 @@ async fn faults_of_the_connection_close_it_with_code_and_reason() {
         again.say(open("twice")).await;
         assert_eq!(twice.closed().await.0, CloseCode::MALFORMED, "two streams of one channel");
     }
-    wait_for(async || relay.running.connections() == 0).await;
+    wait_for(async || relay.running.connections() + hurried.running.connections() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
