@@ -9,11 +9,12 @@ use sqlx::AssertSqlSafe;
 
 use super::held_back::Quota;
 use super::{Postgres, Proxy, Way};
+use crate::Result;
 use crate::blobs::s3::S3Blobs;
 use crate::bus::redis::RedisBus;
 use crate::contract::{Fault, Faults};
 use crate::control::kafka::KafkaControl;
-use crate::log::kafka::KafkaLog;
+use crate::log::kafka::{KafkaLog, KafkaOptions, delete_all};
 use crate::snapshots::postgres::PostgresSnapshots;
 
 /// The faults of a log on a Kafka whose process may be halted.
@@ -244,6 +245,14 @@ fn set(proxy: &Proxy, way: Option<Way>) -> BoxFuture<'static, bool> {
 fn refusal(status: &str, kind: &str, body: &str) -> Way {
     let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
     Way::Answer(format!("{head}Connection: close\r\n\r\n{body}").into_bytes().into())
+}
+
+/// Deletes a region's topics with all they hold, as if its brokers had been wiped: the next that is opened is another log.
+///
+/// # Errors
+/// When a topic is not there, or the brokers do not delete it.
+pub async fn wipe_log(options: &KafkaOptions) -> Result<()> {
+    delete_all(options).await
 }
 
 /// The process id that `cargo xtask stack` noted for a service, from the folder named in `SELVEDGE_STACK_FOLDER`.

@@ -11,7 +11,9 @@ mod quota;
 pub(crate) mod tls;
 
 pub use dynamodb::DynamoDbOptions;
-pub use faults::{BlobFaults, ControlFaults, KafkaFaults, OpFaults, RedisFaults, SnapshotFaults, stack_process};
+pub use faults::{
+    BlobFaults, ControlFaults, KafkaFaults, OpFaults, RedisFaults, SnapshotFaults, stack_process, wipe_log,
+};
 pub use open::{OpenError, RegionalRegion};
 pub use options::{PeerArgs, RegionalArgs, RegionalOptions, SettingError, without_secret};
 pub use postgres::{Postgres, PostgresOptions, SHARDS, shard};

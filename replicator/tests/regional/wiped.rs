@@ -1,13 +1,9 @@
 //! A region that has lost everything, and is fed by the other one until it holds everything again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
 use selvedge_region::fold::{PERSIST_READER, materialise};
-use selvedge_region::regional::{Proxy, RedisBus, RegionalOptions, RegionalRegion, Way};
+use selvedge_region::regional::{Proxy, RedisBus, RegionalOptions, RegionalRegion, Way, wipe_log};
 use selvedge_region::{NewDocument, Region};
 use selvedge_replicator::link::{Link, side};
 use selvedge_replicator::metrics::ShipMetrics;
@@ -24,12 +20,7 @@ async fn wipe(region: RegionalRegion, writers: &[&Writer]) {
     let options = region.options().clone();
     region.close().await;
     RedisBus::open(options.redis.clone()).await.unwrap().evict().await.unwrap();
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &options.kafka.bootstrap).create().unwrap();
-    let names = ["ops", "control", "dead-letters"].map(|name| format!("{}{name}", options.kafka.prefix));
-    let within = AdminOptions::new().operation_timeout(Some(Duration::from_secs(60)));
-    let deleted = admin.delete_topics(&names.each_ref().map(String::as_str), &within).await.unwrap();
-    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    wipe_log(&options.kafka).await.unwrap();
 }
 
 /// Removes what every region has and covers from a log, as cleanup does.

@@ -27,7 +27,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use recent::{Kept, Recent};
 pub(crate) use scan::{Limits, Scanner};
-pub(crate) use topic::{Admin, Topic, TopicKind};
+pub(crate) use topic::{Admin, Topic, TopicKind, delete_all};
 
 use super::{DeadLetter, EntryContent, LogBounds, LogEntry, LogPage, LogReader, RegionLog};
 use crate::record::LogRecord;

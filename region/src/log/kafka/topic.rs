@@ -30,6 +30,31 @@ pub(crate) enum TopicKind {
     Control,
 }
 
+impl TopicKind {
+    const ALL: [Self; 3] = [Self::Ops, Self::DeadLetters, Self::Control];
+
+    fn name(self) -> &'static str {
+        match self {
+            TopicKind::Ops => "ops",
+            TopicKind::DeadLetters => "dead-letters",
+            TopicKind::Control => "control",
+        }
+    }
+}
+
+/// Deletes all topics with what they hold: what a broker looks like that was wiped, for tests.
+pub(crate) async fn delete_all(options: &KafkaOptions) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> =
+        options.client().create().map_err(|error| kafka_error(WHAT, error))?;
+    let names = TopicKind::ALL.map(|kind| options.named(kind.name()));
+    let within = AdminOptions::new().operation_timeout(Some(KNOWN_WITHIN));
+    let deleted = admin.delete_topics(&names.each_ref().map(String::as_str), &within).await;
+    for outcome in deleted.map_err(|error| kafka_error(WHAT, error))? {
+        outcome.map_err(|(_, code)| kafka_error(WHAT, rdkafka::error::KafkaError::AdminOp(code)))?;
+    }
+    Ok(())
+}
+
 /// A topic as it was found or created.
 #[derive(Clone)]
 pub(crate) struct Topic {
@@ -41,13 +66,12 @@ pub(crate) struct Topic {
 impl Topic {
     /// Finds the topic, or creates it.
     pub(crate) async fn ensure(options: &KafkaOptions, admin: &Admin, kind: TopicKind) -> Result<Self> {
-        let (name, partitions) = match kind {
-            TopicKind::Ops => ("ops", options.partitions),
-            TopicKind::DeadLetters => ("dead-letters", 1),
-            // Its offsets are one order.
-            TopicKind::Control => ("control", 1),
+        let partitions = match kind {
+            TopicKind::Ops => options.partitions,
+            // The control plane's offsets are one order.
+            TopicKind::DeadLetters | TopicKind::Control => 1,
         };
-        let name = options.named(name);
+        let name = options.named(kind.name());
         let begin = Instant::now();
         loop {
             match create(options, admin, &name, partitions, kind == TopicKind::Ops).await {
