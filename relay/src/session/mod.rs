@@ -276,7 +276,7 @@ impl Session {
         }
     }
 
-    /// Closes one document for what came on its stream.
+    /// Closes one document for what came on its channel or its stream.
     pub fn refuse_document(&mut self, channel: Channel, fault: Fault) {
         if matches!(self.phase, Phase::Closed) || self.closed.contains(&channel) {
             return;
@@ -482,12 +482,24 @@ impl Session {
             if taken as u64 > self.config.limits.frame_bytes_max {
                 return Err(too_large("a frame", self.config.limits.frame_bytes_max));
             }
-            self.frame(&frame, now)?;
+            if let Err(fault) = self.frame(&frame, now) {
+                self.contain(&frame, fault)?;
+            }
             rest = &rest[taken..];
             if matches!(self.phase, Phase::Authenticating { .. }) && !rest.is_empty() {
                 return self.message(rest, now);
             }
         }
+        Ok(())
+    }
+
+    /// A fault of one document closes that document alone. Rates are the connection's, and so is the table of channels.
+    fn contain(&mut self, frame: &Frame<'_>, fault: Fault) -> Result<(), Fault> {
+        let of_document = self.is_open() && frame.kind != kind::OPEN && self.channels.contains_key(&frame.channel);
+        if !of_document || fault.code == CloseCode::RATE_LIMITED {
+            return Err(fault);
+        }
+        self.refuse_document(frame.channel, fault);
         Ok(())
     }
 

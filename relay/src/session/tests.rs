@@ -247,8 +247,54 @@ fn messages_that_came_with_hello_wait_for_its_answer() {
 fn a_push_that_was_lost_is_noticed() {
     let mut session = ready();
     session.receive(&open(1), Instant(0));
+    told(&mut session);
     session.receive(&push(1, 1, &["a"]), Instant(0));
-    assert_eq!(fault(&mut session), Some(CloseCode::TOO_SLOW));
+    assert_eq!(closed(&told(&mut session)), [(Channel(1), CloseCode::TOO_SLOW)]);
+}
+
+/// The documents that were closed, and why. Each is left first.
+fn closed(events: &[SessionEvent]) -> Vec<(Channel, CloseCode)> {
+    assert!(!events.iter().any(|event| matches!(event, SessionEvent::Fault(_))), "{events:?}");
+    let pairs = events.windows(2).filter_map(|pair| match pair {
+        [SessionEvent::Leave { channel: left, site: None }, SessionEvent::Reply { channel, message }] => {
+            match &**message {
+                ServerMessage::Closed(closed) if left == channel => Some((*channel, CloseCode(closed.code))),
+                _ => None,
+            }
+        }
+        _ => None,
+    });
+    pairs.collect()
+}
+
+#[test]
+fn a_fault_of_one_document_closes_that_document_alone_also_where_all_share_a_stream() {
+    let of_kind = |kind, payload: &[u8]| {
+        let mut out = Vec::new();
+        Frame { channel: Channel(1), kind, payload }.write(&mut out).unwrap();
+        out
+    };
+    let garbage = ClientMessage::Push(Push { seq: 0, tag: None, deltas: vec![7; 50].into() });
+    let again = Hello { format: 1, versions: vec![1], features: 0, client: "test".into(), token: None };
+    for bad in [
+        garbage.to_frame(Channel(1)).unwrap(),
+        ClientMessage::Hello(again).to_frame(Channel(1)).unwrap(),
+        of_kind(kind::PUSH, &[]),
+        of_kind(kind::CHUNK, &[0, 0, 0]),
+    ] {
+        let mut session = ready();
+        for channel in [1, 2] {
+            session.receive(&open(channel), Instant(0));
+        }
+        told(&mut session);
+        let both = [bad.clone(), push(2, 0, &["of the other document"])].concat();
+        session.receive(&both, Instant(1));
+        let events = told(&mut session);
+        assert_eq!(closed(&events), [(Channel(1), CloseCode::MALFORMED)], "{bad:?}: {events:?}");
+        assert!(matches!(events.last(), Some(SessionEvent::Push { channel: Channel(2), .. })), "{events:?}");
+        session.receive(&open(1), Instant(2));
+        assert!(matches!(told(&mut session)[..], [SessionEvent::Open { channel: Channel(1), .. }]));
+    }
 }
 
 fn told(session: &mut Session) -> Vec<SessionEvent> {

@@ -68,8 +68,13 @@ async fn malformed_input_closes_with_its_code_and_harms_nobody() {
 
     let mut raw = Raw::hello(&url, "mallory").await;
     raw.open(1, "honest").await;
+    raw.open(2, "other").await;
     raw.send(Channel(1), Push { seq: 0, tag: None, deltas: vec![7; 500].into() }).await;
-    assert_eq!(raw.closed().await, CloseCode::MALFORMED, "a push of garbage");
+    let (channel, told) = raw.expect(|message| matches!(message, ServerMessage::Closed(_))).await;
+    let ServerMessage::Closed(closed) = told else { unreachable!() };
+    assert_eq!((channel, CloseCode(closed.code)), (Channel(1), CloseCode::MALFORMED), "a push of garbage");
+    raw.push(2, &words(SiteId::random(5), &["of the same connection"])).await;
+    raw.expect(|message| matches!(message, ServerMessage::Ack(_))).await;
 
     let mut raw = Raw::hello(&url, "mallory").await;
     raw.send(Channel(9), Push { seq: 0, tag: None, deltas: Vec::new().into() }).await;
