@@ -13,8 +13,28 @@ use selvedge_engine::{
 const HISTORIES: u64 = 10_000;
 const STEPS: usize = 48;
 
+/// How often something happened while a delete waited for its characters.
+#[derive(Default, Debug)]
+struct WhilePending {
+    loads: u64,
+    merges_from: u64,
+    merges_into: u64,
+    /// Histories in whose end the characters still had not come.
+    to_the_end: u64,
+}
+
+impl WhilePending {
+    fn add(&mut self, other: &Self) {
+        self.loads += other.loads;
+        self.merges_from += other.merges_from;
+        self.merges_into += other.merges_into;
+        self.to_the_end += other.to_the_end;
+    }
+}
+
 struct World {
     dice: Dice,
+    while_pending: WhilePending,
     replicas: Vec<Replica>,
     /// What was sealed, and whether it is ever delivered.
     sent: Vec<(Delta, bool)>,
@@ -29,7 +49,15 @@ impl World {
         let count = 2 + dice.below(3);
         // Most histories are too short to reach the limit of their own accord.
         let depth_limit = if dice.chance(60) { 3 + dice.below(3) } else { 48 };
-        let mut world = Self { dice, replicas: Vec::new(), sent: Vec::new(), sites: 0, wild: Vec::new(), depth_limit };
+        let mut world = Self {
+            dice,
+            while_pending: WhilePending::default(),
+            replicas: Vec::new(),
+            sent: Vec::new(),
+            sites: 0,
+            wild: Vec::new(),
+            depth_limit,
+        };
         for _ in 0..count {
             let site = world.new_site();
             let mut replica = Replica::new(site);
@@ -48,7 +76,11 @@ impl World {
         if self.dice.chance(30) { SiteId::random(self.dice.roll()) } else { SiteId::leased(0, self.sites) }
     }
 
-    fn run(&mut self) {
+    fn is_pending(&self, index: usize) -> u64 {
+        u64::from(self.replicas[index].document.stats().pending_ranges > 0)
+    }
+
+    fn run(mut self) -> WhilePending {
         for _ in 0..STEPS {
             self.step();
         }
@@ -62,6 +94,8 @@ impl World {
         self.settle();
         check_equal(&self.replicas);
         self.converge();
+        self.while_pending.to_the_end += self.is_pending(0);
+        self.while_pending
     }
 
     fn step(&mut self) {
@@ -79,6 +113,7 @@ impl World {
             82..86 => {
                 self.seal(index);
                 let site = self.new_site();
+                self.while_pending.loads += self.is_pending(index);
                 self.replicas[index].reload(site);
                 self.replicas[index].document.set_depth_limit(self.depth_limit);
             }
@@ -160,6 +195,8 @@ impl World {
         }
         self.seal(index);
         self.seal(other);
+        self.while_pending.merges_from += self.is_pending(other);
+        self.while_pending.merges_into += self.is_pending(index);
         let from = self.replicas[other].clone();
         let have = self.replicas[index].document.vector().clone();
         let since = match self.dice.below(3) {
@@ -441,25 +478,32 @@ impl World {
     }
 }
 
-fn check(seeds: std::ops::Range<u64>) {
+fn check(seeds: std::ops::Range<u64>) -> WhilePending {
+    let mut sum = WhilePending::default();
     for seed in seeds {
-        let outcome = std::panic::catch_unwind(|| World::new(seed).run());
-        if outcome.is_err() {
-            panic!("history {seed} failed: run it alone with SELVEDGE_HISTORY={seed}");
+        match std::panic::catch_unwind(|| World::new(seed).run()) {
+            Ok(while_pending) => sum.add(&while_pending),
+            Err(_) => panic!("history {seed} failed: run it alone with SELVEDGE_HISTORY={seed}"),
         }
     }
+    sum
 }
 
 #[test]
 fn random_histories_agree_with_the_naive_model() {
     if let Ok(seed) = std::env::var("SELVEDGE_HISTORY") {
         let seed = seed.parse().expect("SELVEDGE_HISTORY is a number");
-        return World::new(seed).run();
+        return drop(World::new(seed).run());
     }
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64).min(8);
+    let mut sum = WhilePending::default();
     std::thread::scope(|scope| {
-        for thread in 0..threads {
-            scope.spawn(move || check(HISTORIES * thread / threads..HISTORIES * (thread + 1) / threads));
-        }
+        let part = |thread| check(HISTORIES * thread / threads..HISTORIES * (thread + 1) / threads);
+        let parts: Vec<_> = (0..threads).map(|thread| scope.spawn(move || part(thread))).collect();
+        parts.into_iter().for_each(|part| sum.add(&part.join().unwrap()));
     });
+    println!("{sum:?}");
+    let often = HISTORIES / 20;
+    assert!(sum.loads > often && sum.merges_from > often && sum.merges_into > often, "{sum:?}");
+    assert!(sum.to_the_end > often, "characters that never come: {sum:?}");
 }

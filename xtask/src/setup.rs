@@ -92,3 +92,18 @@ fn report(missing: &[Tool]) -> anyhow::Result<()> {
     let fixes: Vec<String> = missing.iter().map(|tool| format!("{:11}{}: {}", "", tool.name(), tool.fix())).collect();
     bail!("missing, and could not be installed from here:\n{}", fixes.join("\n"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_fix() {
+        assert!(report(&[]).is_ok());
+        let told = report(&Tool::ALL).expect_err("everything is missing").to_string();
+        for tool in Tool::ALL {
+            let line = format!("{}: {}", tool.name(), tool.fix());
+            assert!(!tool.fix().is_empty() && told.contains(&line), "{line:?} is not in {told}");
+        }
+    }
+}

@@ -339,6 +339,7 @@ impl Replica {
             .filter_map(|(key, entry)| entry.2.as_deref().map(|value| (key.as_str(), value)))
             .collect();
         assert_eq!(self.document.meta().collect::<Vec<_>>(), meta);
+        assert_eq!(self.document.stats().pending_ranges > 0, !self.model.pending.is_empty(), "deletes that wait");
     }
 
     pub fn check_anchor(&self, anchor: &Anchor, path: &Path) {

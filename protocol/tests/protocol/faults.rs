@@ -100,6 +100,9 @@ fn a_device_that_joins_after_a_partial_ack_loses_and_doubles_nothing() {
     world.run(10);
     world.cut(a);
     world.append(a, "third ");
+    let kept: Vec<_> = world.nodes[a].disk.outbox.values().map(|entry| entry.acked).collect();
+    assert!(kept.iter().any(|acked| *acked < AckLevel::Region), "not all is acked: {kept:?}");
+    assert!(world.server.document.text().starts_with("first "), "and some is");
     world.restart(a, false);
     world.append(a, "fourth ");
     world.run(1_000);

@@ -1,4 +1,5 @@
-//! The relay's process is killed at random moments while two clients type: no acknowledged edit is lost, none is doubled.
+//! The relay's process is killed, or told to stop, at random moments while two clients type: no acknowledged edit is lost, none is
+//! doubled.
 //!
 //! 20 kills; `SELVEDGE_KILLS=100` makes it as many as asked, `SELVEDGE_SEED` repeats a run's moments.
 
@@ -92,17 +93,47 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
 
+/// How the relay's process ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// SIGKILL.
+    Killed,
+    /// SIGTERM: it sends its clients away and ends in order.
+    Stopped,
+}
+
+impl End {
+    async fn bring(self, mut process: Process) {
+        match self {
+            Self::Killed => process.kill().await,
+            Self::Stopped => {
+                process.signal("TERM");
+                assert_eq!(process.exit().await, 0);
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_edit_is_lost_or_doubled() {
-    let kills = setting("SELVEDGE_KILLS").unwrap_or(20);
+    endures(End::Killed, setting("SELVEDGE_KILLS").unwrap_or(20)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_where_the_relay_is_told_to_stop_while_they_type() {
+    endures(End::Stopped, 5).await;
+}
+
+async fn endures(end: End, ends: u64) {
     let seed = setting("SELVEDGE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("SELVEDGE_KILLS={kills} SELVEDGE_SEED={seed}");
+    println!("{ends} ends, SELVEDGE_SEED={seed}");
     let mut random = Random(seed);
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let address = free_port();
     let url = format!("ws://{address}/v1/connect");
-    let mut process = Process::start(&data, address, &[]).await;
+    let drain = ["--drain-ms", "300"];
+    let mut process = Process::start(&data, address, &drain).await;
     let typists = [Typist::start(&url, 'a', 1).await, Typist::start(&url, 'b', 2).await];
     let typists = Arc::new(typists);
     let going = Arc::new(AtomicBool::new(true));
@@ -111,10 +142,11 @@ async fn no_acknowledged_edit_is_lost_or_doubled() {
         let (typists, going, random) = (Arc::clone(&typists), Arc::clone(&going), Random(seed + 7 + n as u64));
         typing.spawn(async move { typists[n].type_on(going, random).await });
     }
-    for kill in 0..kills {
+    for round in 0..ends {
         tokio::time::sleep(Duration::from_millis(50 + random.below(900))).await;
+        end.bring(process).await;
         // Every fourth time nobody comes back before the text was looked at: what was acknowledged is there without them.
-        let looked_at = kill % 4 == 0;
+        let looked_at = round % 4 == 0;
         let mut acknowledged = Vec::new();
         if looked_at {
             for typist in &*typists {
@@ -122,8 +154,7 @@ async fn no_acknowledged_edit_is_lost_or_doubled() {
                 typist.peer.with(|client, now| client.go_offline(now)).await;
             }
         }
-        process.kill().await;
-        process = Process::start(&data, address, &[]).await;
+        process = Process::start(&data, address, &drain).await;
         if looked_at {
             let answer = ask(address, "GET", &format!("/v1/docs/default/{DOCUMENT}/text"), &[], b"").await;
             if answer.status == 404 {
@@ -133,7 +164,7 @@ async fn no_acknowledged_edit_is_lost_or_doubled() {
                 for (name, count) in acknowledged {
                     for number in 1..=count {
                         let mark = format!("<{name}{number}>");
-                        assert_eq!(found.get(&mark), Some(&1), "kill {kill}: {mark} was acknowledged and is lost");
+                        assert_eq!(found.get(&mark), Some(&1), "end {round}: {mark} was acknowledged and is lost");
                     }
                 }
             }
@@ -157,5 +188,5 @@ async fn no_acknowledged_edit_is_lost_or_doubled() {
     assert!(found.values().all(|count| *count == 1), "marks are doubled");
     typists[0].peer.wait_text(typists[0].channel, &answer.text()).await;
     typists[1].peer.wait_text(typists[1].channel, &answer.text()).await;
-    println!("{kills} kills, {total} marks, each there once");
+    println!("{ends} ends, {total} marks, each there once");
 }

@@ -1,6 +1,6 @@
 //! The binary: one line when ready, one owner of the folder, drains when told, mistakes named.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::http::ask;
@@ -9,6 +9,7 @@ use crate::harness::raw::Raw;
 use crate::harness::{Peer, Relay};
 use selvedge_protocol::{CloseCode, ServerMessage};
 use sqlx::Connection;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 async fn output(arguments: &[&str]) -> Output {
     let run = relay(arguments).output();
@@ -45,6 +46,35 @@ async fn told_to_stop_it_sends_clients_away_and_exits_in_order() {
     let process = Process::start(&folder.path().join("data"), free_port(), &[]).await;
     let text = ask(process.address(), "GET", "/v1/docs/default/drained/text", &[], b"").await;
     assert_eq!(text.text(), "kept");
+}
+
+/// Where a relay listens that nobody tells where to.
+const USUAL: &str = "127.0.0.1:4400";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_flag_it_serves_and_prints_one_line() {
+    if std::net::TcpListener::bind(USUAL).is_err() {
+        eprintln!("skipped: without_a_flag_it_serves_and_prints_one_line (somebody listens on {USUAL})");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = relay(&["serve"]);
+    for home in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
+        command.env(home, folder.path());
+    }
+    let mut child = command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    tokio::time::timeout(Duration::from_secs(60), out.read_line(&mut line)).await.expect("it becomes ready").unwrap();
+    assert_eq!(line, format!("http://{USUAL}/\n"));
+    let address = USUAL.parse().unwrap();
+    assert_eq!(ask(address, "PUT", "/v1/docs/default/notes", &[], b"").await.status, 201);
+    let id = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let mut rest = String::new();
+    tokio::time::timeout(Duration::from_secs(60), out.read_to_string(&mut rest)).await.expect("it ends").unwrap();
+    assert_eq!(rest, "", "one line and no more");
+    assert!(child.wait().await.unwrap().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -420,20 +420,26 @@ impl World {
                 continue;
             }
             let mut waiting = std::mem::take(&mut self.chunks.waiting);
-            waiting.extend(waiting.iter().take(2).cloned().collect::<Vec<_>>());
-            for index in (1..waiting.len()).rev() {
-                waiting.swap(index, self.dice.index(index + 1));
-            }
-            if let Some(most) = self.chunks.stop_after.filter(|most| *most < chunk.of as usize) {
+            self.chunks.of = waiting.len();
+            self.shuffle(&mut waiting);
+            if let Some(most) = self.chunks.stop_after.filter(|most| *most < waiting.len()) {
                 waiting.truncate(most);
                 self.chunks.stopped = true;
             }
+            waiting.extend(waiting.iter().take(2).cloned().collect::<Vec<_>>());
+            self.shuffle(&mut waiting);
             out.extend(waiting);
         }
         if !others.is_empty() && !self.chunks.stopped {
             out.push(others);
         }
         out
+    }
+
+    fn shuffle<T>(&mut self, values: &mut [T]) {
+        for index in (1..values.len()).rev() {
+            values.swap(index, self.dice.index(index + 1));
+        }
     }
 
     /// The process is gone: so are its sockets. Some peers are told, some find out.

@@ -156,8 +156,10 @@ pub(super) struct World {
 pub(super) struct Chunks {
     /// They come in another order, and some twice.
     pub(super) shuffle: bool,
-    /// Nothing comes after so many.
+    /// Nothing comes after so many different ones.
     pub(super) stop_after: Option<usize>,
+    /// How many different ones the last transfer had.
+    pub(super) of: usize,
     /// Nothing came after so many.
     pub(super) stopped: bool,
     /// Chunks waiting for the rest of their transfer.
