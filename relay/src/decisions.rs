@@ -150,17 +150,14 @@ impl Decisions {
 /// Tells a document's room, if it is open here, what is in force now.
 async fn tell(control: &dyn Control, registry: &Registry, decided: &Decided) -> Result<()> {
     let Some(room) = registry.open_room(&decided.document) else { return Ok(()) };
-    match &decided.principal {
-        Some(principal) => {
-            let rights = control.rights(&decided.document, principal).await?;
-            room.rights_set(principal.clone(), rights).await;
-        }
-        None => {
-            if let Some(info) = control.document(&decided.document).await? {
-                let gone = if info.deleted_ms.is_some() { info.generation } else { info.generation - 1 };
-                room.tell(RoomEvent::Deleted { generation: gone }).await;
-            }
-        }
+    // First whether it is there: nobody has rights on what was deleted, but that is not why it is closed.
+    if let Some(info) = control.document(&decided.document).await? {
+        let gone = if info.deleted_ms.is_some() { info.generation } else { info.generation - 1 };
+        room.tell(RoomEvent::Deleted { generation: gone }).await;
+    }
+    if let Some(principal) = &decided.principal {
+        let rights = control.rights(&decided.document, principal).await?;
+        room.rights_set(principal.clone(), rights).await;
     }
     Ok(())
 }
