@@ -493,7 +493,8 @@ fn check(seeds: std::ops::Range<u64>) -> WhilePending {
 fn random_histories_agree_with_the_naive_model() {
     if let Ok(seed) = std::env::var("SELVEDGE_HISTORY") {
         let seed = seed.parse().expect("SELVEDGE_HISTORY is a number");
-        return drop(World::new(seed).run());
+        World::new(seed).run();
+        return;
     }
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64).min(8);
     let mut sum = WhilePending::default();

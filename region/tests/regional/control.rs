@@ -1,11 +1,14 @@
 //! The control plane on Kafka and PostgreSQL.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::StreamExt;
+use selvedge_protocol::Rights;
 use selvedge_region::regional::{
     ControlFaults, ControlOptions, KafkaControl, Postgres, PostgresOptions, Proxy, Way, stack_process,
 };
-use selvedge_region::{Control, DocumentKey, DocumentQuery, Error, NewDocument, contract};
+use selvedge_region::{Control, ControlLog, DocumentId, DocumentKey, DocumentQuery, Error, NewDocument, contract};
 
 use super::{KAFKA, address, host, kafka, unique};
 
@@ -89,6 +92,62 @@ async fn control_goes_on_without_its_index_and_makes_it_again() {
     assert_eq!(control.list(&query).await.unwrap().documents.len(), 2);
     control.close().await;
     postgres.close().await;
+}
+
+/// Copies one region's records to another one.
+async fn carry(from: &KafkaControl, to: &KafkaControl) {
+    let mut next = 0;
+    loop {
+        let page = from.records(next, 100).await.unwrap();
+        to.import(from.log_id(), page.records).await.unwrap();
+        next = page.next;
+        if page.at_end {
+            return;
+        }
+    }
+}
+
+/// What a home decided that its successor had not heard of is undone by making the index again. Nobody sees it half made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_is_made_again_out_of_sight() {
+    const DOCUMENTS: usize = 1_500;
+    let test = "the_index_is_made_again_out_of_sight";
+    let (Some(bootstrap), Some(server)) = (address("A_KAFKA", test), address("A_POSTGRES", test)) else { return };
+    let _needs = KAFKA.read().await;
+    let (postgres, _way) = postgres_of(&server, 1).await;
+    let (postgres_b, _way_b) = postgres_of(&server, 2).await;
+    let home = KafkaControl::open(&kafka(&bootstrap), postgres.clone(), who("a", 1)).await.unwrap();
+    let standby = KafkaControl::open(&kafka(&bootstrap), postgres_b.clone(), who("b", 2)).await.unwrap();
+    let document = |number: usize| format!("contract/{number:04}").parse::<DocumentId>().unwrap();
+    let create = |number| home.create(NewDocument { document: document(number), creator: "ann".to_owned(), now_ms: 1 });
+    futures_util::stream::iter(0..DOCUMENTS)
+        .for_each_concurrent(50, async |number| drop(create(number).await.unwrap()))
+        .await;
+    carry(&home, &standby).await;
+    home.set_rights(&document(0), "bob", Rights::Write).await.unwrap();
+    standby.begin_epoch(1, "b").await.unwrap();
+    let is_over = AtomicBool::new(false);
+    let watched = async {
+        let mut looks = 0_usize;
+        while !is_over.load(Ordering::Acquire) {
+            // The last is the last that comes again.
+            for number in [0, DOCUMENTS - 1] {
+                assert!(has_document(&postgres, &document(number)).await, "document {number} was away in look {looks}");
+            }
+            looks += 1;
+        }
+        looks
+    };
+    let fed = async {
+        carry(&standby, &home).await;
+        is_over.store(true, Ordering::Release);
+    };
+    let (looks, ()) = tokio::join!(watched, fed);
+    assert!(looks > 1);
+    assert_eq!(home.standing().home, "b");
+    assert_eq!(home.rights(&document(0), "bob").await.unwrap(), Rights::None, "the decision nobody heard of is undone");
+    home.close().await;
+    standby.close().await;
 }
 
 /// Whoever brings the index up has its lock, and may be cut off anywhere in that.

@@ -3,6 +3,7 @@
 //! are gone, or are of another topic, it is made again from the topic's first record.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use selvedge_engine::SiteId;
@@ -15,7 +16,7 @@ use super::index::{Applied, DocumentRow, EndpointsRow, Index, RightsRow, rights_
 use super::memory::{INDEX_MAX, index_of};
 use super::record::{Change, ControlRecord, SiteRow, document_of};
 use super::rules::{self, Cut};
-use super::topic::{ControlTopic, WHAT};
+use super::topic::{ControlTopic, Page, WHAT};
 use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, SignedEndpoints, Standing};
 use crate::embedded::{DocumentColumns, SiteColumn, integer, log_id_bytes, log_id_from};
 use crate::ops::DocumentKey;
@@ -37,12 +38,14 @@ pub(super) struct PostgresIndex {
     home: String,
     /// How far the index is known to have come, and what stood there; held by whoever brings it up to date in this process.
     reached: Mutex<(u64, Standing)>,
+    /// How far that is, for those who do not wait.
+    built_to: AtomicU64,
 }
 
 impl PostgresIndex {
     pub(super) fn new(topic: Arc<ControlTopic>, postgres: Postgres, own: String, home: String) -> Self {
         let reached = Mutex::new((0, Standing { epoch: 0, home: home.clone() }));
-        Self { topic, postgres, own, home, reached }
+        Self { topic, postgres, own, home, reached, built_to: AtomicU64::new(0) }
     }
 
     async fn bring_up(&self, to: Option<u64>) -> Result<Standing> {
@@ -62,24 +65,52 @@ impl PostgresIndex {
                 self.topic.erase(&litter).await;
             }
             *reached = (next, standing);
+            self.built_to.store(next, Ordering::Release);
             if next >= to {
                 return Ok(reached.1.clone());
             }
         }
     }
 
-    /// Applies the next records of the topic; answers how far that came, what stands there and what need not be kept.
+    /// Applies the next records of the topic; answers how far that came, what stands there and what need not be kept. An index that
+    /// is made again is so in one transaction: whoever asks meanwhile is answered by the old one, and never that something is not
+    /// there which only has not come again yet.
     async fn apply_some(&self) -> Result<(u64, Standing, Vec<u64>)> {
         let mut transaction = self.postgres.control().begin().await.map_err(failed)?;
         // Who is halted, or cut off, with the lock in hand loses it before the others take PostgreSQL for away.
         let timeout = format!("SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS}");
         sqlx::query(AssertSqlSafe(timeout)).execute(&mut *transaction).await.map_err(failed)?;
-        let (from, standing) = self.lock_state(&mut transaction).await?;
-        let cuts = cuts(&mut transaction).await?;
-        let page = self.topic.next(from, APPLIED_AT_ONCE).await?;
-        let topic = self.topic.id();
-        let mut writer =
-            Writer { connection: &mut transaction, topic, own: &self.own, standing, cuts, applied: Applied::default() };
+        let (mut from, mut standing) = self.lock_state(&mut transaction).await?;
+        let mut made_again = from == 0;
+        let mut litter = Vec::new();
+        loop {
+            let page = self.topic.next(from, APPLIED_AT_ONCE).await?;
+            let applied = self.apply_page(&mut transaction, &page, &mut standing).await?;
+            litter.extend(applied.litter);
+            from = page.next;
+            if let Some(cut) = applied.cut {
+                self.undo(&mut transaction, cut).await?;
+                (from, standing, made_again) = (0, Standing { epoch: 0, home: self.home.clone() }, true);
+            } else if !made_again || page.at_end {
+                break;
+            }
+        }
+        sqlx::query("UPDATE control_state SET built_to = $1, epoch = $2, home = $3 WHERE id = 1")
+            .bind(integer(from)?)
+            .bind(integer(standing.epoch)?)
+            .bind(&standing.home)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok((from, standing, litter))
+    }
+
+    /// Applies records up to the first that undoes others.
+    async fn apply_page(&self, connection: &mut PgConnection, page: &Page, standing: &mut Standing) -> Result<Applied> {
+        let cuts = cuts(connection).await?;
+        let (topic, own, applied) = (self.topic.id(), self.own.as_str(), Applied::default());
+        let mut writer = Writer { connection, topic, own, standing: standing.clone(), cuts, applied };
         for (offset, bytes) in page.records.iter().filter(|(_, bytes)| !bytes.is_empty()) {
             match ControlRecord::decode(bytes) {
                 Ok(record) => writer.apply(*offset, &record).await?,
@@ -89,21 +120,20 @@ impl PostgresIndex {
                 break;
             }
         }
-        let Writer { standing, applied: Applied { litter, cut }, .. } = writer;
-        if let Some(cut) = cut {
-            self.undo(&mut transaction, cut).await?;
-            transaction.commit().await.map_err(failed)?;
-            return Ok((0, standing, litter));
+        *standing = writer.standing;
+        Ok(writer.applied)
+    }
+
+    /// Whether the index is there as far as this process knows that it had come. Where its tables were lost they are empty until it is
+    /// made again.
+    async fn check_whole(&self) -> Result<()> {
+        let reached = self.built_to.load(Ordering::Acquire);
+        let built = sqlx::query_scalar::<_, i64>("SELECT built_to FROM control_state WHERE id = 1");
+        let built = built.fetch_optional(self.postgres.control()).await.map_err(failed)?;
+        match built.is_some_and(|built| built.cast_unsigned() >= reached) {
+            true => Ok(()),
+            false => Err(Error::Unavailable { what: WHAT, source: None }),
         }
-        sqlx::query("UPDATE control_state SET built_to = $1, epoch = $2, home = $3 WHERE id = 1")
-            .bind(integer(page.next)?)
-            .bind(integer(standing.epoch)?)
-            .bind(&standing.home)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok((page.next, standing, litter))
     }
 
     /// Takes the index for this transaction. One of another topic is emptied.
@@ -465,7 +495,13 @@ impl Index for PostgresIndex {
     }
 
     fn document<'a>(&'a self, document: &'a DocumentId) -> BoxFuture<'a, Result<Option<DocumentRow>>> {
-        Box::pin(find(self.postgres.control(), document))
+        Box::pin(async move {
+            let found = find(self.postgres.control(), document).await?;
+            if found.is_none() {
+                self.check_whole().await?;
+            }
+            Ok(found)
+        })
     }
 
     fn list<'a>(&'a self, query: &'a DocumentQuery) -> BoxFuture<'a, Result<DocumentPage>> {
