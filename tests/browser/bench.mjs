@@ -4,7 +4,7 @@
  *
  *     node bench.mjs [--json FILE] [--runs N]
  *
- * Bars: it opens in under 1 s, and no task takes over 50 ms. Exit status 0 only if every text was verified.
+ * Bars: every opening takes under 1 s, and no task over 50 ms. Exit status 0 only if they hold and every text was verified.
  */
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -20,6 +20,8 @@ const BLOCKED_BAR_MS = 50;
 const OPEN_BAR_MS = 1000;
 
 const rows = [];
+/** Bars that were not met, each in a sentence. */
+const missed = [];
 let verified = true;
 
 function row(name, figure, value, unit, runs) {
@@ -34,6 +36,14 @@ function median(numbers) {
 function percentile(numbers, share) {
   const sorted = [...numbers].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+}
+
+/** The figures of `times` to open in one way, against their bar. */
+function opened(name, times) {
+  const longest = Math.max(...times);
+  row(name, "open_p50_ms", median(times), "ms", RUNS);
+  row(name, "open_max_ms", longest, "ms", RUNS);
+  if (!(longest < OPEN_BAR_MS)) missed.push(`${name}: ${longest.toFixed(0)} ms to open`);
 }
 
 /** Prose of exactly `size` bytes: lines as long as people write them. */
@@ -100,8 +110,7 @@ try {
     fromDevice.push(ms);
     await page.close();
   }
-  row("open_1mib_from_device", "open_p50_ms", median(fromDevice), "ms", RUNS);
-  row("open_1mib_from_device", "open_max_ms", Math.max(...fromDevice), "ms", RUNS);
+  opened("open_1mib_from_device", fromDevice);
 
   const fromRelay = [];
   for (let i = 0; i < RUNS; i += 1) {
@@ -112,14 +121,14 @@ try {
     await page.close();
     await other.dispose();
   }
-  row("open_1mib_from_relay", "open_p50_ms", median(fromRelay), "ms", RUNS);
-  row("open_1mib_from_relay", "open_max_ms", Math.max(...fromRelay), "ms", RUNS);
+  opened("open_1mib_from_relay", fromRelay);
 
   const { page } = await open(profile, relay.origin, name, SIZE);
   await page.evaluate(() => window.selvedge.whenSynced());
   for (const [where, at] of [["start", 0], ["middle", SIZE / 2], ["end", SIZE + 2 * KEYS]]) {
     const { tasks, latencies } = await type(page, at);
     const over = tasks.filter((ms) => ms > BLOCKED_BAR_MS);
+    if (over.length > 0) missed.push(`type_1mib_${where}: ${over.length} tasks over ${BLOCKED_BAR_MS} ms, the longest ${Math.max(...over).toFixed(0)} ms`);
     row(`type_1mib_${where}`, "tasks_over_50ms", over.length, "tasks", KEYS);
     row(`type_1mib_${where}`, "longest_task_ms", Math.max(0, ...tasks), "ms", KEYS);
     row(`type_1mib_${where}`, "key_to_frame_p50_ms", median(latencies), "ms", KEYS);
@@ -132,10 +141,11 @@ try {
 
 for (const each of rows) each.verified = verified;
 for (const { case: name, figure, value, unit } of rows) console.log(`${name.padEnd(26)} ${figure.padEnd(22)} ${String(value).padStart(9)} ${unit}`);
-console.log(`bars: open under ${OPEN_BAR_MS} ms, no task over ${BLOCKED_BAR_MS} ms (0 as the longest task means: none over 50 ms)`);
+console.log(`bars: every opening under ${OPEN_BAR_MS} ms, no task over ${BLOCKED_BAR_MS} ms (0 as the longest task means: none over 50 ms)`);
+for (const each of missed) console.log(`MISSED ${each}`);
 console.log(verified ? "every text verified" : "A TEXT WAS WRONG");
 if (values.json !== undefined) {
   const before = existsSync(values.json) ? JSON.parse(readFileSync(values.json, "utf8")) : [];
   writeFileSync(values.json, `${JSON.stringify([...before, ...rows], null, 1)}\n`);
 }
-process.exitCode = verified ? 0 : 1;
+process.exitCode = verified && missed.length === 0 ? 0 : 1;

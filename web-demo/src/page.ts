@@ -8,7 +8,7 @@ import { h, setText } from "./dom.ts";
 import { editor } from "./editor.ts";
 import { others, placeOf } from "./others.ts";
 import { edits, span, wording, type Facts } from "./safety.ts";
-import { closedNotice, readOnlyNotice, refusedNotice, resetNotice, type WaysOut } from "./trouble.ts";
+import { closedNotice, discardNotice, readOnlyNotice, refusedNotice, resetNotice, type WaysOut } from "./trouble.ts";
 import { edge } from "./ui/edge.ts";
 import { header, TITLE_LENGTH_MAX, type Header } from "./ui/header.ts";
 import { menuButton } from "./ui/menu.ts";
@@ -96,7 +96,7 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
   };
 
   function facts(): Facts {
-    const { saved, status, link, permission } = room.relay;
+    const { saved, status, link } = room.relay;
     return {
       switchedOff,
       link: status === "readonly" ? "connected" : status,
@@ -105,7 +105,8 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
       oldestWaitingMs: saved.oldestPendingMs,
       everConnected,
       deviceTrouble: saved.deviceError,
-      canWrite: permission === "write" || permission === "admin" || !everConnected,
+      canWrite: mayWrite() || !everConnected,
+      refused: lasting === "refused",
       region: link?.region ?? null,
     };
   }
@@ -121,10 +122,45 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
     tellSafety();
   }
 
+  let rights = room.relay.permission;
   function permitted({ read, write }: { readonly read: boolean; readonly write: boolean }): void {
     top.setReadOnly(!write);
     if (lasting === null) notice.show(read && !write ? readOnlyNotice(ways) : null);
+    // Edits that were refused for want of rights are offered again when those change, once: by itself nothing comes of it.
+    const changed = rights !== room.relay.permission;
+    rights = room.relay.permission;
+    if (changed && lasting === "refused" && mayWrite()) room.relay.retryRefused();
     tellSafety();
+  }
+
+  function refused({ code, message }: { readonly code: number; readonly message: string }): void {
+    lasting = "refused";
+    const choices = {
+      retry: () => {
+        decided();
+        room.relay.retryRefused();
+      },
+      discard: () => notice.show(discardNotice(room.relay.saved.region.ops, ways, { discard, keep: () => refused({ code, message }) })),
+    };
+    notice.show(refusedNotice(code, message, ways, choices));
+    tellSafety();
+  }
+
+  function discard(): void {
+    decided();
+    room.relay.discardRefused();
+    if (room.relay.link === null) toast("Your edits are discarded when the server can be reached.");
+  }
+
+  /** Nothing refused is open any more: what is still refused is told again. */
+  function decided(): void {
+    lasting = null;
+    notice.show(room.relay.permission === "read" ? readOnlyNotice(ways) : null);
+    tellSafety();
+  }
+
+  function mayWrite(): boolean {
+    return room.relay.permission === "write" || room.relay.permission === "admin";
   }
 
   let counting: ReturnType<typeof setTimeout> | null = null;
@@ -154,16 +190,10 @@ export function showText(app: HTMLElement, name: string, room: Room): Console {
   // Told after the status: only then is it known that the server has everything.
   room.relay.on("synced", tellSafety);
   room.relay.on("permission", permitted);
-  room.relay.on("refused", ({ message }) => {
-    lasting = "refused";
-    notice.show(refusedNotice(message, ways));
-    tellSafety();
-  });
-  // What was refused for want of room is offered again, and taken once there is some.
+  room.relay.on("refused", refused);
+  // What was refused for want of room is offered again by itself.
   room.relay.on("status", ({ status }) => {
-    if (status !== "connected" || lasting !== "refused") return;
-    lasting = null;
-    notice.show(null);
+    if (status === "connected" && lasting === "refused") decided();
   });
   room.relay.on("closed", closed);
   room.relay.on("reconciled", ({ offlineMs, sent, received }) => {

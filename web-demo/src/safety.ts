@@ -23,6 +23,8 @@ export interface Facts {
   /** Why the device cannot keep the text, if it cannot. */
   readonly deviceTrouble: string | null;
   readonly canWrite: boolean;
+  /** The server did not take some of the edits that wait, and nothing was decided about them yet; absent: no. */
+  readonly refused?: boolean;
   readonly region: string | null;
 }
 
@@ -62,6 +64,9 @@ function headline(facts: Facts): Omit<Wording, "steps"> {
     return region > 0
       ? { tone: "alarm", short: `${edits(region)} not sent`, long: "The server no longer takes edits to this text. They are kept on this device." }
       : { tone: "waiting", short: "Kept on this device", long: "The server closed this text. What you see is kept on this device." };
+  }
+  if (facts.refused === true && region > 0) {
+    return { tone: "alarm", short: `${edits(region)} not accepted`, long: "The server did not take them. They are kept on this device." };
   }
   if (!facts.canWrite && region > 0) {
     return { tone: "alarm", short: `${edits(region)} not accepted`, long: "You may read this text but no longer change it. Your edits are kept on this device." };

@@ -2,6 +2,7 @@
  * What went wrong for good, as a notice. Whatever it is, the text on this device stays, and there is a way to take it along.
  */
 
+import { edits } from "./safety.ts";
 import type { Notice, NoticeAction } from "./ui/notice.ts";
 
 /** Ways out that every such notice offers. */
@@ -33,15 +34,44 @@ export function closedNotice(code: number, reason: string, ways: WaysOut): Notic
   }
 }
 
-/** Some edits were refused for good; the document goes on, read-only. */
-export function refusedNotice(message: string, ways: WaysOut): Notice {
+/** What can be done about edits that the server did not take. */
+export interface Choices {
+  /** Offers them again. */
+  readonly retry: () => void;
+  /** Asks whether to give them up. */
+  readonly discard: () => void;
+}
+
+/** Some edits were refused. They stay until there are rights or room for them, or until the writer gives them up. */
+export function refusedNotice(code: number, message: string, ways: WaysOut, choices: Choices): Notice {
+  const full = code === 4413;
+  const title = full ? "There is no room for your last edits." : "The server did not accept your last edits.";
+  const next = full
+    ? "They are kept on this device and are sent once there is room: text can still be taken away."
+    : "They are kept on this device and are sent when you may change this text again. Until then it can only be read, and you still receive what others write.";
   return {
     kind: "alarm",
-    title: "The server did not accept your last edits.",
-    text: `${sentence(message, null)} They are kept on this device, and you still receive what others write.`,
+    title,
+    text: `${sentence(message, null)} ${next}`,
     actions: [
       { label: "Copy my text", run: ways.copy },
+      { label: "Try again", run: choices.retry },
+      { label: "Discard my edits", run: choices.discard },
       { label: "Continue in a new text", run: ways.continueElsewhere },
+    ],
+  };
+}
+
+/** Giving edits up cannot be taken back. */
+export function discardNotice(unsentOps: number, ways: WaysOut, answers: { readonly discard: () => void; readonly keep: () => void }): Notice {
+  return {
+    kind: "alarm",
+    title: `Discard ${unsentOps === 1 ? "the edit" : `the ${edits(unsentOps)}`} that the server did not accept?`,
+    text: "The text becomes the server’s. They cannot be brought back.",
+    actions: [
+      { label: "Copy my text", run: ways.copy },
+      { label: "Discard", run: answers.discard },
+      { label: "Keep them", run: answers.keep },
     ],
   };
 }

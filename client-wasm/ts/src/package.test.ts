@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 
 const here = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 const run = promisify(execFile);
@@ -71,6 +71,19 @@ describe("the published package", () => {
     for (const [entry, promised] of Object.entries(ENTRIES)) {
       assert.deepEqual(promised.filter((name) => !names[entry]?.includes(name)), [], entry);
     }
+  });
+
+  it("awaits nothing at the top of a module: that would hold up whoever imports it, and bundlers refuse it", async () => {
+    // In a script that is no module, esbuild has no place for such an await.
+    const awaits = (code: string): Promise<boolean> => transform(code, { format: "iife", logLevel: "silent" }).then(() => false, (error: Error) => {
+      assert.match(error.message, /Top-level await/);
+      return true;
+    });
+    assert.ok(await awaits("export const ready = await open();"), "it would be seen");
+    assert.ok(!(await awaits("export async function open() { await 0; }")));
+    const scripts = (readdirSync(installed, { recursive: true }) as string[]).filter((file) => file.endsWith(".js"));
+    assert.ok(scripts.includes(join("dist", "index.js")) && scripts.includes(join("dist", "wasm", "selvedge.js")));
+    for (const file of scripts) assert.ok(!(await awaits(readFileSync(join(installed, file), "utf8"))), file);
   });
 
   const program = (entry: string, options = ""): string => `

@@ -294,11 +294,15 @@ describe("the device", () => {
     first.text.insert(0, "kept");
     await first.relay.whenSaved("device");
     assert.equal(first.relay.saved.device.ops, 0);
+    const { site } = first.doc;
+    assert.ok(site);
     await first.close();
     const second = await profile.open("notes");
     assert.equal(second.text.toString(), "kept");
-    assert.notEqual(second.doc.site, first.doc); // a new load writes under a new site
     second.text.insert(4, " and more");
+    assert.ok(second.doc.site);
+    assert.notEqual(second.doc.site, site, "a new load writes under a new site");
+    assert.equal(second.text.authorAt(0)?.site, site, "what is there keeps its author");
     await second.close();
     assert.equal((await profile.open("notes")).text.toString(), "kept and more");
   });

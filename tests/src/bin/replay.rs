@@ -165,6 +165,7 @@ async fn in_browsers(file: &Path, json: Option<&Path>, data: &Path) -> anyhow::R
     let mut flags: Vec<_> = RAISED_LIMITS.iter().map(|flag| flag.to_string().into()).collect();
     flags.extend(["--web".into(), page.web.clone().into_os_string()]);
     let relay = RelayProcess::start(data, flags).await?;
+    println!("raised limits: {}", RAISED_LIMITS.join(" "));
     page.replay(file, &[relay.url().to_owned()], "replay", json).await
 }
 
@@ -186,7 +187,7 @@ impl Page {
         Ok(Self { web: named("SELVEDGE_WEB")?, tests: named("SELVEDGE_BROWSER_TESTS")? })
     }
 
-    /// One person at each of these relays by turns; answers whether everybody ended with the recording's text.
+    /// One person at each of these relays by turns; answers whether all pages and relays ended with one text.
     async fn replay(&self, file: &Path, relays: &[String], name: &str, json: Option<&Path>) -> anyhow::Result<bool> {
         let script = self.tests.join("replay.mjs");
         let mut node = tokio::process::Command::new("node");

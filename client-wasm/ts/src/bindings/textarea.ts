@@ -35,18 +35,16 @@ class FieldBinding {
     this.#field = field;
     this.#text = text;
     const replica = replicaOf(text);
-    const setReadOnly = (): void => { field.readOnly = !replica.writable; };
+    field.readOnly = !replica.writable;
     replica.trackedOrigins?.add(field);
     this.#stops = [
       text.observe((event) => this.#changed(event)),
-      replica.on("rights", setReadOnly),
-      replica.on("closed", setReadOnly),
+      replica.on("writable", (writable) => { field.readOnly = !writable; }),
       () => replica.trackedOrigins?.delete(field),
     ];
     this.#listen("input", () => this.#typed());
     this.#listen("compositionstart", () => { this.#composing = true; });
     this.#listen("compositionend", () => { this.#composing = false; this.#typed(); });
-    setReadOnly();
     this.#show([]);
   }
 

@@ -25,6 +25,8 @@ export interface ReplicaEvents {
   status(status: Status): void;
   saved(state: SaveState): void;
   rights(rights: Rights): void;
+  /** Whether edits are taken has changed: by rights, by a refusal or its end, or by the document's. */
+  writable(writable: boolean): void;
   presence(changes: readonly PresenceChange[]): void;
   session(session: number | null): void;
   refused(code: number, message: string): void;
@@ -70,6 +72,9 @@ const CLOSE_MS_MAX = 5_000;
 /** Whether the relay answers in this status. */
 const isOnline = (status: Status): boolean => status === "syncing" || status === "connected" || status === "readonly";
 
+/** After which effects edits may be taken that were not, or the other way round. */
+const MAY_TURN: ReadonlySet<DocumentEffect["kind"]> = new Set(["status", "rights", "refused", "closed"]);
+
 /** How long a tab that says goodbye may take to store its last edits. */
 const LEAVING_TAB_MS = 300;
 const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:[^\uD800-\uDBFF]|^)[\uDC00-\uDFFF]/;
@@ -87,6 +92,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   #status: Status = "offline";
   #saved: SaveState = NOTHING_PENDING;
   #rights: Rights = "write";
+  #writable = true;
   #closedWith: { code: number; reason: string } | null = null;
   #transaction: { origin: unknown; patches: TextPatch[]; by: ChangeSource } | null = null;
   readonly #changes: Parameters<ReplicaEvents["text"]>[] = [];
@@ -197,6 +203,11 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   handle(effect: DocumentEffect): void {
     // A document on its way out still has its store to finish; nobody is told anything else.
     if (this.#destroyed && effect.kind !== "store" && effect.kind !== "local-delta") return;
+    this.#execute(effect);
+    if (MAY_TURN.has(effect.kind)) this.#tellWritable();
+  }
+
+  #execute(effect: DocumentEffect): void {
     switch (effect.kind) {
       case "store":
         this.#storing = this.#store(effect.ticket, effect.transaction);
@@ -372,6 +383,13 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     if (tracked === null) return true;
     if (origin === undefined || origin === null) return tracked.has(null) || tracked.has(undefined);
     return tracked.has(origin) || tracked.has((origin as object).constructor);
+  }
+
+  #tellWritable(): void {
+    const { writable } = this;
+    if (writable === this.#writable) return;
+    this.#writable = writable;
+    this.emit("writable", writable);
   }
 
   #mayWrite(): void {

@@ -15,6 +15,7 @@ export interface RelayEvents {
   /** The same as `sync`. */
   synced(synced: boolean): void;
   saved(state: SaveState): void;
+  /** Rights have changed, or whether edits are taken: not while some are refused for want of rights. */
   permission(event: { readonly read: boolean; readonly write: boolean }): void;
   /** After coming back from offline: what came in, what went out. */
   reconciled(event: Reconciled): void;
@@ -34,6 +35,8 @@ export class RelayProvider extends Emitter<RelayEvents> {
   readonly awareness: Awareness | null;
   readonly #replica: Replica;
   #synced = false;
+  /** What was last told of it. */
+  #mayWrite = true;
 
   /** @internal Made by `open()`. */
   constructor(replica: Replica, awareness: Awareness | null) {
@@ -47,7 +50,8 @@ export class RelayProvider extends Emitter<RelayEvents> {
       watch.status(status);
     });
     replica.on("saved", (state) => this.emit("saved", state));
-    replica.on("rights", () => this.emit("permission", { read: this.permission !== "none", write: replica.writable }));
+    replica.on("rights", () => this.#tellPermission());
+    replica.on("writable", (writable) => { if (writable !== this.#mayWrite) this.#tellPermission(); });
     replica.on("refused", (code, message) => this.emit("refused", { code, message }));
     replica.on("persisted", (granted) => this.emit("persisted", granted));
     replica.on("closed", (code, reason) => this.emit("closed", { code, reason }));
@@ -110,12 +114,12 @@ export class RelayProvider extends Emitter<RelayEvents> {
     });
   }
 
-  /** After `refused`: pushes the edits again, when rights came back. */
+  /** After `refused`: offers the edits again, as when rights came back. Those still not taken are told again. */
   retryRefused(): void {
     this.#replica.run((client, channel, now) => client.retryRefused(channel, now));
   }
 
-  /** After `refused`: gives the edits up; the text becomes the relay's. */
+  /** After `refused`: gives the edits up; the text becomes the relay's as soon as the relay can be asked for it. */
   discardRefused(): void {
     this.#replica.run((client, channel, now) => client.discardRefused(channel, now));
   }
@@ -124,6 +128,11 @@ export class RelayProvider extends Emitter<RelayEvents> {
   #until(reject: (error: Error) => void, stops: (() => void)[]): () => void {
     const gone = this.#replica.on("destroyed", () => reject(new SelvedgeError("closed", "The document was closed.")));
     return () => { for (const stop of [...stops, gone]) stop(); };
+  }
+
+  #tellPermission(): void {
+    this.#mayWrite = this.#replica.writable;
+    this.emit("permission", { read: this.permission !== "none", write: this.#mayWrite });
   }
 
   #setSynced(synced: boolean): void {

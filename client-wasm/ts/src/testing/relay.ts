@@ -20,17 +20,19 @@ export class Relay {
   readonly #program: string;
   readonly #folder = mkdtempSync(join(tmpdir(), "selvedge-relay-"));
   readonly #ports: readonly [number, number];
+  readonly #flags: readonly string[];
   #process: ChildProcess | null = null;
 
-  private constructor(program: string, ports: readonly [number, number]) {
+  private constructor(program: string, ports: readonly [number, number], flags: readonly string[]) {
     this.#program = program;
     this.#ports = ports;
+    this.#flags = flags;
     this.url = `http://127.0.0.1:${ports[0]}`;
   }
 
-  /** Starts one. */
-  static async start(program: string): Promise<Relay> {
-    const relay = new Relay(program, [await freePort(), await freePort()]);
+  /** Starts one; `flags` are added to its command line. */
+  static async start(program: string, flags: readonly string[] = []): Promise<Relay> {
+    const relay = new Relay(program, [await freePort(), await freePort()], flags);
     await relay.restart();
     return relay;
   }
@@ -44,7 +46,7 @@ export class Relay {
   /** Starts it again and waits until it answers. */
   async restart(): Promise<void> {
     const [port, admin] = this.#ports;
-    const args = ["serve", "--data", this.#folder, "--listen", `127.0.0.1:${port}`, "--admin", `127.0.0.1:${admin}`];
+    const args = ["serve", "--data", this.#folder, "--listen", `127.0.0.1:${port}`, "--admin", `127.0.0.1:${admin}`, ...this.#flags];
     this.#process = spawn(this.#program, args, { stdio: "ignore", env: { ...process.env, RUST_BACKTRACE: "0" } });
     for (let i = 0; i < 400; i++) {
       const ready = await fetch(`${this.url}/readyz`).then((response) => response.ok, () => false);

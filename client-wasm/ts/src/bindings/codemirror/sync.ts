@@ -76,8 +76,7 @@ class SyncPlugin {
     this.#stops = [
       () => tracked?.delete(this),
       text.observe((event) => this.#changed(event)),
-      replica.on("rights", () => this.#setWritable(replica.writable)),
-      replica.on("closed", () => this.#setWritable(replica.writable)),
+      replica.on("writable", (writable) => this.#setWritable(writable)),
     ];
     this.#compare(view.state.doc);
   }
