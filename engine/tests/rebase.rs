@@ -41,19 +41,25 @@ fn load(snapshot: &[u8], index: u32) -> Document {
     document
 }
 
+/// How many pieces of text these deltas move.
+fn pieces(deltas: &[Delta]) -> usize {
+    let moved = |op: &Op| if let Op::Rebase(rebase) = op { rebase.pieces.len() } else { 0 };
+    deltas.iter().flat_map(|delta| &delta.ops).map(moved).sum()
+}
+
 /// `count` inserts, each beside the one before it, by sites in turn, of which each knows all others.
 fn adaptive(sites: u32, count: usize, seed: u64) -> Vec<Document> {
     let mut dice = Dice(seed);
     let mut documents: Vec<_> = (1..=sites).map(document).collect();
     let mut caret = 0;
-    let mut moved = 0;
+    let (mut made, mut moved) = (0, 0);
     for _ in 0..count {
         let writer = dice.below(documents.len());
         caret = (caret + dice.below(2)).min(documents[writer].len_utf16());
         documents[writer].replace(caret, 0, "x").unwrap();
         if sites > 1 {
             let deltas = documents[writer].seal();
-            moved += rebases(&deltas);
+            (made, moved) = (made + rebases(&deltas), moved + pieces(&deltas));
             for (index, other) in documents.iter_mut().enumerate().filter(|(index, _)| *index != writer) {
                 for delta in &deltas {
                     let patches = other.apply(delta).unwrap().patches;
@@ -62,8 +68,11 @@ fn adaptive(sites: u32, count: usize, seed: u64) -> Vec<Document> {
             }
         }
     }
-    moved += rebases(&documents[0].seal());
-    assert!(moved > 10, "{moved} rebases");
+    let deltas = documents[0].seal();
+    (made, moved) = (made + rebases(&deltas), moved + pieces(&deltas));
+    assert!(made > 10, "{made} rebases");
+    // The price that the crate's documentation states.
+    assert!(made * 50 < count && moved < count * 5, "{count} inserts: {made} rebases of {moved} pieces");
     documents
 }
 

@@ -207,6 +207,23 @@ impl Groups {
         here.cmp(&there)
     }
 
+    /// Whether a group is one of these, or stands on one: the groups of all k of (parent, digit, site). O(d).
+    pub(crate) fn stands_on(&self, group: GroupIndex, (parent, digit, site): Key) -> bool {
+        let level = self.depth(parent.group) + 1;
+        let at = &self.groups[self.lift(Atom { group, k: 0 }, level).0.group as usize];
+        usize::from(at.depth) == level && at.parent == parent && at.digit == digit && at.site == site
+    }
+
+    /// Whether paths were looked up: then a group may be held that nothing in the text stands on.
+    pub(crate) const fn is_indexed(&self) -> bool {
+        self.index.is_some()
+    }
+
+    /// Whether a run or another group stands on a group, or somebody holds it.
+    pub(crate) fn is_used(&self, group: GroupIndex) -> bool {
+        self.references(group) > 0
+    }
+
     fn references(&self, group: GroupIndex) -> u32 {
         self.groups.get(group as usize).map_or(0, |group| group.references)
     }
