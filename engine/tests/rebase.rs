@@ -292,6 +292,34 @@ fn text_too_deep_to_be_restored_there_is_restored_beside_its_neighbours() {
 }
 
 #[test]
+fn a_window_may_end_within_a_run() {
+    // Behind a caret in the middle of the first run there is more than a window takes, all of it equally deep.
+    let element = |k: i64| Element { digit: Digit::new(9), site: site(9), k };
+    let below: Path = vec![element(1), element(2)].into();
+    let insert = |parent: &Path, digit: i64, text: &str| Op::Insert {
+        parent: parent.clone(),
+        digit: Digit::new(digit),
+        direction: selvedge_engine::Direction::After,
+        text: text.to_owned(),
+    };
+    let deep = (1..=200).map(|digit| insert(&below, digit, "ab"));
+    let ops = [insert(&Path::root(), 1, "<")].into_iter().chain(deep).collect();
+    let mut document = document(1);
+    document.apply(&Delta { site: site(9), first: 1, ops }).unwrap();
+    document.set_depth_limit(3);
+    let mut reader = document.clone();
+    document.replace(2, 0, "!").unwrap();
+    let deltas = document.seal();
+    assert_eq!(pieces(&deltas), 1, "{deltas:?}");
+    assert_eq!(document.text(), format!("<a!b{}", "ab".repeat(199)));
+    document.assert_invariants();
+    reader.begin_writing(site(2), 1).unwrap();
+    deltas.iter().for_each(|delta| drop(reader.apply(delta).unwrap()));
+    assert_eq!(reader.snapshot(), document.snapshot());
+    reader.assert_invariants();
+}
+
+#[test]
 fn deletes_and_voids_reach_what_was_moved() {
     let (base, _) = nested(5);
     let mut mover = load(&base.snapshot(), 2);

@@ -243,12 +243,15 @@ impl Document {
         };
         let mut pieces: Vec<Stretch> = Vec::new();
         for stretch in self.sequence.stretches_after(start) {
-            if between.right.is_some_and(|right| stretch.first == right) {
-                break;
-            }
+            let end = between.right.filter(|right| stretch.has(*right));
+            let scalars = end.map_or(stretch.scalars, |right| (right.k - stretch.first.k) as u32);
             match pieces.last_mut() {
-                Some(last) if last.precedes(stretch) => last.scalars += stretch.scalars,
-                _ => pieces.push(stretch),
+                Some(last) if last.precedes(stretch) => last.scalars += scalars,
+                _ if scalars > 0 => pieces.push(Stretch { scalars, ..stretch }),
+                _ => {}
+            }
+            if end.is_some() {
+                break;
             }
         }
         pieces

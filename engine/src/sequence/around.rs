@@ -15,6 +15,11 @@ impl Stretch {
         Atom { k: self.first.k + self.scalars as i64 - 1, ..self.first }
     }
 
+    /// Whether a character is one of it.
+    pub(crate) fn has(self, atom: Atom) -> bool {
+        atom.group == self.first.group && (self.first.k..=self.last().k).contains(&atom.k)
+    }
+
     /// Whether `next` could be its tail.
     pub(crate) fn precedes(self, next: Self) -> bool {
         self.first.group == next.first.group && self.last().k + 1 == next.first.k
