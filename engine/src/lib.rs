@@ -40,7 +40,8 @@
 //! The price, of 100,000 inserts each beside the last one on a side drawn at random (`cargo run -p selvedge-engine --example
 //! nested`): a rebase for every 77 to 133 inserts, 4 runs moved for each, and 250 bytes a delta, most of them the path, where
 //! inserts at random places take 29 to 46. An insert takes 2.0 times the processor time of one at a random place with one site
-//! writing, 1.3 times with two and 1.0 times with five.
+//! writing, 1.3 times with two and 1.0 times with five. It grows with the logarithm of the inserts: with one site writing 10,000,
+//! 100,000 and 1,000,000 take 2.2, 3.9 and 4.7 moves and 203, 251 and 281 bytes each.
 //!
 //! # Costs
 //!
