@@ -37,6 +37,12 @@
 //! everybody applies. Dots stay, so deletes, undo and anchors hold. What somebody else writes between the moved characters at the
 //! same time ends up right before or right behind all of them, the same for all replicas. Editing as people do never comes there.
 //!
+//! The price, of 100,000 inserts each beside the last one on a side drawn at random (`cargo run -p selvedge-engine --example
+//! nested`): a rebase for every 77 to 133 inserts, 4 runs moved for each, and 250 bytes a delta, most of them the path, where
+//! inserts at random places take 29 to 46. An insert takes 2.0 times the processor time of one at a random place with one site
+//! writing, 1.3 times with two and 1.0 times with five. It grows with the logarithm of the inserts: with one site writing 10,000,
+//! 100,000 and 1,000,000 take 2.2, 3.9 and 4.7 moves and 203, 251 and 281 bytes each.
+//!
 //! # Costs
 //!
 //! n = living runs, d = depth of identifiers, r = runs and ranges of a delta, s = sites, b = bytes of text.
@@ -45,7 +51,7 @@
 //! |---|---|
 //! | [`Document::replace`] while typing | O(1) and the sums above the leaf |
 //! | [`Document::replace`] anywhere | O(log n + d + b) |
-//! | [`Document::replace`] where text stands too deep | and O(w (d + log n)), w = runs moved; a few an insert on average |
+//! | [`Document::replace`] where text stands too deep | and O(w (d + log n)), w = runs moved; O(log n) of them an insert on average |
 //! | [`Document::apply`] | O(r d log n + b) |
 //! | [`Document::apply_state`] | O(n log n + r d log n + b) |
 //! | [`Document::snapshot`], [`Document::load`] | O(n log n + s + b) |

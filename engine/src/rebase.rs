@@ -193,6 +193,11 @@ impl Rebases {
         }
     }
 
+    /// Whether a rebase of this stamp moves all of a range of living characters.
+    pub(crate) fn are_outdone_by(&self, range: DotRange, stamp: Stamp) -> bool {
+        self.moved.divide(range).into_iter().all(|(_, known)| known.is_none_or(|known| known < stamp))
+    }
+
     /// The parts of a range of living characters that a rebase of this stamp moves.
     pub(crate) fn outdone_by(&self, range: DotRange, stamp: Stamp) -> Vec<DotRange> {
         let parts = self.moved.divide(range).into_iter();

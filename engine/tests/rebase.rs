@@ -41,19 +41,25 @@ fn load(snapshot: &[u8], index: u32) -> Document {
     document
 }
 
+/// How many pieces of text these deltas move.
+fn pieces(deltas: &[Delta]) -> usize {
+    let moved = |op: &Op| if let Op::Rebase(rebase) = op { rebase.pieces.len() } else { 0 };
+    deltas.iter().flat_map(|delta| &delta.ops).map(moved).sum()
+}
+
 /// `count` inserts, each beside the one before it, by sites in turn, of which each knows all others.
 fn adaptive(sites: u32, count: usize, seed: u64) -> Vec<Document> {
     let mut dice = Dice(seed);
     let mut documents: Vec<_> = (1..=sites).map(document).collect();
     let mut caret = 0;
-    let mut moved = 0;
+    let (mut made, mut moved) = (0, 0);
     for _ in 0..count {
         let writer = dice.below(documents.len());
         caret = (caret + dice.below(2)).min(documents[writer].len_utf16());
         documents[writer].replace(caret, 0, "x").unwrap();
         if sites > 1 {
             let deltas = documents[writer].seal();
-            moved += rebases(&deltas);
+            (made, moved) = (made + rebases(&deltas), moved + pieces(&deltas));
             for (index, other) in documents.iter_mut().enumerate().filter(|(index, _)| *index != writer) {
                 for delta in &deltas {
                     let patches = other.apply(delta).unwrap().patches;
@@ -62,8 +68,11 @@ fn adaptive(sites: u32, count: usize, seed: u64) -> Vec<Document> {
             }
         }
     }
-    moved += rebases(&documents[0].seal());
-    assert!(moved > 10, "{moved} rebases");
+    let deltas = documents[0].seal();
+    (made, moved) = (made + rebases(&deltas), moved + pieces(&deltas));
+    assert!(made > 10, "{made} rebases");
+    // The price that the crate's documentation states.
+    assert!(made * 50 < count && moved < count * 5, "{count} inserts: {made} rebases of {moved} pieces");
     documents
 }
 
@@ -280,6 +289,34 @@ fn text_too_deep_to_be_restored_there_is_restored_beside_its_neighbours() {
     let mut reader = Document::new();
     document.deltas_since(&reader).iter().for_each(|delta| drop(reader.apply(delta).unwrap()));
     assert_eq!(reader.text(), document.text());
+}
+
+#[test]
+fn a_window_may_end_within_a_run() {
+    // Behind a caret in the middle of the first run there is more than a window takes, all of it equally deep.
+    let element = |k: i64| Element { digit: Digit::new(9), site: site(9), k };
+    let below: Path = vec![element(1), element(2)].into();
+    let insert = |parent: &Path, digit: i64, text: &str| Op::Insert {
+        parent: parent.clone(),
+        digit: Digit::new(digit),
+        direction: selvedge_engine::Direction::After,
+        text: text.to_owned(),
+    };
+    let deep = (1..=200).map(|digit| insert(&below, digit, "ab"));
+    let ops = [insert(&Path::root(), 1, "<")].into_iter().chain(deep).collect();
+    let mut document = document(1);
+    document.apply(&Delta { site: site(9), first: 1, ops }).unwrap();
+    document.set_depth_limit(3);
+    let mut reader = document.clone();
+    document.replace(2, 0, "!").unwrap();
+    let deltas = document.seal();
+    assert_eq!(pieces(&deltas), 1, "{deltas:?}");
+    assert_eq!(document.text(), format!("<a!b{}", "ab".repeat(199)));
+    document.assert_invariants();
+    reader.begin_writing(site(2), 1).unwrap();
+    deltas.iter().for_each(|delta| drop(reader.apply(delta).unwrap()));
+    assert_eq!(reader.snapshot(), document.snapshot());
+    reader.assert_invariants();
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The document: local edits to deltas, remote deltas to text patches.
 //!
 //! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
-//! delta, `keystroke` its short way, `rebase` makes room where text stands too deep, `moves` does what rebases say, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state,
+//! delta, `keystroke` its short way, `rebase` makes room where text stands too deep, `moves` does what rebases say, `relabel` where
+//! the text stays as it is, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state,
 //! `history` a document of deltas.
 
 mod history;
@@ -10,6 +11,7 @@ mod local;
 mod merge;
 mod moves;
 mod rebase;
+mod relabel;
 mod remote;
 mod removed;
 mod restore;

@@ -40,7 +40,9 @@ impl OpenBase {
 impl Document {
     /// Applies the rebase with this dot. O(r d log n + b), r = its pieces and the runs they moved, b = their text.
     pub(super) fn apply_rebase(&mut self, dot: Dot, rebase: &Rebase, patches: &mut PatchList) {
-        self.apply_moves(rebase.targets(dot).collect(), patches);
+        if !self.rebase_in_place(dot, rebase) {
+            self.apply_moves(rebase.targets(dot).collect(), patches);
+        }
     }
 
     /// Moves what lives of these characters and was not moved later, and remembers where the others go. The list is in the
@@ -154,7 +156,7 @@ impl Document {
         fits
     }
 
-    fn note_moved(&mut self, range: DotRange, stamp: Stamp) {
+    pub(super) fn note_moved(&mut self, range: DotRange, stamp: Stamp) {
         self.clock = self.clock.max(stamp.lamport);
         self.rebases.moved.insert(range, stamp);
     }

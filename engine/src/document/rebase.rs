@@ -1,11 +1,13 @@
 //! Making room: where new text would stand too deep, what lives around it is moved under a new base first.
 //!
 //! Identifiers of honest text stay far below the limit. Who writes against the allocation, always between the two characters
-//! where the last one made it narrow, reaches it after a thousand edits; then a window of the text around the place is moved
+//! where the last one made it narrow, reaches it after a hundred edits; then a window of the text around the place is moved
 //! up. Windows with the same neighbours are alike, so the window grows by whichever neighbour stands deeper, and each time
-//! both are shallower than before it is a candidate. Of the candidates the one that moves least for each level gained is
-//! taken: mostly what was written since the last time. So each edit pays for a few moves on average, and no window need be
-//! larger than it is worth.
+//! both are shallower than before it is a candidate: what was written since the last time, that and what was moved last
+//! time, and so on outwards. It grows as long as what comes next is no larger than what it has. So what earlier rebases
+//! moved stands in layers, each larger than all within it: of n characters there are at most log2 n, each two levels deep,
+//! and a character moves again only into a layer twice as large: O(log n) moves for each insert, as a binary counter carries
+//! (Bentley and Saxe, decomposable searching problems, 1980).
 //!
 //! What was written here before and is not sealed is sealed first, at the places it had: a reader sees it come before it moves.
 
@@ -17,8 +19,8 @@ use crate::limits::{OP_RANGES_MAX, PATH_BYTES_MAX, PATH_LEVELS_MAX};
 use crate::op::Op;
 use crate::patch::PatchList;
 use crate::position::allocate::{Gap, Slot, between};
-use crate::position::group::Atom;
-use crate::position::{Digit, Element, Path, group_bytes, k_bytes};
+use crate::position::group::{Atom, GroupIndex};
+use crate::position::{Digit, group_bytes, k_bytes};
 use crate::rebase::{Piece, Rebase};
 use crate::sequence::{Place, Stretch};
 
@@ -30,9 +32,9 @@ const DEPTH_LIMIT_MIN: usize = 3;
 const LEVEL_BYTES: usize = PATH_BYTES_MAX / PATH_LEVELS_MAX;
 /// Characters of a window whose move costs as much as another piece.
 const PIECE_SCALARS: usize = 256;
-/// Pieces whose move costs as much as making another rebase does, for everybody: a window that gains a level or two is seldom
-/// worth it. Of the values tried the one with the fewest moves and rebases for each insert.
-const REBASE_PIECES: usize = 1000;
+/// Pieces whose move costs as much as making another rebase does, for everybody: so many more a window may take for a layer less.
+/// Of the values tried: none makes a quarter more rebases, six times as many a fifth more moves.
+const REBASE_PIECES: usize = 50;
 
 /// From how many levels on an edit rebases.
 #[derive(Clone, Copy, Debug)]
@@ -59,24 +61,14 @@ impl Window {
 }
 
 /// Where a base goes, and when.
+#[derive(Clone, Copy)]
 struct Base {
-    path: Path,
-    digit: Digit,
+    slot: Slot,
+    /// Its group, held by a reference.
+    group: GroupIndex,
+    /// Nothing stands on the group yet.
+    is_new: bool,
     lamport: u64,
-}
-
-/// A window with what it costs and gives.
-struct Candidate {
-    window: Window,
-    cost: usize,
-    levels: usize,
-}
-
-impl Candidate {
-    /// Whether it moves less for each level.
-    const fn is_cheaper_than(&self, other: &Self) -> bool {
-        (self.cost + REBASE_PIECES) * other.levels < (other.cost + REBASE_PIECES) * self.levels
-    }
 }
 
 impl Document {
@@ -105,33 +97,26 @@ impl Document {
         if must { within.or_else(|| self.window_within(from, to, writer, PATH_LEVELS_MAX)) } else { within }
     }
 
-    /// O(w d), w = runs of the largest window worth its cost.
+    /// The largest window that was never more than doubled to come to it. O(w d), w = runs looked at, at most twice its own.
     fn window_within(&self, from: Place, to: Place, writer: Writer, limit: usize) -> Option<Window> {
         let mut before = self.sequence.stretches_before(from).peekable();
         let mut after = self.sequence.stretches_after(to).peekable();
         let level = |stretch: Option<&Stretch>| stretch.map_or(0, |stretch| self.level(stretch.last()));
-        let mut best: Option<Candidate> = None;
-        let (mut pieces, mut cost, mut record) = (0, 0, usize::MAX);
-        loop {
+        let mut window = None;
+        let (mut pieces, mut cost, mut cost_max, mut record) = (0, 0, usize::MAX, usize::MAX);
+        while cost <= cost_max {
             let (left, right) = (before.peek().copied(), after.peek().copied());
             let (left_level, right_level) = (level(left.as_ref()), level(right.as_ref()));
             if cost > 0 && left_level.max(right_level) < record {
                 record = left_level.max(right_level);
                 let gap = Gap { left: left.map(Stretch::last), right: right.map(|stretch| stretch.first) };
-                let window = Window { between: gap, ops: (pieces / OP_RANGES_MAX) as u64 + 2 };
-                let found =
-                    self.levels_below(gap, writer, pieces, limit).map(|levels| Candidate { window, cost, levels });
-                if let Some(found) = found.filter(|found| best.as_ref().is_none_or(|best| found.is_cheaper_than(best)))
-                {
-                    best = Some(found);
+                if self.has_levels_below(gap, writer, pieces, limit) {
+                    window = Some(Window { between: gap, ops: (pieces / OP_RANGES_MAX) as u64 + 2 });
+                    cost_max = 2 * cost + REBASE_PIECES;
                 }
             }
-            // What is larger could not be cheaper even with all levels.
-            let hopeless = best
-                .as_ref()
-                .is_some_and(|best| (cost + REBASE_PIECES) * best.levels >= (best.cost + REBASE_PIECES) * limit);
             let next = if left_level >= right_level { left } else { right };
-            let Some(stretch) = next.filter(|stretch| !hopeless && self.can_move(*stretch)) else { break };
+            let Some(stretch) = next.filter(|stretch| self.can_move(*stretch)) else { break };
             if left_level >= right_level {
                 before.next()
             } else {
@@ -140,7 +125,7 @@ impl Document {
             pieces += 1;
             cost += 1 + stretch.scalars as usize / PIECE_SCALARS;
         }
-        best.map(|best| best.window)
+        window
     }
 
     /// How deep an identifier is: its levels, or its bytes where these are nearer their limit.
@@ -149,17 +134,18 @@ impl Document {
         groups.depth(atom.group).max(groups.bytes(atom) / LEVEL_BYTES)
     }
 
-    /// How many levels remain below the slots of a base in this gap; `None` if none does.
-    fn levels_below(&self, gap: Gap, writer: Writer, pieces: usize, limit: usize) -> Option<usize> {
+    /// Whether there is a level of text below the slots of a base in this gap.
+    fn has_levels_below(&self, gap: Gap, writer: Writer, pieces: usize, limit: usize) -> bool {
         let groups = &self.sequence.groups;
-        let Slot { parent, digit } = between(groups, gap, Dot::new(writer.site, writer.next), COUNTER_END - 1)?;
+        let dot = Dot::new(writer.site, writer.next);
+        let Some(Slot { parent, digit }) = between(groups, gap, dot, COUNTER_END - 1) else { return false };
         let base_levels = groups.depth(parent.group) + 1 + usize::from(pieces > OP_RANGES_MAX);
         let bytes = groups.bytes(parent) + group_bytes(digit) + k_bytes(writer.next as i64);
         let digit_bytes = group_bytes(Digit::new(Digit::max_of(base_levels)));
         // The slots, and text below them, must fit whoever wrote it.
         let fits = bytes + 2 * (digit_bytes + k_bytes(COUNTER_END as i64 - 1)) <= PATH_BYTES_MAX;
         let slots = (base_levels + 1).max((bytes + digit_bytes + k_bytes(writer.next as i64)) / LEVEL_BYTES);
-        limit.checked_sub(slots).filter(|&levels| levels > 0 && fits)
+        slots < limit && fits
     }
 
     /// Whether a rebase by an honest clock would move these characters.
@@ -197,66 +183,87 @@ impl Document {
         if lamport >= COUNTER_END {
             lamport = pieces.iter().map(|piece| self.latest_move(*piece)).max().unwrap_or(0) + 1;
         }
-        let base = Base { path: self.sequence.groups.path(slot.parent), digit: slot.digit, lamport };
-        if pieces.len() <= OP_RANGES_MAX {
-            return self.rebase_pieces(&base, &pieces, 0);
-        }
-        let group = self.sequence.groups.intern(slot.parent, slot.digit, writer.site);
-        self.sequence.groups.retain(group);
-        let done = self.rebase_in_chunks(&base, Atom { group, k: dot.counter as i64 }, &pieces);
-        self.sequence.groups.release(group);
+        let base = self.hold_base(slot, &pieces, lamport, writer);
+        let done = if pieces.len() <= OP_RANGES_MAX {
+            self.rebase_pieces(base, &pieces, 0)
+        } else {
+            self.rebase_in_chunks(base, &pieces, writer)
+        };
+        self.sequence.groups.release(base.group);
         done
+    }
+
+    /// A base for these pieces with its group, which the caller releases. Without an index, which who writes alone does not need,
+    /// whatever stands on its group is in the text, and so among the pieces.
+    fn hold_base(&mut self, slot: Slot, pieces: &[Stretch], lamport: u64, writer: Writer) -> Base {
+        let groups = &mut self.sequence.groups;
+        let Slot { parent, digit } = slot;
+        let key = (parent, digit, writer.site);
+        let is_free = !groups.is_indexed() && !pieces.iter().any(|piece| groups.stands_on(piece.first.group, key));
+        let group =
+            if is_free { groups.add(parent, digit, writer.site) } else { groups.intern(parent, digit, writer.site) };
+        let is_new = !groups.is_used(group);
+        groups.retain(group);
+        Base { slot, group, is_new, lamport }
     }
 
     /// Moves more pieces than one operation can list: the first operation's base is the base of those of the others. Each time
     /// those next to the base are moved, so that none passes what is not moved yet.
-    fn rebase_in_chunks(&mut self, base: &Base, at: Atom, pieces: &[Stretch]) -> Result<(), EditError> {
+    fn rebase_in_chunks(&mut self, base: Base, pieces: &[Stretch], writer: Writer) -> Result<(), EditError> {
+        let at = Atom { group: base.group, k: writer.next as i64 };
         let before = pieces.partition_point(|piece| self.sequence.groups.compare(piece.first, at).is_lt());
         let (before, behind) = pieces.split_at(before);
-        let below = |digit: i64| {
-            let mut path = base.path.clone();
-            path.push(Element { digit: base.digit, site: self.sequence.groups.site(at.group), k: at.k });
-            Base { path, digit: Digit::new(digit), lamport: base.lamport }
-        };
         let others = before.len().div_ceil(OP_RANGES_MAX).max(behind.len().div_ceil(OP_RANGES_MAX));
         // Digits under the base: negative ones for what stood before it, then the first operation's slots, then others.
-        let digits = Digit::max_of(base.path.depth() + 1) / (OP_RANGES_MAX + 1 + others) as i64;
-        let mut chunks: Vec<(Base, &[Stretch])> = Vec::new();
-        for (number, chunk) in (1..).zip(behind.chunks(OP_RANGES_MAX)) {
-            chunks.push((below((OP_RANGES_MAX as i64 + number) * digits), chunk));
-        }
-        for (number, chunk) in (1..).zip(before.rchunks(OP_RANGES_MAX)) {
-            chunks.push((below(-number * digits), chunk));
-        }
-        for (number, (other, chunk)) in chunks.iter().enumerate() {
-            self.rebase_pieces(if number == 0 { base } else { other }, chunk, others)?;
+        let digits = Digit::max_of(self.sequence.groups.depth(base.group)) / (OP_RANGES_MAX + 1 + others) as i64;
+        let mut chunks: Vec<(i64, &[Stretch])> = Vec::new();
+        chunks.extend((OP_RANGES_MAX as i64 + 1..).zip(behind.chunks(OP_RANGES_MAX)));
+        chunks.extend((1..).map(|number| -number).zip(before.rchunks(OP_RANGES_MAX)));
+        let mut chunks = chunks.into_iter();
+        let (_, first) = chunks.next().ok_or(EditError::TooDeep)?;
+        self.rebase_pieces(base, first, others)?;
+        for (number, chunk) in chunks {
+            let slot = Slot { parent: at, digit: Digit::new(number * digits) };
+            let below = self.hold_base(slot, chunk, base.lamport, writer);
+            let done = self.rebase_pieces(below, chunk, others);
+            self.sequence.groups.release(below.group);
+            done?;
         }
         Ok(())
     }
 
     /// The runs between two characters, in text order.
-    fn pieces(&mut self, between: Gap) -> Vec<Stretch> {
-        let dot = |atom: Atom| Dot::new(self.sequence.groups.site(atom.group), atom.k.unsigned_abs());
-        let (left, right) = (between.left.map(dot), between.right);
-        let place = match left.and_then(|left| self.sequence.place_of_dot(left)).zip(between.left) {
-            Some((place, left)) => self.sequence.after(place, left).unwrap_or(place),
+    fn pieces(&self, between: Gap) -> Vec<Stretch> {
+        let start = match between.left {
+            Some(left) => {
+                let place = self.start_at(left);
+                self.sequence.after(place, left).unwrap_or(place)
+            }
             None => self.sequence.start(),
         };
         let mut pieces: Vec<Stretch> = Vec::new();
-        for stretch in self.sequence.stretches_after(place) {
-            if right.is_some_and(|right| stretch.first == right) {
-                break;
-            }
+        for stretch in self.sequence.stretches_after(start) {
+            let end = between.right.filter(|right| stretch.has(*right));
+            let scalars = end.map_or(stretch.scalars, |right| (right.k - stretch.first.k) as u32);
             match pieces.last_mut() {
-                Some(last) if last.precedes(stretch) => last.scalars += stretch.scalars,
-                _ => pieces.push(stretch),
+                Some(last) if last.precedes(stretch) => last.scalars += scalars,
+                _ if scalars > 0 => pieces.push(Stretch { scalars, ..stretch }),
+                _ => {}
+            }
+            if end.is_some() {
+                break;
             }
         }
         pieces
     }
 
+    /// The place of a living character, by its identifier: O(d log n).
+    fn start_at(&self, atom: Atom) -> Place {
+        self.sequence.forward(self.sequence.place_of(atom))
+    }
+
     /// Moves pieces to a base with one operation, whose slots leave room for `others` behind them.
-    fn rebase_pieces(&mut self, base: &Base, pieces: &[Stretch], others: usize) -> Result<(), EditError> {
+    fn rebase_pieces(&mut self, base: Base, pieces: &[Stretch], others: usize) -> Result<(), EditError> {
         let writer = self.writer.ok_or(EditError::NoSite)?;
         let dot = Dot::new(writer.site, writer.next);
         let slots = if others > 0 { OP_RANGES_MAX } else { pieces.len() };
@@ -268,16 +275,19 @@ impl Document {
             length: u64::from(stretch.scalars),
         };
         let rebase = Rebase {
-            parent: base.path.clone(),
-            digit: base.digit,
+            parent: groups.path(base.slot.parent),
+            digit: base.slot.digit,
             lamport: base.lamport,
-            spacing: Digit::max_of(base.path.depth() + 1) as u64 / (slots + 1 + others) as u64,
+            spacing: Digit::max_of(groups.depth(base.group)) as u64 / (slots + 1 + others) as u64,
             pieces: pieces.iter().enumerate().map(piece).collect(),
         };
         rebase.validate(dot.counter).map_err(|_| EditError::TooDeep)?;
-        let mut patches = PatchList::default();
-        self.apply_rebase(dot, &rebase, &mut patches);
-        debug_assert!(patches.finish().is_empty(), "a rebase here leaves the text as it is");
+        let first = pieces.first().ok_or(EditError::TooDeep)?.first;
+        if !self.rebase_own_in_place(dot, &rebase, (base.group, base.is_new), self.start_at(first)) {
+            let mut patches = PatchList::default();
+            self.apply_rebase(dot, &rebase, &mut patches);
+            debug_assert!(patches.finish().is_empty(), "a rebase here leaves the text as it is");
+        }
         self.advance_writer(dot.counter);
         self.unsealed.push(dot.counter, Op::Rebase(Box::new(rebase)));
         Ok(())

@@ -157,7 +157,7 @@ impl Document {
         {
             return place;
         }
-        self.sequence.place_of(atom)
+        self.sequence.place_at_caret(atom).unwrap_or_else(|| self.sequence.place_of(atom))
     }
 
     /// Deletes what is known of a range, and remembers the rest.

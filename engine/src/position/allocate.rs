@@ -8,13 +8,14 @@
 //! 3. No free digit: go down below the left neighbour, whose subtree ends before the right one begins; if the left one
 //!    has ended, below the right one with negative digits.
 //!
-//! Only `Groups` are read, no sequence: O(d), d = depth. Nothing is drawn at random: the hash of the new dot decides, so
-//! that an edit is reproducible and two sites still differ. Two sites that choose one digit are ordered by site.
+//! Only `Groups` are read, no sequence: O(d), d = levels below those that both neighbours share. Nothing is drawn at random:
+//! the hash of the new dot decides, so that an edit is reproducible and two sites still differ. Two sites that choose one digit
+//! are ordered by site.
 //!
 //! Where we depart from LSEQ (Nédelec et al., 2013): a level's strategy follows from which neighbour is known instead of
 //! a coin per depth; digits are signed, so that a path can be extended on both sides; levels stop growing at 2^32.
 
-use super::group::{Atom, Chain, GroupIndex, Groups};
+use super::group::{Atom, Chain, Fork, GroupIndex, Groups};
 use super::{Digit, group_bytes, k_bytes};
 use crate::id::{Dot, SiteId};
 use crate::limits::{PATH_BYTES_MAX, PATH_LEVELS_MAX};
@@ -72,16 +73,10 @@ pub(crate) fn extend(
 
 /// Rules 2 and 3: a new group for the dots from `dot` to counter `last`. `None` if it would be too deep.
 pub(crate) fn between(groups: &Groups, gap: Gap, dot: Dot, last: u64) -> Option<Slot> {
-    let left = gap.left.map_or_else(Chain::new, |atom| groups.chain(atom));
-    let right = gap.right.map_or_else(Chain::new, |atom| groups.chain(atom));
-    let level = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
-    let descent = Descent {
-        groups,
-        parent: if level == 0 { Atom::ROOT } else { left[level - 1] },
-        level,
-        left: gap.left.map(|_| left),
-        right: gap.right.map(|_| right),
-    };
+    let Fork { parent, left, right } = groups.fork(gap.left.unwrap_or(Atom::ROOT), gap.right.unwrap_or(Atom::ROOT));
+    let level = groups.depth(parent.group);
+    let descent =
+        Descent { groups, parent, top: level, level, left: gap.left.map(|_| left), right: gap.right.map(|_| right) };
     descent.find(dot).filter(|slot| fits(groups, *slot, last))
 }
 
@@ -94,7 +89,7 @@ pub(crate) fn below(groups: &Groups, parent: Atom, right: Option<Atom>, dot: Dot
     let slot = if end > 1 {
         Some(Slot { parent, digit: Digit::new(stride(dot).min(end - 1)) })
     } else {
-        Descent { groups, parent, level, left: Some(groups.chain(parent)), right: chain }.find(dot)
+        Descent { groups, parent, top: 0, level, left: Some(groups.chain(parent)), right: chain }.find(dot)
     };
     slot.filter(|slot| fits(groups, *slot, last))
 }
@@ -113,6 +108,8 @@ fn fits(groups: &Groups, slot: Slot, last: u64) -> bool {
 struct Descent<'a> {
     groups: &'a Groups,
     parent: Atom,
+    /// Level at which the sides begin.
+    top: usize,
     level: usize,
     left: Option<Chain>,
     right: Option<Chain>,
@@ -144,7 +141,7 @@ impl Descent<'_> {
     fn side(&self, chain: &Option<Chain>) -> Side {
         match chain {
             None => Side::Open,
-            Some(chain) => chain.get(self.level).map_or(Side::Ended, |&atom| Side::Known(atom)),
+            Some(chain) => chain.get(self.level - self.top).map_or(Side::Ended, |&atom| Side::Known(atom)),
         }
     }
 

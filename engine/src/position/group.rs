@@ -23,6 +23,16 @@ pub(crate) type GroupIndex = u32;
 /// The identifiers above and including one, from the root down.
 pub(crate) type Chain = SmallVec<[Atom; 16]>;
 
+/// Where two identifiers part.
+#[derive(Debug)]
+pub(crate) struct Fork {
+    /// The longest identifier that is a prefix of both.
+    pub(crate) parent: Atom,
+    /// What each has below that, downwards.
+    pub(crate) left: Chain,
+    pub(crate) right: Chain,
+}
+
 /// A position identifier: its group and its k.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Atom {
@@ -152,19 +162,22 @@ impl Groups {
 
     /// The longest part of a path that is the recent group's too, and its levels.
     fn shared_with_recent(&self, path: &Path) -> (Atom, usize) {
-        let mut shared = Atom::ROOT;
         if self.references(self.recent) == 0 {
-            return (shared, 0);
+            return (Atom::ROOT, 0);
         }
-        let recent = self.chain(Atom { group: self.recent, k: 0 });
-        for (level, (atom, element)) in recent.iter().zip(path.elements()).enumerate() {
+        let mut atom = self.lift(Atom { group: self.recent, k: 0 }, path.depth()).0;
+        let mut shared = (atom, self.depth(atom.group));
+        // Upwards: what stands below a difference is not shared, whatever it is.
+        for (level, element) in path.elements()[..shared.1].iter().enumerate().rev() {
             let group = &self.groups[atom.group as usize];
-            if group.parent != shared || group.digit != element.digit || group.site != element.site {
-                return (shared, level);
+            if group.digit != element.digit || group.site != element.site {
+                shared = (group.parent, level);
+            } else if atom.k != element.k {
+                shared = (Atom { k: element.k, ..atom }, level + 1);
             }
-            shared = Atom { group: atom.group, k: element.k };
+            atom = group.parent;
         }
-        (shared, recent.len().min(path.depth()))
+        shared
     }
 
     /// Whether `atom`'s path is `path`: O(d).
@@ -192,6 +205,23 @@ impl Groups {
         let here = chain.get(path.depth()).map_or(0, |atom| self.digit(atom.group).get());
         let there = path.elements().get(chain.len()).map_or(0, |element| element.digit.get());
         here.cmp(&there)
+    }
+
+    /// Whether a group is one of these, or stands on one: the groups of all k of (parent, digit, site). O(d).
+    pub(crate) fn stands_on(&self, group: GroupIndex, (parent, digit, site): Key) -> bool {
+        let level = self.depth(parent.group) + 1;
+        let at = &self.groups[self.lift(Atom { group, k: 0 }, level).0.group as usize];
+        usize::from(at.depth) == level && at.parent == parent && at.digit == digit && at.site == site
+    }
+
+    /// Whether paths were looked up: then a group may be held that nothing in the text stands on.
+    pub(crate) const fn is_indexed(&self) -> bool {
+        self.index.is_some()
+    }
+
+    /// Whether a run or another group stands on a group, or somebody holds it.
+    pub(crate) fn is_used(&self, group: GroupIndex) -> bool {
+        self.references(group) > 0
     }
 
     fn references(&self, group: GroupIndex) -> u32 {
@@ -289,7 +319,7 @@ impl Groups {
 
     /// The identifiers above and including `atom`; none for the root.
     pub(crate) fn chain(&self, atom: Atom) -> Chain {
-        let mut chain = Chain::new();
+        let mut chain = Chain::with_capacity(self.depth(atom.group));
         let mut atom = atom;
         while atom.group != 0 {
             chain.push(atom);
@@ -297,6 +327,26 @@ impl Groups {
         }
         chain.reverse();
         chain
+    }
+
+    /// Where two identifiers part: O(levels below that).
+    pub(crate) fn fork(&self, left: Atom, right: Atom) -> Fork {
+        let (mut a, mut b) = (left, right);
+        let (mut left, mut right) = (Chain::new(), Chain::new());
+        while a != b {
+            let (depth_a, depth_b) = (self.depth(a.group), self.depth(b.group));
+            if depth_a >= depth_b {
+                left.push(a);
+                a = self.parent(a.group);
+            }
+            if depth_b >= depth_a {
+                right.push(b);
+                b = self.parent(b.group);
+            }
+        }
+        left.reverse();
+        right.reverse();
+        Fork { parent: a, left, right }
     }
 
     /// Order in the text.

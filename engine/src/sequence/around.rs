@@ -1,6 +1,6 @@
 //! The runs around a place, from it outwards.
 
-use super::{LeafIndex, NONE, Place, Sequence};
+use super::{LeafIndex, NONE, Place, Run, Sequence};
 use crate::position::group::Atom;
 
 /// Characters of one group with consecutive k.
@@ -15,10 +15,24 @@ impl Stretch {
         Atom { k: self.first.k + self.scalars as i64 - 1, ..self.first }
     }
 
+    /// Whether a character is one of it.
+    pub(crate) fn has(self, atom: Atom) -> bool {
+        atom.group == self.first.group && (self.first.k..=self.last().k).contains(&atom.k)
+    }
+
     /// Whether `next` could be its tail.
     pub(crate) fn precedes(self, next: Self) -> bool {
         self.first.group == next.first.group && self.last().k + 1 == next.first.k
     }
+}
+
+/// A run and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunAt {
+    pub(crate) leaf: LeafIndex,
+    /// Its number in the leaf.
+    pub(crate) number: usize,
+    pub(crate) run: Run,
 }
 
 impl Sequence {
@@ -62,6 +76,17 @@ impl Sequence {
             at.1 += 1;
             stretch
         }))
+    }
+
+    /// The runs from a place on; `None` if it divides one.
+    pub(crate) fn runs_from(&self, place: Place) -> Option<impl Iterator<Item = RunAt> + '_> {
+        let mut skip = place.spot.run;
+        let runs = self.tree.leaves_from(place.leaf).flat_map(move |(leaf, of)| {
+            let from = core::mem::take(&mut skip);
+            let numbered = of.runs.iter().enumerate().skip(from);
+            numbered.map(move |(number, run)| RunAt { leaf, number, run: *run })
+        });
+        (place.spot.scalars == 0).then_some(runs)
     }
 
     fn stretch(&self, (leaf, run): (LeafIndex, usize)) -> Option<Stretch> {

@@ -91,6 +91,20 @@ impl Sequence {
         Place { leaf: index, spot }
     }
 
+    /// Where `atom`, which is not in the text, belongs, if that is beside what was edited last: O(d).
+    pub(crate) fn place_at_caret(&self, atom: Atom) -> Option<Place> {
+        let caret = self.caret?;
+        let runs = &self.tree.leaf(caret.leaf).runs;
+        let less = |run: &Run| self.groups.compare(run.first(), atom).is_lt();
+        let start = caret.run.checked_sub(2)?;
+        let near = runs.get(start..=caret.run + 1)?;
+        let bounded = less(&near[0]) && near.last().is_some_and(|run| !less(run));
+        let run = bounded.then(|| start + near[1..].partition_point(less))?;
+        let length = runs[run].measure.scalars;
+        let inside = self.groups.count_before(runs[run].first(), length as usize, atom);
+        Some(Place { leaf: caret.leaf, spot: self.tree.leaf(caret.leaf).within(run, inside as u32) })
+    }
+
     /// The character of a dot, if it is in the text: O(log n).
     pub(crate) fn place_of_dot(&mut self, dot: Dot) -> Option<Place> {
         self.first_live(dot.site, dot.counter..dot.counter + 1).map(|(place, _)| place)

@@ -19,13 +19,13 @@ mod measure;
 mod tail;
 mod tree;
 
-pub(crate) use around::Stretch;
+pub(crate) use around::{RunAt, Stretch};
 pub(crate) use leaf::{LEAF_BYTES_MAX, LEAF_RUNS_MAX, Leaf, LeafIndex, NONE, Run, Spot};
 pub(crate) use measure::{Measure, Unit};
 
 use crate::id::{Dot, DotRange};
 use crate::position::allocate::Gap;
-use crate::position::group::{Atom, Groups};
+use crate::position::group::{Atom, GroupIndex, Groups};
 use index::DotIndex;
 use tail::Tail;
 use tree::Tree;
@@ -217,6 +217,14 @@ impl Sequence {
         self.index_runs(index, 0);
         (self.caret, self.tail) = (None, None);
         index
+    }
+
+    /// Puts a run into another group of its site where it stands. It must sort there, and not continue its neighbours.
+    pub(crate) fn regroup(&mut self, at: RunAt, group: GroupIndex) {
+        self.tail = None;
+        self.groups.retain(group);
+        self.tree.leaf_mut(at.leaf).runs[at.number].group = group;
+        self.groups.release(at.run.group);
     }
 
     /// Takes out at most `most` characters of one run from `place` on.
