@@ -68,7 +68,7 @@ async fn without_a_flag_it_serves_and_prints_one_line() {
     tokio::time::timeout(Duration::from_secs(60), out.read_line(&mut line)).await.expect("it becomes ready").unwrap();
     assert_eq!(line, format!("http://{USUAL}/\n"));
     let address = USUAL.parse().unwrap();
-    assert_eq!(ask(address, "PUT", "/v1/docs/default/notes", &[], b"").await.status, 201);
+    assert_eq!(ask(address, "POST", "/v1/docs", &[], br#"{"id":"notes"}"#).await.status, 201);
     let id = child.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     let mut rest = String::new();

@@ -56,6 +56,11 @@ impl Books {
         self.logged.entry(document.clone()).or_default().join(vector);
     }
 
+    /// How many operations were ever acked.
+    pub(super) fn acked_ops(&self, document: &DocumentId) -> u64 {
+        self.acked_ever.get(document).map_or(0, |acked| acked.iter().map(|(_, counter)| counter).sum())
+    }
+
     /// What was acked as in both regions' logs.
     pub(super) fn replicated(&self, document: &DocumentId) -> Option<&VersionVector> {
         self.replicated.get(document)
