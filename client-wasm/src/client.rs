@@ -39,8 +39,9 @@ impl Client {
         Client { machine: client::Client::new(config, instant(now)), owed: Vec::new() }
     }
 
-    /// Opens a document on a new channel. `store`: whether transactions will be executed; `initial_text`: what a document
-    /// begins with that nobody has written yet.
+    /// Opens a document on a new channel. `store`: whether transactions will be executed; `adopt`: whether entries of other
+    /// principals in the restored outbox are taken over; `initial_text`: what a document begins with that nobody has written
+    /// yet.
     ///
     /// # Errors
     /// A name outside the limits, too many documents, a stored copy that cannot be read, or an initial text over 16 KiB.
@@ -52,6 +53,7 @@ impl Client {
         site_seed: u64,
         store: bool,
         restored: Option<Restored>,
+        adopt: bool,
         initial_text: Option<String>,
         now: f64,
     ) -> Result<f64, JsError> {
@@ -59,6 +61,7 @@ impl Client {
         let config = ReplicaConfig {
             store,
             restored: restored.map(|restored| restored.0),
+            adopt,
             initial_text,
             ..ReplicaConfig::new(document, principal, site_seed)
         };

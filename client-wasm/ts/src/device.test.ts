@@ -2,20 +2,24 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { MemoryStore } from "./store/memory.js";
 
+type Work<T> = (lock: { readonly name: string } | null) => T | Promise<T>;
+
 /** Web Locks as a browser profile has them, as far as the agreement uses them. */
 class Locks {
   readonly #held: { name: string }[] = [];
   readonly #waiting = new Map<string, Promise<unknown>>();
 
-  async request<T>(name: string, ...rest: [() => Promise<T>] | [{ mode: "shared" }, () => Promise<T>]): Promise<T> {
-    const [work, exclusive] = rest.length === 1 ? [rest[0], true] : [rest[1], false];
+  async request<T>(name: string, ...rest: [Work<T>] | [{ readonly mode?: "shared"; readonly ifAvailable?: true }, Work<T>]): Promise<T> {
+    const [options, work] = rest.length === 1 ? [{}, rest[0]] : rest;
+    if (options.ifAvailable && this.#held.some((held) => held.name === name)) return work(null);
+    const exclusive = options.mode !== "shared";
     const before = exclusive ? this.#waiting.get(name) : undefined;
     const lock = { name };
     const run = (async () => {
       await before?.catch(() => undefined);
       this.#held.push(lock);
       try {
-        return await work();
+        return await work(lock);
       } finally {
         this.#held.splice(this.#held.indexOf(lock), 1);
       }
@@ -36,14 +40,14 @@ async function tab(): Promise<typeof import("./device.js")> {
   return import(`./device.js?tab=${copies++}`) as Promise<typeof import("./device.js")>;
 }
 
-describe("the device's principal", () => {
-  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
-  beforeEach(() => Object.defineProperty(globalThis, "navigator", { configurable: true, value: { locks: new Locks() } }));
-  afterEach(() => {
-    if (before) Object.defineProperty(globalThis, "navigator", before);
-    else Reflect.deleteProperty(globalThis, "navigator");
-  });
+const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+beforeEach(() => Object.defineProperty(globalThis, "navigator", { configurable: true, value: { locks: new Locks() } }));
+afterEach(() => {
+  if (before) Object.defineProperty(globalThis, "navigator", before);
+  else Reflect.deleteProperty(globalThis, "navigator");
+});
 
+describe("the device's principal", () => {
   it("is one in tabs that open at once, and nothing is written for it", async () => {
     const store = new MemoryStore();
     const tabs = await Promise.all([tab(), tab(), tab()]);
@@ -76,5 +80,23 @@ describe("the device's principal", () => {
     const kept = `anon:${"7".repeat(32)}`;
     await store.adoptPrincipal(kept);
     assert.deepEqual(await (await tab()).devicePrincipal(store), { principal: kept, kept: true });
+  });
+});
+
+describe("what was written anonymously", () => {
+  it("is taken over by one tab at a time, and again after that one is done", async () => {
+    const [first, second] = [await tab(), await tab()];
+    const end = await first.beginAdoption("default/notes");
+    assert.ok(end);
+    assert.equal(await second.beginAdoption("default/notes"), null);
+    assert.ok(await second.beginAdoption("default/other"), "each document is by itself");
+    end();
+    await new Promise((resolve) => setTimeout(resolve));
+    assert.ok(await second.beginAdoption("default/notes"));
+  });
+
+  it("is taken over where there are no locks", async () => {
+    Object.defineProperty(globalThis, "navigator", { configurable: true, value: {} });
+    assert.ok(await (await tab()).beginAdoption("default/notes"));
   });
 });

@@ -4,6 +4,8 @@ import type { Store } from "./store/store.js";
 
 /** Held while a tab finds out the principal. */
 const DECIDING = "selvedge:1:device";
+/** Held, with the document behind it, by the tab that takes over what was written in it anonymously. */
+const ADOPTING = "selvedge:1:adopt:";
 /** Held, with the principal behind it, by every tab whose principal no store may have yet. */
 const HOLDING = `${DECIDING}:`;
 
@@ -17,6 +19,26 @@ export interface DevicePrincipal {
 export function anonymousPrincipal(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return `anon:${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+/** Whether nobody signed in as this principal: a device made it. */
+export function isAnonymous(principal: string): boolean {
+  return /^anon:[0-9a-f]{32}$/.test(principal);
+}
+
+/**
+ * Makes this tab the one that takes over what was written anonymously in `document`: two would each write it again. Answers what
+ * ends that, or null where another tab is the one. Without Web Locks (outside a secure context, outside browsers) every tab is.
+ */
+export function beginAdoption(document: string): Promise<(() => void) | null> {
+  const locks = typeof navigator === "undefined" ? undefined : navigator.locks;
+  if (!locks) return Promise.resolve(() => undefined);
+  return new Promise((resolve, reject) => {
+    locks.request(ADOPTING + document, { ifAvailable: true }, (lock) => {
+      if (!lock) return resolve(null);
+      return new Promise<void>((end) => resolve(end));
+    }).catch(reject);
+  });
 }
 
 let agreed: Promise<DevicePrincipal> | null = null;
@@ -62,5 +84,5 @@ function hold(locks: LockManager, name: string): Promise<void> {
 
 function principalOf(lock: string | undefined): string | null {
   const principal = lock?.startsWith(HOLDING) ? lock.slice(HOLDING.length) : "";
-  return /^anon:[0-9a-f]{32}$/.test(principal) ? principal : null;
+  return isAnonymous(principal) ? principal : null;
 }

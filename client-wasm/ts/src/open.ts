@@ -1,7 +1,7 @@
 /** `open()`: one call from a name to a text that is stored, shared between tabs and connected. */
 
 import { Awareness } from "./awareness.js";
-import { anonymousPrincipal, devicePrincipal } from "./device.js";
+import { anonymousPrincipal, beginAdoption, devicePrincipal, isAnonymous } from "./device.js";
 import { Doc } from "./doc.js";
 import { abortReason, facadeError, SelvedgeError } from "./errors.js";
 import { instant, Link, randomSeed, type EndpointKeeper, type TokenSource } from "./machine/link.js";
@@ -34,6 +34,11 @@ export interface OpenOptions {
   readonly token?: TokenSource;
   /** Who writes: the token's principal. Absent: this device's own anonymous one. */
   readonly principal?: string;
+  /**
+   * At the first sign-in: with a `principal`, take over what this device wrote into the document anonymously and no relay has.
+   * It is sent once, as this principal's. Otherwise it stays on the device, as does what any other principal wrote there: false.
+   */
+  readonly adopt?: boolean;
   /** Tenant of a bare name; `default` if absent. */
   readonly tenant?: string;
   /**
@@ -101,6 +106,7 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
   prepare(carriers, options);
   const store = storeOf(options);
   let tabs: Tabs | null = null;
+  let adoption: (() => void) | null = null;
   try {
     // The device is read while the module is fetched.
     const identity = identityOf(options, store);
@@ -111,10 +117,13 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
     const document = documentName(name, options.tenant);
     // Listening begins before reading: a delta another tab stores meanwhile is not missed.
     tabs = wantsTabs(options) ? new Tabs(document) : null;
+    // Decided before reading: what another tab took over is no longer there.
+    if (store && options.adopt === true && options.principal !== undefined) adoption = await beginAdoption(document);
     const stored = store ? await readStore(store, document) : { found: null, problem: null };
     stopIfAborted();
-    return connectRoom({ document, options, carriers, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, trust, remembered: await remembered, ...(await identity) });
+    return connectRoom({ document, options, carriers, tabs, store: stored.problem ? null : store, stored: stored.found, problem: stored.problem, adoption, trust, remembered: await remembered, ...(await identity) });
   } catch (error) {
+    adoption?.();
     carriers.discard();
     tabs?.close();
     await store?.close();
@@ -131,6 +140,8 @@ interface Ingredients {
   readonly store: Store | null;
   readonly stored: StoredDocument | null;
   readonly problem: StoreError | null;
+  /** Ends this tab's turn to take over what was written anonymously; null: it does not. */
+  readonly adoption: (() => void) | null;
   readonly trust: Trust | null;
   /** The newest list of endpoints that an earlier load kept. */
   readonly remembered: VerifiedList | null;
@@ -139,7 +150,7 @@ interface Ingredients {
 }
 
 function connectRoom(parts: Ingredients): Room {
-  const { document, options, tabs, store, principal } = parts;
+  const { document, options, tabs, store, principal, adoption } = parts;
   const relays = relaysOf(options.relays);
   const place = placeFor(document, relays, principal, parts);
   const replica = new Replica({
@@ -147,13 +158,16 @@ function connectRoom(parts: Ingredients): Room {
     keepPrincipal: !parts.kept && options.principal === undefined,
     storeProblem: parts.problem,
   });
-  openChannel(place.link, replica, parts.stored, options.initialText);
+  openChannel(place.link, replica, { stored: parts.stored, adopt: adoption !== null, initialText: options.initialText });
   const awareness = new Awareness(replica);
   place.replicas.set(replica, awareness);
   const doc = new Doc(replica);
   const undo = new UndoManager(doc, options);
   const relay = new RelayProvider(replica, awareness);
-  replica.on("destroyed", () => place.replicas.delete(replica));
+  replica.on("destroyed", () => {
+    place.replicas.delete(replica);
+    adoption?.();
+  });
   if (options.connect !== false && relays.length > 0) relay.connect();
   const ready = relays.length > 0 ? relay.whenSynced() : Promise.resolve();
   ready.catch(() => undefined); // nobody has to wait for it
@@ -231,11 +245,16 @@ async function rememberedBy(trust: Trust | null, store: Store | null): Promise<V
   }
 }
 
+/** What a document begins with on this device. */
+interface Beginning { readonly stored: StoredDocument | null; readonly adopt: boolean; readonly initialText: string | undefined }
+
 /** Opens the channel with what the device had; a state that cannot be read is left for the relay to replace. */
-function openChannel(link: Link, replica: Replica, stored: StoredDocument | null, initialText: string | undefined): void {
+function openChannel(link: Link, replica: Replica, { stored: found, adopt, initialText }: Beginning): void {
   const attach = (channel: number): Replica => replica.attach(channel);
   const { document, principal } = replica;
-  const open = (restored: Restored | undefined): void => link.open({ document, principal, store: replica.store !== null, restored, initialText }, attach);
+  const open = (restored: Restored | undefined): void => link.open({ document, principal, store: replica.store !== null, restored, adopt, initialText }, attach);
+  // The machine takes over all it is given: what somebody else wrote here, signed in, is not.
+  const stored = found && adopt ? { ...found, outbox: found.outbox.filter((entry) => entry.principal === principal || isAnonymous(entry.principal)) } : found;
   if (!stored || (!stored.state && stored.outbox.length === 0)) return open(undefined);
   try {
     open(restoredOf(stored));

@@ -28,6 +28,8 @@ export interface OpenDocument {
   readonly store: boolean;
   /** What the device had; the machine consumes it. */
   readonly restored?: Restored | undefined;
+  /** Whether entries of other principals among it are taken over: no unless said. */
+  readonly adopt?: boolean;
   readonly initialText?: string | undefined;
 }
 
@@ -103,8 +105,8 @@ export class Link {
   }
 
   /** Opens a document; `attach` gets its channel and returns its side of the link. */
-  open({ document, principal, store, restored, initialText }: OpenDocument, attach: (channel: number) => LinkedDocument): void {
-    const channel = this.ask((client, now) => client.open(document, principal, randomSeed(), store, restored, initialText, now));
+  open({ document, principal, store, restored, adopt = false, initialText }: OpenDocument, attach: (channel: number) => LinkedDocument): void {
+    const channel = this.ask((client, now) => client.open(document, principal, randomSeed(), store, restored, adopt, initialText, now));
     this.#documents.set(channel, attach(channel));
     this.pumpSoon();
   }

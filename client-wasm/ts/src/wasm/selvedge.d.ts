@@ -77,7 +77,7 @@ export class Client {
   [Symbol.dispose](): void;
 
   /** Opens `document` on a new channel. Throws for a name outside the limits or a state that does not decode. */
-  open(document: string, principal: string, siteSeed: bigint, store: boolean, restored: Restored | undefined, initialText: string | undefined, now: number): number;
+  open(document: string, principal: string, siteSeed: bigint, store: boolean, restored: Restored | undefined, adopt: boolean, initialText: string | undefined, now: number): number;
   /** Closes the channel; says bye where it can. */
   close(channel: number, now: number): void;
 
