@@ -57,6 +57,7 @@ impl Books {
     }
 
     /// How many operations were ever acked.
+    #[cfg(test)]
     pub(super) fn acked_ops(&self, document: &DocumentId) -> u64 {
         self.acked_ever.get(document).map_or(0, |acked| acked.iter().map(|(_, counter)| counter).sum())
     }
