@@ -50,6 +50,23 @@ describe("how safe the text is", { skip: program ? false : "no relay is built: `
     await until(() => b.text.toString() === "offline. more. and more. ", `it is elsewhere: ${b.text.toString()}`);
   });
 
+  it("whenSaved waits for what an earlier load left on the device, though nothing was written in this one", async () => {
+    const profile = new Profile();
+    const before = await profile.open("left", { ...options(), connect: false });
+    before.text.insert(0, "left here");
+    await before.close();
+    const a = await profile.open("left", { ...options(), connect: false });
+    let settled = false;
+    const waiting = a.relay.whenSaved("region").then(() => { settled = true; });
+    await saved(a, "device");
+    await assert.rejects(a.relay.whenSaved("region", AbortSignal.timeout(50)), (error) => (error as Error).name === "TimeoutError");
+    assert.equal(settled, false);
+    a.relay.connect();
+    await waiting;
+    assert.equal(a.relay.saved.region.ops, 0);
+    assert.equal(await (await fetch(`${relay.url}/v1/docs/default/left/text`)).text(), "left here");
+  });
+
   it("whenSaved stays pending while the relay is away, and settles when it is back", async () => {
     const a = await new Profile().open("away", options());
     await a.ready;
