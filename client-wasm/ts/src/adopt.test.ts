@@ -107,6 +107,31 @@ describe("what was written anonymously, at the first sign-in", { skip: program ?
     assert.equal(await relayText("kept"), later.text.toString());
   });
 
+  it("is kept and not sent, or sent once, also where the device keeps a copy of the whole text besides", async () => {
+    for (const adopt of [false, true]) {
+      const name = `long-${adopt}`;
+      const profile = await draft(name, "Draft. ");
+      const anonymous = await profile.open(name);
+      for (let i = 0; i < 600; i++) {
+        anonymous.text.insert(anonymous.text.length, `${i} `);
+        await anonymous.relay.whenSaved("device");
+      }
+      const text = anonymous.text.toString();
+      await anonymous.close();
+      const store = profile.store();
+      assert.ok((await store.load(`default/${name}`)).state, "a copy of the whole");
+      await store.close();
+      const room = await profile.open(name, { ...signedIn("ada"), adopt });
+      await room.ready;
+      room.text.insert(0, "Signed in. ");
+      await saved(room);
+      assert.equal((await relayText(name)).includes(text), adopt);
+      assert.equal((await relayText(name)).length, "Signed in. ".length + (adopt ? text.length : 0));
+      await room.close();
+      assert.equal((await waiting(profile, name)).includes("anon:"), !adopt);
+    }
+  });
+
   it("is nothing that somebody else wrote there, signed in", async () => {
     const profile = await draft("bobs", "Bob's. ", { principal: "user:bob" });
     const room = await profile.open("bobs", { ...signedIn("ada"), adopt: true });

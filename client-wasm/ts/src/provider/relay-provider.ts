@@ -100,14 +100,16 @@ export class RelayProvider extends Emitter<RelayEvents> {
   }
 
   /**
-   * Resolves once every edit made so far is safe at `level`, or at the highest level this deployment gives if that is
-   * lower. Stays pending offline; editing meanwhile does not delay it.
+   * Resolves once every edit made so far is safe at `level`, or at the highest level this deployment gives if that is lower: of
+   * this load, and what earlier ones left on the device. Stays pending offline; editing meanwhile does not delay it.
    */
   whenSaved(level: SaveLevel = "region", signal?: AbortSignal): Promise<SaveState> {
     const edited = this.#replica.run((client, channel, now) => client.edited(channel, now));
     return abortable(signal, (resolve, reject) => {
       const look = (saved: SaveState): void => {
-        if (saved[lowerLevel(level, saved.highest)].through >= edited) resolve(saved);
+        const { ops, through } = saved[lowerLevel(level, saved.highest)];
+        // What was on the device before this load comes before its first edit: without one, `through` says nothing of it.
+        if (ops === 0 || through >= Math.max(edited, 1)) resolve(saved);
       };
       look(this.saved);
       return this.#until(reject, [this.#replica.on("saved", look)]);
