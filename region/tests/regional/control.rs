@@ -221,7 +221,7 @@ async fn drop_tables(server: &str, postgres: &Postgres) {
     direct.close().await;
 }
 
-async fn has_document(postgres: &Postgres, document: &selvedge_region::DocumentId) -> bool {
+async fn has_document(postgres: &Postgres, document: &DocumentId) -> bool {
     let rows = sqlx::query("SELECT 1 FROM documents WHERE document = $1").bind(document.as_str());
     rows.fetch_optional(postgres.first()).await.is_ok_and(|row| row.is_some())
 }
