@@ -5,6 +5,7 @@
 mod contracts;
 mod durability;
 mod fold;
+mod fuzz;
 mod history;
 mod lost_log;
 mod record;
