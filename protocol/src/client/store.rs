@@ -106,7 +106,8 @@ impl Store {
         }
     }
 
-    /// The copy was fetched anew: it goes to the store whatever is there.
+    /// The copy was fetched anew: it goes to the store at once, whatever is there. Until then the next load would begin with
+    /// what was given up.
     pub(super) fn replaced(&mut self, now: Instant) {
         self.paused = false;
         self.replace = self.enabled;
@@ -122,7 +123,7 @@ impl Store {
         if self.in_flight.is_some() {
             return None;
         }
-        let state = self.state_since.filter(|_| !self.paused).map(|since| since.after(STATE_MS));
+        let state = self.state_since.filter(|_| !self.paused).map(|since| since.after(self.state_wait()));
         let due = if self.puts.is_empty() { state } else { Some(Instant(0)) };
         due.map(|due| due.max(self.retry_at.unwrap_or_default()))
     }
@@ -135,7 +136,11 @@ impl Store {
     }
 
     fn is_state_due(&self, now: Instant, at_once: bool) -> bool {
-        !self.paused && self.state_since.is_some_and(|since| at_once || now.since(since) >= STATE_MS)
+        !self.paused && self.state_since.is_some_and(|since| at_once || now.since(since) >= self.state_wait())
+    }
+
+    fn state_wait(&self) -> u64 {
+        if self.replace { 0 } else { STATE_MS }
     }
 }
 

@@ -290,6 +290,32 @@ fn a_paste_that_was_too_much_can_be_taken_back_or_given_up() {
 }
 
 #[test]
+fn what_was_given_up_does_not_come_back_with_the_next_load() {
+    let (mut world, a, b) = over_quota(50);
+    world.run(3_000);
+    let (channel, now) = (world.nodes[a].channel, Instant(world.now));
+    world.nodes[a].discards = true;
+    world.nodes[a].client.discard_refused(channel, now);
+    world.pump(a);
+    let mut waited = 0;
+    while world.text(a) != "23456789" {
+        world.run(1);
+        waited += 1;
+        assert!(waited < 2_000, "{}", world.text(a));
+    }
+    // As long as a store takes, and far less than a changed state may wait.
+    world.run(20);
+    world.set_server(false);
+    world.restart(a, true);
+    world.run(100);
+    assert_eq!(world.text(a), "23456789");
+    world.set_server(true);
+    world.append(a, ".");
+    world.settle();
+    assert_eq!(world.text(b), "23456789.");
+}
+
+#[test]
 fn a_beginning_waits_for_what_the_server_has() {
     let seeded = |world: &mut World, name: &str, text: &str| {
         world.initial_text = Some(text.to_owned());

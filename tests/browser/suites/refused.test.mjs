@@ -72,6 +72,10 @@ test("edits that were not accepted can be discarded: the text becomes the server
   await notice.waitFor({ state: "hidden" });
   await tab.says(/^Saved$/);
   assert.equal(await stage.relay.text(name), FULL);
+  // Nor does the device bring it back.
+  await tab.page.reload();
+  await tab.synced();
+  await tab.hasText(FULL);
   await tab.caret(0);
   await tab.page.keyboard.press("Delete");
   await tab.saved();
