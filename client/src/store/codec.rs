@@ -290,8 +290,12 @@ pub(super) mod tests {
         let payload = |transaction: &StoreTransaction| encode(transaction).split_off(HEAD_BYTES);
         let without_position = StoredState { position: None, replace: true, ..sample(1).state.unwrap() };
         let replaced = StoreTransaction { state: Some(without_position), ..StoreTransaction::default() };
-        let payloads =
-            [payload(&sample(1)), payload(&StoreTransaction::default()), payload(&replaced), without_frames(&sample(3))];
+        let payloads = [
+            payload(&sample(1)),
+            payload(&StoreTransaction::default()),
+            payload(&replaced),
+            without_frames(&sample(3)),
+        ];
         for (number, bytes) in payloads.iter().enumerate() {
             let file = folder.join(format!("encoded-{number:03}"));
             if std::env::var_os("SELVEDGE_WRITE_SEEDS").is_some() {
@@ -304,8 +308,7 @@ pub(super) mod tests {
 
     /// The payload of a transaction as the version without frames wrote it.
     fn without_frames(transaction: &StoreTransaction) -> Vec<u8> {
-        let without =
-            StoreTransaction { put_frames: Vec::new(), delete_frames: Vec::new(), ..transaction.clone() };
+        let without = StoreTransaction { put_frames: Vec::new(), delete_frames: Vec::new(), ..transaction.clone() };
         let mut payload = encode(&without).split_off(HEAD_BYTES);
         // No frames put, none deleted: two counts of four bytes.
         payload.truncate(payload.len() - 8);

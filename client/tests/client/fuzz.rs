@@ -8,7 +8,7 @@ use std::path::Path;
 use selvedge_protocol::Random;
 
 /// Damaged inputs for each that is kept.
-const DAMAGES: u64 = 400;
+const DAMAGES: u64 = 40;
 
 fn run(payload: &[u8], what: &str) {
     if std::panic::catch_unwind(|| targets::outbox_record(payload)).is_err() {

@@ -184,10 +184,13 @@ fn read(body: &[u8]) -> std::result::Result<ControlRecord, DecodeError> {
     const MIDDLE: usize = 64 * 1024;
     const LONG: usize = 2 * RECORD_BYTES_MAX;
     let standard = bincode::config::standard();
-    let (record, length) = match CLAIM_EACH * body.len() + CLAIM_BASE {
-        ..=SHORT => bincode::decode_from_slice(body, standard.with_limit::<SHORT>()),
-        ..=MIDDLE => bincode::decode_from_slice(body, standard.with_limit::<MIDDLE>()),
-        _ => bincode::decode_from_slice(body, standard.with_limit::<LONG>()),
+    let claim = CLAIM_EACH * body.len() + CLAIM_BASE;
+    let (record, length) = if claim <= SHORT {
+        bincode::decode_from_slice(body, standard.with_limit::<SHORT>())
+    } else if claim <= MIDDLE {
+        bincode::decode_from_slice(body, standard.with_limit::<MIDDLE>())
+    } else {
+        bincode::decode_from_slice(body, standard.with_limit::<LONG>())
     }?;
     if length == body.len() { Ok(record) } else { Err(DecodeError::Other("it is longer than its content")) }
 }

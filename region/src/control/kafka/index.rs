@@ -42,7 +42,7 @@ pub(super) struct SiteRow {
 }
 
 impl SiteRow {
-    pub(super) fn change(&self, key: &crate::DocumentKey, site: SiteId) -> Change {
+    pub(super) fn change(&self, key: &DocumentKey, site: SiteId) -> Change {
         Change::Site {
             document: key.document.as_str().to_owned(),
             generation: key.generation,
