@@ -29,8 +29,8 @@
 //! Every character has a *position identifier*, a path of elements (digit, site, k); the text is the characters in the
 //! order of their identifiers, which any two replicas agree on. Every operation has a *dot* (site, counter); a version
 //! vector says which are known. Deletes name dots; what is deleted is gone, and its dot, covered by the vector, keeps it
-//! from coming back. Read on in the order of an edit: `document`, `position::allocate`, `sequence`, `op` and `delta`,
-//! `codec`.
+//! from coming back. [`internals`] has pictures of all of it, and the bytes. Read on in the order of an edit: `document`,
+//! `position::allocate`, `sequence`, `op` and `delta`, `codec`.
 //!
 //! Identifiers have at most 64 levels. Text written against the allocation, always where the last insert made it narrow, would
 //! pass that; at 48 levels an edit first moves the text around it under a new base: a *rebase*, one operation more that
@@ -86,6 +86,10 @@ mod state;
 mod stats;
 pub mod undo;
 mod vector;
+
+#[cfg(doc)]
+#[doc = include_str!("../INTERNALS.md")]
+pub mod internals {}
 
 pub use anchor::{Anchor, Bias};
 pub use delta::{Delta, DeltaHeader};
