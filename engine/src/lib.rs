@@ -61,21 +61,22 @@
 //! # Growth
 //!
 //! A text written character by character, each with a message of its own. Identifiers grow with the logarithm of the text, and not at all
-//! where somebody goes on in one place; the time of an edit follows the depth and the tree. At 1,000, 10,000 and 100,000 characters:
+//! where somebody goes on in one place. At 1,000, 100,000 and 1,000,000 characters, with the processor time of an edit in microseconds:
 //!
-//! | where the next character goes | levels on average (deepest) | bytes of an identifier on average (longest) |
-//! |---|---|---|
-//! | at the end, or at the beginning | 1 (1), 1 (1), 1 (1) | 5 (5), 5 (6), 6 (6) |
-//! | right behind the other's, two sites in turn | 2.3 (3), 2.9 (3), 3.9 (4) | 11 (15), 15 (15), 21 (22) |
-//! | at a random place | 4.3 (9), 5.8 (14), 7.3 (17) | 22 (57), 34 (98), 47 (124) |
-//! | in a word at a random place, 300 sites | 4.1 (8), 6.1 (15), 8.0 (18) | 20 (45), 32 (94), 46 (121) |
-//! | in a word at a random place, one site | 5.3 (11), 7.8 (18), 10.1 (23) | 30 (73), 49 (131), 70 (176) |
-//! | beside the last one, on a random side | 3.9 (28), 3.0 (16), 3.2 (14) | 23 (212), 18 (132), 20 (115) |
+//! | where the next character goes | levels on average (deepest) | bytes on average (longest) | written | applied |
+//! |---|---|---|---|---|
+//! | at the end | 1 (1), 1 (1), 1 (1) | 5 (5), 6 (6), 6 (6) | 0.15, 0.12, 0.11 | 0.10, 0.10, 0.11 |
+//! | at the beginning | 1 (1), 1 (1), 1 (1) | 5 (5), 6 (6), 6 (6) | 0.17, 0.18, 0.19 | 0.20, 0.24, 0.29 |
+//! | behind the last one, two sites in turn | 2.3 (3), 3.9 (4), 4.8 (5) | 11 (15), 21 (22), 29 (31) | 0.52, 0.64, 0.88 | 0.85, 1.6, 2.1 |
+//! | in a word at a random place, 300 sites | 4.1 (8), 8.0 (18), 9.9 (24) | 20 (45), 46 (121), 61 (168) | 0.30, 0.47, 0.94 | 0.47, 1.1, 2.7 |
+//! | in a word at a random place, one site | 5.3 (11), 10.1 (23), 12.3 (28) | 30 (73), 70 (176), 90 (224) | 0.40, 0.43, 1.1 | 0.39, 0.95, 3.7 |
+//! | at a random place | 4.3 (9), 7.3 (17), 8.9 (21) | 22 (57), 47 (124), 61 (164) | 0.61, 1.7, 3.6 | 1.1, 7.0, 15.7 |
+//! | beside the last one, on a random side | 3.9 (28), 3.2 (14), 6.6 (39) | 23 (212), 20 (115), 49 (340) | 0.92, 2.2, 3.6 | 1.1, 3.2, 4.3 |
 //!
 //! These are bytes of the identifier spelled out, as a message spells it that begins somewhere new. In memory and in snapshots a path is kept once
-//! for all that stand on it. The last row is the text against the allocation: rebases keep it from growing, at their price.
-//! [`Document::stats`] tells them of any document. `cargo xtask bench growth` measures on, up to ten million characters, with the time; its
-//! figures and plots are in `tests/bench/results`.
+//! for all that stand on it. The last row is text against the allocation: rebases keep its identifiers from growing, at their price.
+//! [`Document::stats`] tells lengths and levels of any document. `cargo xtask bench growth` measures up to ten million characters; figures, plots and the
+//! machine they were taken on are in `tests/bench/results`.
 //!
 //! # Papers
 //!

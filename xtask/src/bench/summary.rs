@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use serde_json::Value;
 
 use super::comparison::{Comparison, compare};
 use super::results::{FOLDER, Kept, Results};
@@ -75,11 +76,12 @@ fn table(kept: &[Kept]) -> String {
         let about = |field: &str| kept.about[field].as_str().unwrap_or("?").to_owned();
         let machine = &kept.about["machine"];
         text += &format!(
-            "\n`{}`, {} on {} with {} cores, in {} minutes: ahead of the best of the others in {ahead} of {} figures.\n",
+            "\n`{}`, {} on {} with {} cores{}, in {} minutes: ahead of the best of the others in {ahead} of {} figures.\n",
             about("command"),
             about("date"),
             machine["processor"].as_str().unwrap_or("an unknown processor"),
             machine["cores"],
+            busy(&kept.about),
             kept.about["minutes"],
             all.len(),
         );
@@ -91,6 +93,13 @@ fn table(kept: &[Kept]) -> String {
         }
     }
     text + "\n"
+}
+
+/// A word of warning, where other work than the bench wanted half the machine or more.
+fn busy(about: &Value) -> String {
+    let (load, cores) = (about["load_before"].as_f64(), about["machine"]["cores"].as_f64());
+    let load = load.filter(|load| *load >= cores.unwrap_or(1.0) / 2.0);
+    load.map_or_else(String::new, |load| format!(", busy with other things (load {load:.1})"))
 }
 
 /// A figure for a reader: three digits that count, bytes in full.
@@ -113,7 +122,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -155,6 +164,7 @@ mod tests {
             "command": "cargo xtask bench engine",
             "date": "2026-11-27",
             "minutes": 12.5,
+            "load_before": 1.5,
             "machine": { "processor": "a processor", "cores": 2 },
             "peers": { "yrs": "0.28.0" },
         });
@@ -162,7 +172,7 @@ mod tests {
         let text = table(&[kept]);
         assert!(text.contains("| applying that | 1.50 ms | 3.00 ms (yrs) | 0.50 |\n"), "{text}");
         assert!(
-            text.contains("in 12.5 minutes: ahead of the best of the others in 1 of 1 figures.\nBeside yrs 0.28.0.\n"),
+            text.contains("2 cores, busy with other things (load 1.5), in 12.5 minutes: ahead of the best of the others in 1 of 1 figures.\nBeside yrs 0.28.0.\n"),
             "{text}"
         );
         assert_eq!(text.lines().filter(|line| line.starts_with('|')).count(), 3, "{text}");
