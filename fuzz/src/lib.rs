@@ -1,7 +1,7 @@
 //! What is run on arbitrary bytes: every decoder that reads bytes of strangers, and histories against the naive model.
 //!
 //! Each target is a function of bytes that panics where something is wrong. cargo-fuzz calls it (`fuzz_targets/`), and so
-//! does `protocol/tests/fuzz.rs`, which is part of the test command and replays what is kept in `corpus/`. Beside panics a
+//! do tests of `protocol`, `region` and `client`, which replay what is kept in `corpus/` in the test command. Beside panics a
 //! target finds what decodes and is not canonical, what does not come back, and what claims more memory than its input
 //! entitles it to. `README.md` says how to run them.
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "tests may")]

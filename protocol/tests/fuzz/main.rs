@@ -1,6 +1,8 @@
 //! The fuzz targets of `fuzz/` on what is kept of their inputs, on valid encodings, and on those damaged.
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
+#[path = "../../../fuzz/src/damage.rs"]
+mod damage;
 #[path = "../../../fuzz/src/lib.rs"]
 mod fuzz;
 #[path = "../golden/mod.rs"]
@@ -9,6 +11,7 @@ mod seeds;
 
 use std::path::{Path, PathBuf};
 
+use damage::damaged;
 use fuzz::{TARGETS, Target};
 use selvedge_protocol::Random;
 
@@ -56,23 +59,4 @@ fn valid_encodings_and_damaged_ones_are_read_or_refused() {
             }
         }
     }
-}
-
-/// Some bytes changed, lost, doubled or from another input.
-fn damaged(seed: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut bytes = seed.to_vec();
-    for _ in 0..1 + random.below(3) {
-        let mut place = |length: usize| random.below(length as u64 + 1) as usize;
-        let (at, end) = (place(bytes.len()), place(bytes.len()));
-        let (at, end) = (at.min(end), at.max(end));
-        let from = place(other.len());
-        match (random.below(5), bytes.get_mut(at)) {
-            (0, Some(byte)) => *byte = random.draw() as u8,
-            (1, Some(byte)) => *byte ^= 1 << random.below(8),
-            (2, _) => drop(bytes.drain(at..end)),
-            (3, _) => bytes.extend_from_within(at..end),
-            _ => drop(bytes.splice(at..end, other[from..].iter().take(32).copied())),
-        }
-    }
-    bytes
 }

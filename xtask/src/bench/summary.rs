@@ -76,13 +76,13 @@ fn table(kept: &[Kept]) -> String {
         let about = |field: &str| kept.about[field].as_str().unwrap_or("?").to_owned();
         let machine = &kept.about["machine"];
         text += &format!(
-            "\n`{}`, {} on {} with {} cores{}, in {} minutes: ahead of the best of the others in {ahead} of {} figures.\n",
+            "\n`{}`, {} on {} with {} cores{}{}: ahead of the best of the others in {ahead} of {} figures.\n",
             about("command"),
             about("date"),
             machine["processor"].as_str().unwrap_or("an unknown processor"),
             machine["cores"],
             busy(&kept.about),
-            kept.about["minutes"],
+            kept.about["minutes"].as_f64().map_or_else(String::new, |minutes| format!(", in {minutes} minutes")),
             all.len(),
         );
         let peers = kept.about["peers"].as_object().into_iter().flatten();
@@ -90,6 +90,10 @@ fn table(kept: &[Kept]) -> String {
             peers.map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or("?"))).collect();
         if !peers.is_empty() {
             text += &format!("Beside {}.\n", peers.join(", "));
+        }
+        // Of figures that did not come out of one run.
+        if let Some(note) = kept.about["note"].as_str() {
+            text += &format!("These were {note}.\n");
         }
     }
     text + "\n"
@@ -168,14 +172,19 @@ mod tests {
             "machine": { "processor": "a processor", "cores": 2 },
             "peers": { "yrs": "0.28.0" },
         });
-        let kept = Kept { bench: "engine".into(), about, rows: vec![row("selvedge", 1.5), row("yrs", 3.0)] };
-        let text = table(&[kept]);
+        let kept = |about| Kept { bench: "engine".into(), about, rows: vec![row("selvedge", 1.5), row("yrs", 3.0)] };
+        let text = table(&[kept(about)]);
         assert!(text.contains("| applying that | 1.50 ms | 3.00 ms (yrs) | 0.50 |\n"), "{text}");
         assert!(
             text.contains("2 cores, busy with other things (load 1.5), in 12.5 minutes: ahead of the best of the others in 1 of 1 figures.\nBeside yrs 0.28.0.\n"),
             "{text}"
         );
         assert_eq!(text.lines().filter(|line| line.starts_with('|')).count(), 3, "{text}");
+        assert!(!text.contains("These were"), "{text}");
+
+        let in_parts = json!({ "minutes": null, "machine": { "cores": 2 }, "note": "taken in parts" });
+        let told = table(&[kept(in_parts)]);
+        assert!(told.contains("2 cores: ahead of") && told.ends_with("These were taken in parts.\n\n"), "{told}");
 
         let readme = format!("# A\n\n{BEGIN}old\n{END}\nmore\n");
         assert_eq!(with_table(&readme, &text).unwrap(), format!("# A\n\n{BEGIN}{text}{END}\nmore\n"));

@@ -1,11 +1,14 @@
 //! The fuzz targets of what a region reads: on what is kept of their inputs, on valid encodings, and on both damaged.
 
+#[path = "../../../../fuzz/src/damage.rs"]
+mod damage;
 pub(crate) mod seeds;
 #[path = "../../../../fuzz/src/region.rs"]
 mod targets;
 
 use std::path::{Path, PathBuf};
 
+use damage::damaged;
 use selvedge_protocol::Random;
 use selvedge_region::{LogRecord, decoders};
 use targets::{TARGETS, Target, segmented};
@@ -54,7 +57,7 @@ fn what_is_kept_is_replayed_whole_and_damaged() {
         for (path, bytes) in &kept {
             run(target, bytes, &path.display().to_string());
             for _ in 0..DAMAGES_OF_KEPT {
-                run(target, &damaged(bytes, &mut random), &format!("{} damaged", path.display()));
+                run(target, &damaged(bytes, bytes, &mut random), &format!("{} damaged", path.display()));
             }
         }
         let read = kept.iter().filter(|(_, bytes)| decodes(target.0, bytes)).count();
@@ -72,25 +75,8 @@ fn what_is_encoded_is_read_and_damage_to_it_does_no_harm() {
             let told = target.0 == "region_names" || (target.0 == "segment" && seed[0] == 1);
             assert!(told || decodes(target.0, &seed), "{}: {seed:02x?}", target.0);
             for _ in 0..DAMAGES_OF_SEEDS {
-                run(target, &damaged(&seed, &mut random), "a damaged seed");
+                run(target, &damaged(&seed, &seed, &mut random), "a damaged seed");
             }
         }
     }
-}
-
-/// Some bytes changed, lost or doubled.
-fn damaged(bytes: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..1 + random.below(3) {
-        let mut place = || random.below(bytes.len() as u64 + 1) as usize;
-        let (one, other) = (place(), place());
-        let (at, end) = (one.min(other), one.max(other));
-        match (random.below(4), bytes.get_mut(at)) {
-            (0, Some(byte)) => *byte = random.draw() as u8,
-            (1, Some(byte)) => *byte ^= 1 << random.below(8),
-            (2, _) => drop(bytes.drain(at..end)),
-            _ => bytes.extend_from_within(at..end),
-        }
-    }
-    bytes
 }
