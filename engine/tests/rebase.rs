@@ -7,8 +7,8 @@ mod model;
 use model::{Dice, Replica, check_equal};
 use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{
-    Bias, Crowding, DecodeError, Delta, Digit, Document, Element, Op, PATH_LEVELS_MAX, Path, Piece, REBASE_LEVELS, Rebase,
-    SiteId, StateDiff, VersionVector,
+    Bias, Crowding, DecodeError, Delta, Digit, Document, Element, Op, PATH_LEVELS_MAX, Path, Piece, REBASE_LEVELS,
+    Rebase, SiteId, StateDiff, VersionVector,
 };
 
 fn site(index: u32) -> SiteId {
