@@ -17,6 +17,10 @@ pub struct Stats {
     pub depth_max: usize,
     /// Sum of the depths of all live characters.
     pub depth_sum: usize,
+    /// Bytes of the longest live identifier, as [`PATH_BYTES_MAX`](crate::PATH_BYTES_MAX) counts them.
+    pub path_bytes_max: usize,
+    /// Sum of the bytes of the identifiers of all live characters; nothing of that size is ever stored.
+    pub path_bytes_sum: usize,
     /// Sites in the version vector.
     pub sites: usize,
     /// Ranges of deletes whose characters have not arrived.

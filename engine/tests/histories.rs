@@ -3,8 +3,10 @@
 //! the format allows.
 #![allow(clippy::unwrap_used, reason = "tests may")]
 
+mod checked;
 mod model;
 
+use checked::Checked;
 use model::{Dice, Replica, check_equal};
 use selvedge_engine::{
     Bias, Delta, Digit, Direction, Document, DotRange, Element, Op, Path, Piece, Rebase, SiteId, VersionVector,
@@ -107,6 +109,7 @@ impl World {
                 let (key, value) = (["title", "lang"][self.dice.below(2)], [self.dice.below(9) as u8]);
                 let value = if self.dice.chance(80) { Some(&value[..]) } else { None };
                 self.replicas[index].document.set_meta(key, value).unwrap();
+                self.replicas[index].document.assert_invariants();
             }
             50..60 => self.seal(index),
             60..82 => self.deliver(index),
@@ -331,7 +334,7 @@ impl World {
         let count = self.replicas.len();
         let [teller, base, other] = [0, 1, 2].map(|_| self.dice.below(count));
         let deltas = self.replicas[teller].document.deltas_since(&self.replicas[base].document);
-        let load = |index: usize| Document::load(&self.replicas[index].document.snapshot()).unwrap();
+        let load = |index: usize| Checked::of(Document::load(&self.replicas[index].document.snapshot()).unwrap());
         let (mut merged, mut told, mut third, mut knowing) = (load(base), load(base), load(other), load(teller));
         for delta in &deltas {
             let delta = Delta::decode(&delta.encode()).unwrap();
@@ -340,8 +343,6 @@ impl World {
             let _ = third.apply(&delta);
         }
         merged.apply_state(&knowing.state_diff(&VersionVector::new())).unwrap();
-        told.assert_invariants();
-        third.assert_invariants();
         assert_eq!(knowing.text(), self.replicas[teller].document.text(), "a teller learns nothing of its own deltas");
         assert_eq!(told.snapshot(), merged.snapshot(), "retold");
         if third.vector() == told.vector() {
@@ -353,11 +354,11 @@ impl World {
     /// Never-sent text of another site, restamped, reads as if it had been sent.
     fn restamp(&mut self) {
         let index = self.dice.below(self.replicas.len());
-        let mut base = Document::load(&self.replicas[index].document.snapshot()).unwrap();
+        let mut base = Checked::of(Document::load(&self.replicas[index].document.snapshot()).unwrap());
         let mut outbox = Vec::new();
         for _ in 0..2 {
             // Two loads that wrote offline, the second on top of the first.
-            let mut offline = Document::load(&base.snapshot()).unwrap();
+            let mut offline = Checked::of(Document::load(&base.snapshot()).unwrap());
             outbox.iter().for_each(|delta| drop(offline.apply(delta).unwrap()));
             offline.begin_writing(SiteId::random(self.dice.roll()), 1).unwrap();
             offline.set_depth_limit(self.depth_limit);
@@ -378,7 +379,7 @@ impl World {
         base.seal();
         let mut applied = base.clone();
         outbox.iter().for_each(|delta| drop(applied.apply(delta).unwrap()));
-        let mut reader = Document::load(&base.snapshot()).unwrap();
+        let mut reader = Checked::of(Document::load(&base.snapshot()).unwrap());
         let mine = base.site();
         let others_of = |document: &Document| {
             let units = document.text().encode_utf16().collect::<Vec<u16>>();
@@ -388,7 +389,6 @@ impl World {
         for patch in base.restamp(&outbox).unwrap() {
             editor.splice(patch.at..patch.at + patch.delete, patch.insert.encode_utf16());
         }
-        base.assert_invariants();
         if alone || !outbox.iter().flat_map(|delta| &delta.ops).any(|op| matches!(op, Op::Rebase(_))) {
             assert_eq!(base.text(), applied.text(), "restamped");
         } else {
@@ -417,7 +417,7 @@ impl World {
     /// Undo and redo of everything, alone: the texts of the steps come back, backwards and forwards.
     fn undo_all(&mut self) {
         let index = self.dice.below(self.replicas.len());
-        let mut document = Document::load(&self.replicas[index].document.snapshot()).unwrap();
+        let mut document = Checked::of(Document::load(&self.replicas[index].document.snapshot()).unwrap());
         document.begin_writing(self.new_site(), 1).unwrap();
         document.set_depth_limit(self.depth_limit);
         let mut undo = selvedge_engine::undo::UndoStack::new();
@@ -455,7 +455,6 @@ impl World {
             seen.dedup();
             assert_eq!(seen, texts, "redo");
         }
-        document.assert_invariants();
     }
 
     /// In the end everyone merges with everyone.

@@ -1,6 +1,7 @@
 #![no_main]
 //! See `src/region.rs`.
 
+#[allow(dead_code, reason = "a target is one of them")]
 #[path = "../src/region.rs"]
 mod region;
 

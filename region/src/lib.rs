@@ -23,6 +23,8 @@ pub mod bus;
 mod bytes;
 pub mod contract;
 pub mod control;
+#[doc(hidden)]
+pub mod decoders;
 pub mod embedded;
 mod error;
 pub mod fold;

@@ -1,12 +1,18 @@
 //! Measuring: runs the benches there are and gathers their figures.
 //!
 //! Every figure is one row `{suite, case, subject, figure, value, unit, runs, verified}`, printed as a table and, with
-//! `--json`, appended to a file that may hold rows of earlier runs.
+//! `--json`, appended to a file that may hold rows of earlier runs. What was measured on the project's own recordings is
+//! kept in the results folder, with plots, and told in README.
 
+mod comparison;
 mod criterion;
+mod machine;
+mod results;
 mod rows;
+pub(crate) mod summary;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Command};
@@ -17,6 +23,7 @@ use crate::setup::{self, Tool};
 use crate::stack::{self, Region, Service, Stack};
 use crate::{demo, drill, npm, paths, process, programs};
 
+use results::{Measured, Results};
 use rows::Row;
 
 /// Measures one part; its rows.
@@ -29,7 +36,11 @@ struct Options {
 }
 
 /// What can be measured, and how.
-const BENCHES: [(&str, Bench); 3] = [("engine", engine), ("browser", browser), ("region", region)];
+const BENCHES: [(&str, Bench); 4] = [("engine", engine), ("growth", growth), ("browser", browser), ("region", region)];
+/// Measures nothing: draws what is kept, and writes README's table.
+const SUMMARY: &str = "summary";
+/// Where figures on recordings that somebody names are kept, from the root.
+const OTHERS: &str = "target/bench-results";
 
 /// The command `bench`.
 pub(crate) fn arguments() -> Command {
@@ -39,8 +50,8 @@ pub(crate) fn arguments() -> Command {
             Arg::new("what")
                 .num_args(0..)
                 .value_name("BENCH")
-                .value_parser(BENCHES.map(|(name, _)| name))
-                .help("What to measure; everything when not given"),
+                .value_parser(BENCHES.map(|(name, _)| name).into_iter().chain([SUMMARY]).collect::<Vec<_>>())
+                .help("What to measure; everything when not given. `summary` only draws what is kept and writes README's table"),
         )
         .arg(
             Arg::new("traces")
@@ -62,11 +73,16 @@ pub(crate) fn arguments() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let root = paths::root();
     let chosen: Vec<&String> = matches.get_many("what").into_iter().flatten().collect();
-    let options = Options { traces: traces(&root, matches.get_one("traces"))? };
+    let named = matches.get_one::<PathBuf>("traces");
+    let options = Options { traces: traces(&root, named)? };
+    let results = Results::at(root.join(if named.is_some() { OTHERS } else { results::FOLDER }));
     let mut all = Vec::new();
-    for (name, bench) in BENCHES {
-        if chosen.is_empty() || chosen.iter().any(|chosen| *chosen == name) {
-            all.extend(bench(&root, &options)?);
+    for (bench, measure) in BENCHES {
+        if chosen.is_empty() || chosen.iter().any(|chosen| *chosen == bench) {
+            let (load, begin) = (machine::load(), Instant::now());
+            let rows = measure(&root, &options)?;
+            results.keep(&root, &Measured { bench, rows: &rows, took: begin.elapsed(), load })?;
+            all.extend(rows);
         }
     }
     rows::print(&all);
@@ -74,7 +90,11 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         rows::append(file, &all)?;
         say("bench", &format!("{} rows appended to {}", all.len(), file.display()));
     }
-    if all.is_empty() {
+    results.draw(&root)?;
+    if named.is_none() {
+        summary::write(&root)?;
+    }
+    if all.is_empty() && !chosen.iter().any(|chosen| *chosen == SUMMARY) {
         bail!("nothing was measured");
     }
     if let Some(row) = all.iter().find(|row| !row.verified) {
@@ -118,6 +138,18 @@ fn engine(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
     )?;
     all.extend(rows::read(&file)?);
     Ok(all)
+}
+
+/// The engine alone: an edit's time and an identifier's length while a document grows.
+fn growth(root: &Path, _options: &Options) -> anyhow::Result<Vec<Row>> {
+    say("bench", "growth: texts written in several ways, up to ten million characters");
+    let file = scratch(root, "growth-figures.json")?;
+    process::run(
+        process::cargo(&["run", "--release", "--quiet", "--package", "selvedge-bench-growth", "--", "--json"])
+            .arg(&file)
+            .current_dir(root.join("tests/bench")),
+    )?;
+    rows::read(&file)
 }
 
 /// A file for a bench to write its rows to, not there yet.

@@ -22,12 +22,20 @@ fn replay_on_stack(rest: Vec<OsString>) -> anyhow::Result<()> {
         "compiling replay, relay and replicator with the clients of the services (the first time some minutes)",
     );
     let programs = drill::build("replay")?;
+    if wants_help(&rest) {
+        return Err(process::become_program(process::program(&programs.driver).args(rest)));
+    }
     let mut command = drill::on_stack(&Stack::at(stack::PORTS, None), &Service::all(), &programs)?;
     if wants_browsers(&rest) {
         with_browsers(&mut command)?;
     }
     command.args(rest);
     Err(process::become_program(&mut command))
+}
+
+/// Whether the program only says what it can do, for which nothing has to be started.
+pub(crate) fn wants_help(rest: &[OsString]) -> bool {
+    rest.iter().any(|option| option == "--help" || option == "-h")
 }
 
 fn wants_browsers(rest: &[OsString]) -> bool {

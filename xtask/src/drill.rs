@@ -25,6 +25,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     );
     let rest = delegate::rest(matches);
     let programs = build("drill")?;
+    if delegate::wants_help(&rest) {
+        return Err(process::become_program(process::program(&programs.driver).args(rest)));
+    }
     let mut command = on_stack(&Stack::at(stack::PORTS, None), &Service::all(), &programs)?;
     command.args(rest);
     say("stack", "goes on running afterwards: `cargo xtask stack down` ends it");

@@ -6,9 +6,9 @@
 //! payload   version 2 (1 byte), entries put, keys deleted, state, frames put, keys of frames deleted (version 1: no frames)
 //! entries   count (4 bytes), each: site, first, last (8 bytes each), level (1 byte), principal, delta (length 4 bytes + bytes)
 //! keys      count (4 bytes), each: site, first (8 bytes each)
-//! state     0, or 1 and: generation (8), level (1), replace (1), 0 or 1 and log (16), partition (4), offset (8); vector, snapshot
-//! ```
+//! state     0, or 1 and: generation (8), level (1), replace (0 or 1), 0 or 1 and log (16), partition (4), offset (8); vector, snapshot
 //! frames    count (4 bytes), each: site, first, last, generation (8 bytes each), tag (16), delta (length 4 bytes + bytes)
+//! ```
 //!
 //! Numbers are little-endian. One record is one transaction, so a torn one is none.
 
@@ -120,9 +120,9 @@ fn read(input: &mut Input<'_>) -> Option<StoreTransaction> {
         });
     }
     transaction.delete_outbox = input.keys()?;
-    if input.byte()? == 1 {
+    if input.flag()? {
         let (generation, highest) = (input.long()?, input.level()?);
-        let (replace, has_position) = (input.byte()? == 1, input.byte()? == 1);
+        let (replace, has_position) = (input.flag()?, input.flag()?);
         let position = if has_position { Some(input.position()?) } else { None };
         let (vector, snapshot) = (input.bytes()?, input.bytes()?);
         transaction.state = Some(StoredState { vector, generation, highest, position, snapshot, replace });
@@ -181,6 +181,14 @@ impl Input<'_> {
         self.take::<1>().map(|[byte]| byte)
     }
 
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
     fn number(&mut self) -> Option<u32> {
         self.take().map(u32::from_le_bytes)
     }
@@ -223,7 +231,7 @@ impl Input<'_> {
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::store) fn sample(first: u64) -> StoreTransaction {
+    pub(in super::super) fn sample(first: u64) -> StoreTransaction {
         let site = SiteId::random(7);
         let entry = OutboxEntry {
             site,
@@ -275,13 +283,53 @@ pub(super) mod tests {
         }
     }
 
+    /// What the fuzzer begins with; written anew where `SELVEDGE_WRITE_SEEDS` is set.
     #[test]
-    fn a_record_of_the_version_without_frames_is_read() {
-        let transaction = StoreTransaction { put_frames: Vec::new(), delete_frames: Vec::new(), ..sample(3) };
-        let mut payload = encode(&transaction).split_off(HEAD_BYTES);
+    fn the_bytes_of_a_record_are_those_that_are_kept() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/outbox_record");
+        let payload = |transaction: &StoreTransaction| encode(transaction).split_off(HEAD_BYTES);
+        let without_position = StoredState { position: None, replace: true, ..sample(1).state.unwrap() };
+        let replaced = StoreTransaction { state: Some(without_position), ..StoreTransaction::default() };
+        let payloads = [
+            payload(&sample(1)),
+            payload(&StoreTransaction::default()),
+            payload(&replaced),
+            without_frames(&sample(3)),
+        ];
+        for (number, bytes) in payloads.iter().enumerate() {
+            let file = folder.join(format!("encoded-{number:03}"));
+            if std::env::var_os("SELVEDGE_WRITE_SEEDS").is_some() {
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(&file, bytes).unwrap();
+            }
+            assert_eq!(&std::fs::read(&file).unwrap(), bytes, "{}", file.display());
+        }
+    }
+
+    /// The payload of a transaction as the version without frames wrote it.
+    fn without_frames(transaction: &StoreTransaction) -> Vec<u8> {
+        let without = StoreTransaction { put_frames: Vec::new(), delete_frames: Vec::new(), ..transaction.clone() };
+        let mut payload = encode(&without).split_off(HEAD_BYTES);
         // No frames put, none deleted: two counts of four bytes.
         payload.truncate(payload.len() - 8);
         payload[0] = VERSION_WITHOUT_FRAMES;
+        payload
+    }
+
+    #[test]
+    fn another_form_of_a_flag_is_refused() {
+        let payload = encode(&StoreTransaction { state: None, ..StoreTransaction::default() }).split_off(HEAD_BYTES);
+        // Behind the version and two counts of four bytes: whether there is a state.
+        let at = 1 + 4 + 4;
+        assert_eq!(payload[at], 0);
+        let changed = [&payload[..at], &[2], &payload[at + 1..]].concat();
+        assert_eq!(read(&mut Input(&changed)), None);
+    }
+
+    #[test]
+    fn a_record_of_the_version_without_frames_is_read() {
+        let transaction = StoreTransaction { put_frames: Vec::new(), delete_frames: Vec::new(), ..sample(3) };
+        let mut payload = without_frames(&transaction);
         assert_eq!(read(&mut Input(&payload)), Some(transaction.clone()));
         payload[0] = VERSION;
         assert_eq!(read(&mut Input(&payload)), None, "this version says how many frames there are");

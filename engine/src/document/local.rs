@@ -34,7 +34,8 @@ impl Document {
     /// Replaces `delete` UTF-16 units at `at` by `insert`. The patches are the echo: what the editor must mend to show
     /// what the document says, because the edit split a surrogate pair; normally none.
     ///
-    /// O(log n + edit), n = runs; amortised O(1) while typing, but for the sums above the leaf. Where identifiers have become too
+    /// O(log n + d + edit), n = runs, d = depth; amortised O(1) while typing, but for the sums above the leaf. The depth grows with the
+    /// logarithm of the text (`Growth` in the crate's documentation has it measured). Where identifiers have become too
     /// deep ([`set_depth_limit`](Self::set_depth_limit)) the text around the place is moved first: a longer delta, and O(log n) moves
     /// for each insert on average, 4 at n = 100,000; the worst single edit moves the whole text.
     ///

@@ -271,7 +271,7 @@ impl Document {
         before + one.map_or(0, |one| one.utf16 as usize)
     }
 
-    /// Sizes: O(n).
+    /// Sizes, and how long identifiers are: O(n), n = runs.
     pub fn stats(&self) -> Stats {
         let measure = self.sequence.measure();
         let mut stats = Stats {
@@ -292,6 +292,9 @@ impl Document {
             let depth = self.sequence.groups.depth(run.group);
             stats.depth_max = stats.depth_max.max(depth);
             stats.depth_sum += depth * run.measure.scalars as usize;
+            let (longest, all) = self.sequence.groups.bytes_of_run(run.first(), run.measure.scalars);
+            stats.path_bytes_max = stats.path_bytes_max.max(longest);
+            stats.path_bytes_sum += all;
             if previous.is_none_or(|previous: crate::sequence::Run| !previous.precedes(run.first())) {
                 stats.runs += 1;
             }

@@ -290,6 +290,14 @@ impl Groups {
         usize::from(self.groups[atom.group as usize].bytes + k_bytes_of(atom))
     }
 
+    /// Bytes the longest of the `length` atoms from `first` counts for, and those of all of them.
+    pub(crate) fn bytes_of_run(&self, first: Atom, length: u32) -> (usize, usize) {
+        let last = Atom { k: first.k + i64::from(length) - 1, ..first };
+        let longest = self.bytes(first).max(self.bytes(last));
+        let without_k = usize::from(self.groups[first.group as usize].bytes);
+        (longest, without_k * length as usize + k_bytes_sum(first.k, length))
+    }
+
     /// How many groups there are, the root not counted.
     pub(crate) fn len(&self) -> usize {
         self.groups.len() - 1 - self.free.len()
@@ -423,6 +431,33 @@ fn index_of(groups: &[Group]) -> BTreeMap<Key, GroupIndex> {
     living.map(|(number, group)| ((group.parent, group.digit, group.site), number as GroupIndex)).collect()
 }
 
+/// The bytes of `length` consecutive k from `first`: one each, and one more for every power of 128 that its zigzag reaches.
+fn k_bytes_sum(first: i64, length: u32) -> usize {
+    let end = first + i64::from(length);
+    let longer = (1..8).map(|bytes| {
+        let bound = 1_i64 << (7 * bytes - 1);
+        (end - first.max(bound)).max(0) + (end.min(-bound) - first).max(0)
+    });
+    length as usize + longer.sum::<i64>() as usize
+}
+
 fn k_bytes_of(atom: Atom) -> u16 {
     if atom.group == 0 { 0 } else { k_bytes(atom.k) as u16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{k_bytes, k_bytes_sum};
+
+    #[test]
+    fn the_bytes_of_a_run_are_those_of_its_characters() {
+        for first in
+            [-1_050_000, -8_300, -8_193, -8_192, -70, -65, -64, -3, 1, 60, 63, 64, 8_190, 8_191, 8_192, 1_048_000]
+        {
+            for length in [1, 2, 3, 100, 3_000] {
+                let each = (first..first + i64::from(length)).map(k_bytes).sum::<usize>();
+                assert_eq!(k_bytes_sum(first, length), each, "{first} {length}");
+            }
+        }
+    }
 }

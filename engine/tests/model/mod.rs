@@ -329,6 +329,7 @@ impl Replica {
     }
 
     pub fn check_model(&self) {
+        self.document.assert_invariants();
         assert_eq!(self.document.text(), self.model.text(), "the document says what the model says");
         let vector: Vec<_> = self.model.vector.iter().map(|(site, counter)| (*site, *counter)).collect();
         assert_eq!(self.document.vector().iter().collect::<Vec<_>>(), vector);

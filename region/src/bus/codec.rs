@@ -4,7 +4,7 @@
 //! ```text
 //! version 1 byte = 1; kind 1 byte; then, by kind (integers big-endian, texts and bytes with a length of 4 bytes):
 //! 1 logged      log id 16, partition 4, offset 8, record
-//! 2 presence    relay 8, session 8, flags 1 (bit 0 data, bit 1 user), data, user
+//! 2 presence    relay 8, session 8, flags 1 (bit 0 data, bit 1 user; others are 0), data, user
 //! 3 rights      rights 1, principal
 //! 4 deleted     generation 8
 //! 5 replicated  log id 16, partition 4, offset 8
@@ -20,9 +20,11 @@ use crate::record::LogRecord;
 use crate::{LogId, Position};
 
 const VERSION: u8 = 1;
+const FLAG_DATA: u8 = 1;
+const FLAG_USER: u8 = 2;
 
 /// The bytes of a message.
-pub(super) fn encode(message: &BusMessage) -> Vec<u8> {
+pub(crate) fn encode(message: &BusMessage) -> Vec<u8> {
     let mut out = vec![VERSION];
     match message {
         BusMessage::Logged { position, record } => {
@@ -34,7 +36,7 @@ pub(super) fn encode(message: &BusMessage) -> Vec<u8> {
             out.push(2);
             out.extend(relay.to_be_bytes());
             out.extend(session.to_be_bytes());
-            out.push(u8::from(data.is_some()) | u8::from(user.is_some()) << 1);
+            out.push(u8::from(data.is_some()) * FLAG_DATA + u8::from(user.is_some()) * FLAG_USER);
             let parts = [data.as_deref(), user.as_ref().map(String::as_bytes)];
             parts.into_iter().flatten().for_each(|part| put_bytes(&mut out, part));
         }
@@ -59,7 +61,7 @@ pub(super) fn encode(message: &BusMessage) -> Vec<u8> {
 }
 
 /// The message in these bytes; `None` when they are none that this code reads.
-pub(super) fn decode(bytes: &[u8]) -> Option<BusMessage> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<BusMessage> {
     let mut input = Input(bytes);
     if input.byte()? != VERSION {
         return None;
@@ -71,8 +73,11 @@ pub(super) fn decode(bytes: &[u8]) -> Option<BusMessage> {
         }
         2 => {
             let (relay, session, flags) = (input.integer()?, input.integer()?, input.byte()?);
-            let data = if flags & 1 != 0 { Some(input.bytes()?.to_vec()) } else { None };
-            let user = if flags & 2 != 0 { Some(input.text()?) } else { None };
+            if flags & !(FLAG_DATA | FLAG_USER) != 0 {
+                return None;
+            }
+            let data = if flags & FLAG_DATA != 0 { Some(input.bytes()?.to_vec()) } else { None };
+            let user = if flags & FLAG_USER != 0 { Some(input.text()?) } else { None };
             BusMessage::Presence { relay, session, data, user }
         }
         3 => {

@@ -3,8 +3,7 @@
 //! Nothing on the bus is durable and nothing may depend on its arrival: a room heals a lost message by comparing its position
 //! with the log's head. What a subscriber missed is told, never hidden.
 
-#[cfg(feature = "regional")]
-mod codec;
+pub(crate) mod codec;
 #[doc(hidden)]
 pub mod contract;
 pub(crate) mod embedded;

@@ -9,6 +9,8 @@ mod decided;
 pub(crate) mod embedded;
 #[cfg(feature = "regional")]
 pub(crate) mod kafka;
+#[cfg_attr(not(feature = "regional"), allow(dead_code, reason = "only what reads is used without services"))]
+pub(crate) mod record;
 
 use futures_util::future::BoxFuture;
 use selvedge_engine::{SiteId, VersionVector};

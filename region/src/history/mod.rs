@@ -19,4 +19,5 @@ mod store;
 pub(crate) use read::fold_run;
 pub use read::{History, fold_history};
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_RUNS_MAX, SEGMENT_VERSION, SegmentError};
+pub(crate) use segment::{pack, plain_of, runs_of, unpack};
 pub use store::{SEGMENTS, Segment, copy_segment, copy_segments, document_of, erase_segments, keep_segment, segments};

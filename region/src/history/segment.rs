@@ -96,7 +96,7 @@ impl From<Damage> for SegmentError {
 ///
 /// # Errors
 /// `Malformed` where they break a rule of the format: none, too many, out of order, a delta of other counters.
-pub(super) fn plain_of(key: &DocumentKey, runs: &[OpRun]) -> Result<Vec<u8>, SegmentError> {
+pub(crate) fn plain_of(key: &DocumentKey, runs: &[OpRun]) -> Result<Vec<u8>, SegmentError> {
     if runs.is_empty() || runs.len() > SEGMENT_RUNS_MAX {
         return Err(SegmentError::Malformed("count"));
     }
@@ -118,7 +118,7 @@ pub(super) fn plain_of(key: &DocumentKey, runs: &[OpRun]) -> Result<Vec<u8>, Seg
 }
 
 /// Packs plain bytes. O(n), n = their length.
-pub(super) fn pack(plain: &[u8]) -> Vec<u8> {
+pub(crate) fn pack(plain: &[u8]) -> Vec<u8> {
     let packed = miniz_oxide::deflate::compress_to_vec(plain, LEVEL);
     let smaller = packed.len() < plain.len() && plain.len() <= packed.len() * RATIO_MAX;
     let (packing, body) = if smaller { (DEFLATE, packed.as_slice()) } else { (PLAIN, plain) };
@@ -136,7 +136,7 @@ pub(super) fn pack(plain: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// What is wrong with the bytes.
-pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, SegmentError> {
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, SegmentError> {
     let mut input = Input::new(bytes);
     if input.array("magic")? != MAGIC {
         return Err(SegmentError::Magic);
@@ -173,7 +173,7 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<u8>, SegmentError> {
 ///
 /// # Errors
 /// What is wrong with the bytes; [`SegmentError::Another`] when they are of another document.
-pub(super) fn runs_of(key: &DocumentKey, plain: &[u8]) -> Result<Vec<OpRun>, SegmentError> {
+pub(crate) fn runs_of(key: &DocumentKey, plain: &[u8]) -> Result<Vec<OpRun>, SegmentError> {
     let mut input = Input::new(plain);
     let document = input.text(DOCUMENT_BYTES_MAX, "document")?;
     let generation = input.varint("generation")?;

@@ -153,9 +153,9 @@ pub fn document_of(key: &BlobKey) -> Option<DocumentKey> {
     let mut parts = key.as_str().strip_prefix(SEGMENTS)?.split('/');
     let (tenant, name) = (parts.next()?.strip_prefix("t-")?, parts.next()?.strip_prefix("n-")?);
     let generation = parts.next()?.parse().ok()?;
-    let document = crate::DocumentId::new(tenant, name).ok()?;
-    // The name itself, and nothing below it.
-    (parts.count() == 1).then(|| DocumentKey::new(document, generation))
+    let key_of = DocumentKey::new(crate::DocumentId::new(tenant, name).ok()?, generation);
+    // The name itself, and nothing below it; a number has one form.
+    (parts.count() == 1 && key.as_str().starts_with(&place_of(&key_of))).then_some(key_of)
 }
 
 fn place_of(document: &DocumentKey) -> String {
@@ -171,15 +171,17 @@ fn name_of(plain: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{document_of, place_of};
-    use crate::DocumentKey;
+    use crate::{BlobKey, DocumentKey};
 
     #[test]
     fn a_segments_name_tells_its_document() {
         for (id, generation) in [("t/d", 1), ("tenant.~x/n-name:1", 12)] {
             let key = DocumentKey::new(id.parse().unwrap(), generation);
-            let name = |rest: &str| format!("{}{rest}", place_of(&key)).parse().unwrap();
+            let name = |rest: &str| format!("{}{rest}", place_of(&key)).parse::<BlobKey>().unwrap();
             assert_eq!(document_of(&name("00-ab")), Some(key.clone()));
             assert_eq!(document_of(&name("00/ab")), None);
+            let other = name("00-ab").as_str().replace(&format!("/{generation}/"), &format!("/0{generation}/"));
+            assert_eq!(document_of(&other.parse().unwrap()), None, "{other}");
         }
         let longest = DocumentKey::new(format!("{}/{}", "t".repeat(64), "n".repeat(128)).parse().unwrap(), u64::MAX);
         let key = format!("{}{:020}-{}", place_of(&longest), u64::MAX, "f".repeat(64));

@@ -9,6 +9,8 @@ pub mod contract;
 pub(crate) mod embedded;
 #[cfg(feature = "regional")]
 pub(crate) mod kafka;
+#[cfg_attr(not(feature = "regional"), allow(dead_code, reason = "only what reads is used without services"))]
+pub(crate) mod letter;
 mod reader;
 #[doc(hidden)]
 pub mod reader_contract;

@@ -23,11 +23,12 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, ReturnValuesOnConditionCheckFailure, WriteRequest};
 use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use selvedge_engine::{SiteId, VersionVector};
+use selvedge_engine::VersionVector;
 
+use super::keys::{document_part, operation_part, part_key, part_of, run_named};
 use super::{DocumentKey, OpCursor, OpPage, OpRun, OpStore, joined_trimmed, reach_of, trimmed_from};
 use crate::regional::dynamodb::{WHAT, dynamodb_error, ensure_table};
-use crate::{DocumentId, Error, Result};
+use crate::{Error, Result};
 
 /// Writes of one call that are on their way at a time.
 const WRITES_AT_ONCE: usize = 16;
@@ -396,69 +397,15 @@ fn text((name, value): (&str, String)) -> (String, AttributeValue) {
     (name.to_owned(), AttributeValue::S(value))
 }
 
-/// `@` and `!` occur in no document id.
-fn document_part(key: &DocumentKey) -> String {
-    format!("documentId#{}@{}", key.document, key.generation)
-}
-
-fn part_key(document: &str, part: u8) -> String {
-    if part == 0 { document.to_owned() } else { format!("{document}!{part}") }
-}
-
-fn operation_part(run: &OpCursor) -> String {
-    format!("operationId#{:016x}#{:020}#{:020}", run.site.get(), run.first, run.last)
-}
-
-/// Which part keeps a run: a function of the run, so that writing it again finds it.
-fn part_of(run: &OpCursor, parts: u8) -> u8 {
-    let mixed = (run.site.get() ^ run.first.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    (mixed % u64::from(parts.max(1))) as u8
-}
-
 fn bytes_of(item: &Item) -> Option<&[u8]> {
     Some(item.get("run")?.as_b().ok()?.as_ref())
 }
 
 fn run_from(item: &Item) -> Result<OpRun> {
     let read = || {
-        let operation = item.get("sk")?.as_s().ok()?;
-        let mut fields = operation.strip_prefix("operationId#")?.split('#');
-        let site = SiteId::new(u64::from_str_radix(fields.next()?, 16).ok()?);
-        let (first, last) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let OpCursor { site, first, last } = run_named(item.get("sk")?.as_s().ok()?)?;
         Some(OpRun { site, first, last, bytes: bytes_of(item)?.to_vec() })
     };
     read()
         .ok_or_else(|| Error::Corrupt { what: "an item of the op store".to_owned(), detail: "it is no run".to_owned() })
-}
-
-/// The document that a partition key is of: for whoever reads a table's stream.
-#[must_use]
-pub fn document_of(partition_key: &str) -> Option<DocumentKey> {
-    let rest = partition_key.strip_prefix("documentId#")?;
-    let (document, generation) = rest.split_once('@')?;
-    let digits = generation.bytes().take_while(u8::is_ascii_digit).count();
-    let document: DocumentId = document.parse().ok()?;
-    Some(DocumentKey::new(document, generation[..digits].parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use selvedge_engine::SiteId;
-
-    use super::{document_of, document_part, operation_part, part_key, part_of};
-    use crate::ops::{DocumentKey, OpCursor};
-
-    #[test]
-    fn keys_are_the_logical_ones_and_sort_as_numbers_do() {
-        let key = DocumentKey::new("a/b".parse().unwrap(), 3);
-        let run = |first, last| OpCursor { site: SiteId::leased(0, 1), first, last };
-        let sorted = [run(1, 4), run(9, 9), run(10, 11), run(100, 100)].map(|run| operation_part(&run));
-        assert!(sorted.is_sorted(), "{sorted:?}");
-        assert_eq!(part_key(&document_part(&key), 0), "documentId#a/b@3");
-        for part in 0..20 {
-            assert_eq!(document_of(&part_key(&document_part(&key), part)), Some(key.clone()));
-        }
-        assert_eq!(document_of(&format!("{}#{}", document_part(&key), sorted[0])), Some(key));
-        assert!((0..1000).all(|first| part_of(&run(first, first), 7) < 7));
-    }
 }

@@ -10,6 +10,11 @@ mod dots;
 #[cfg(feature = "regional")]
 pub(crate) mod dynamodb;
 pub(crate) mod embedded;
+#[cfg_attr(
+    not(feature = "regional"),
+    allow(dead_code, unreachable_pub, reason = "only what reads is used without services")
+)]
+pub(crate) mod keys;
 
 pub use dots::RunDots;
 use futures_util::future::BoxFuture;

@@ -23,5 +23,6 @@ pub use crate::blobs::s3::{S3Blobs, S3Options};
 pub use crate::bus::redis::{RedisBus, RedisOptions, carry_presence};
 pub use crate::control::kafka::{ControlOptions, KafkaControl};
 pub use crate::log::kafka::{KafkaLog, KafkaOptions};
-pub use crate::ops::dynamodb::{DynamoOps, OpLayout, document_of};
+pub use crate::ops::dynamodb::{DynamoOps, OpLayout};
+pub use crate::ops::keys::document_of;
 pub use crate::snapshots::postgres::{INLINE_BYTES_MAX, PostgresSnapshots, snapshot_blobs};

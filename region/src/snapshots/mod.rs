@@ -49,7 +49,13 @@ pub(crate) fn checksum(vector: &[u8], bytes: &[u8]) -> [u8; 32] {
 ///
 /// # Errors
 /// `Corrupt` when vector and bytes do not give the checksum kept beside them.
-fn checked(document: &str, vector: &[u8], position: Option<Position>, bytes: Vec<u8>, kept: &[u8]) -> Result<Snapshot> {
+pub(crate) fn checked(
+    document: &str,
+    vector: &[u8],
+    position: Option<Position>,
+    bytes: Vec<u8>,
+    kept: &[u8],
+) -> Result<Snapshot> {
     if kept != checksum(vector, &bytes) {
         return Err(damaged(document, "it fails its checksum"));
     }

@@ -74,6 +74,7 @@ test("edits that were not accepted can be discarded: the text becomes the server
   assert.equal(await stage.relay.text(name), FULL);
   // Nor does the device bring it back.
   await tab.page.reload();
+  await tab.ready();
   await tab.synced();
   await tab.hasText(FULL);
   await tab.caret(0);

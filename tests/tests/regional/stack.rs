@@ -26,6 +26,7 @@ fn up_again_leaves_everything_as_it_is() {
     assert!(before.values().all(|found| found.standing == "healthy"), "{before:?}");
     let told = stack.done(&["stack", "up"]);
     assert_eq!(started(&told), Vec::<&str>::new(), "nothing is started");
+    assert!(!told.said.contains("without an index"), "{}", told.said);
     assert_eq!(stack.status(), before, "every process is the same");
     for service in before.keys() {
         assert!(told.out.contains(&format!("export {}=", variable(service))), "{service}: {}", told.out);

@@ -22,7 +22,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn to_json(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         json!({
             "suite": self.suite,
             "case": self.case,
@@ -72,10 +72,15 @@ pub(super) fn print(rows: &[Row]) {
 /// Reads a file of rows.
 pub(super) fn read(file: &Path) -> anyhow::Result<Vec<Row>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_str::<Vec<Value>>(&text)
+    serde_json::from_str::<Value>(&text)
         .ok()
-        .and_then(|rows| rows.iter().map(Row::from_json).collect())
+        .and_then(|rows| from_json(&rows))
         .with_context(|| format!("{} is not an array of rows", file.display()))
+}
+
+/// The rows of an array of them.
+pub(super) fn from_json(rows: &Value) -> Option<Vec<Row>> {
+    rows.as_array()?.iter().map(Row::from_json).collect()
 }
 
 /// Appends rows to a file, which is made when it is not there.

@@ -20,6 +20,8 @@ const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 const ORPHANS_WITHIN: Duration = Duration::from_secs(20);
 /// Many small virtual machines on one computer: no parallel collector, no second compiler, one processor each.
 const SMALL_JVM: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:ActiveProcessorCount=1"];
+/// Where DynamoDB's database is, in its folder.
+const DYNAMODB_DATA: &str = "data";
 
 /// The command that starts the service, after all that has to be there before.
 pub(super) fn command(root: &Path, service: Service, base: u16, folder: &Path) -> anyhow::Result<Command> {
@@ -103,7 +105,7 @@ fn cluster_id() -> anyhow::Result<String> {
 
 fn dynamodb(port: u16, folder: &Path) -> anyhow::Result<Command> {
     let jar = install::dynamodb()?;
-    let data = folder.join("data");
+    let data = folder.join(DYNAMODB_DATA);
     fs::create_dir_all(&data)?;
     let mut command = Command::new("java");
     command.args(["-Xms64m", "-Xmx256m"]).args(SMALL_JVM).arg("-jar").arg(jar);
@@ -111,6 +113,14 @@ fn dynamodb(port: u16, folder: &Path) -> anyhow::Result<Command> {
     command.args(["-sharedDb", "-disableTelemetry", "-port", &port.to_string(), "-dbPath"]).arg(data);
     command.current_dir(folder);
     Ok(command)
+}
+
+/// Gives DynamoDB's database the index that it lacks; the script says why.
+pub(super) fn index_streams(root: &Path, port: u16, folder: &Path) -> anyhow::Result<()> {
+    let database = folder.join(DYNAMODB_DATA).join("shared-local-instance.db");
+    let mut command = Command::new("python3");
+    command.arg(root.join("infra/local/index_streams.py")).arg(port.to_string()).arg(database);
+    process::output(&mut command).map(drop)
 }
 
 fn redis(port: u16, folder: &Path) -> Command {

@@ -189,6 +189,12 @@ impl Stack {
         let port = service.port(self.base);
         match service.kind {
             Kind::Postgres => launch::make_database(port),
+            Kind::DynamoDb => {
+                if let Err(error) = launch::index_streams(&self.root, port, &self.of(service)) {
+                    say("stack", &format!("{service}: its streams stay without an index, and become slow: {error:#}"));
+                }
+                Ok(())
+            }
             Kind::Aws => {
                 let make = |region| health::make_bucket(port, &bucket(region), HEALTHY_WITHIN);
                 Region::ALL.into_iter().try_for_each(make)

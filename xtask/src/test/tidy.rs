@@ -9,6 +9,7 @@ mod workspace;
 use super::suite::Workshop;
 use super::tally::Tally;
 
+use crate::bench::summary;
 use sources::Sources;
 use workspace::Workspace;
 
@@ -36,6 +37,9 @@ pub(super) fn run(workshop: &mut Workshop) -> anyhow::Result<Tally> {
     check("the relay never looks inside a position identifier", sources.relay_looks_inside());
     check("every Rust file says what it is", sources.undocumented());
     check("nothing unfinished is left", sources.leftovers());
+    let stale = summary::is_stale(&workshop.root)?;
+    let stale = stale.then(|| "README.md: its table is another: cargo xtask bench summary".to_owned());
+    check("README tells the figures that are kept", stale.into_iter().collect());
     check("npm lock files name no registry", sources.npm_hosts());
     Ok(sum)
 }

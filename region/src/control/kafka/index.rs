@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use selvedge_engine::SiteId;
 use selvedge_protocol::Rights;
 
-use super::record::SiteRow;
+use super::record::Change;
 use super::rules::Cut;
 use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, SignedEndpoints, Standing};
 use crate::ops::DocumentKey;
@@ -24,6 +24,35 @@ pub(super) struct DocumentRow {
 pub(super) struct RightsRow {
     pub(super) rights: Rights,
     pub(super) record: u64,
+}
+
+/// A site as it is in the topic and in the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SiteRow {
+    pub(super) principal: String,
+    /// The last counter used before the present lease; `None`: not leased.
+    pub(super) leased_from: Option<u64>,
+    /// The counter it was released with.
+    pub(super) released: Option<u64>,
+    pub(super) version: u64,
+    /// The nonce of the record that says so.
+    pub(super) record: u64,
+    /// That record was copied from another region.
+    pub(super) copied: bool,
+}
+
+impl SiteRow {
+    pub(super) fn change(&self, key: &DocumentKey, site: SiteId) -> Change {
+        Change::Site {
+            document: key.document.as_str().to_owned(),
+            generation: key.generation,
+            site: site.get(),
+            principal: self.principal.clone(),
+            version: self.version,
+            leased_from: self.leased_from,
+            released: self.released,
+        }
+    }
 }
 
 /// The list of endpoints in force, and the nonce of the record that says so.

@@ -10,8 +10,8 @@ use selvedge_engine::{SiteId, SiteKind};
 use selvedge_protocol::Rights;
 use tokio::sync::Mutex;
 
-use super::index::{Applied, DocumentRow, EndpointsRow, Index, RightsRow, rights_from};
-use super::record::{Change, ControlRecord, SiteRow, document_of};
+use super::index::{Applied, DocumentRow, EndpointsRow, Index, RightsRow, SiteRow, rights_from};
+use super::record::{Change, ControlRecord, document_of};
 use super::rules::{self, Cut};
 use super::topic::{ControlTopic, WHAT};
 use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, SignedEndpoints, Standing};

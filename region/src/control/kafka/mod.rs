@@ -18,7 +18,6 @@
 mod index;
 mod memory;
 mod postgres;
-mod record;
 mod rules;
 mod topic;
 
@@ -32,6 +31,7 @@ use selvedge_engine::{SiteId, SiteKind, VersionVector};
 use selvedge_protocol::{Rights, SIGNED_LIST_BYTES_MAX};
 use tokio::task::JoinHandle;
 
+use super::record::{self, Change, ControlRecord, Origin, document_of};
 use super::{
     AuditEntry, Control, ControlEntry, ControlLog, ControlPage, Decided, DecidedPage, DocumentInfo, DocumentPage,
     DocumentQuery, LeasedSite, NewDocument, SignedEndpoints, Standing,
@@ -40,10 +40,9 @@ use crate::log::kafka::KafkaOptions;
 use crate::ops::DocumentKey;
 use crate::regional::postgres::Postgres;
 use crate::{DocumentId, Error, LogId, Result};
-use index::{Index, rights_number};
+use index::{Index, SiteRow, rights_number};
 use memory::{INDEX_MAX, MemoryIndex};
 use postgres::PostgresIndex;
-use record::{Change, ControlRecord, Origin, SiteRow, document_of};
 use topic::{ControlTopic, WHAT};
 
 /// A question to PostgreSQL that takes longer is asked of the index in memory.

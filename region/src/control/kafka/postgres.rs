@@ -12,9 +12,9 @@ use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::Mutex;
 
-use super::index::{Applied, DocumentRow, EndpointsRow, Index, RightsRow, rights_from, rights_number};
+use super::index::{Applied, DocumentRow, EndpointsRow, Index, RightsRow, SiteRow, rights_from, rights_number};
 use super::memory::{INDEX_MAX, index_of};
-use super::record::{Change, ControlRecord, SiteRow, document_of};
+use super::record::{Change, ControlRecord, document_of};
 use super::rules::{self, Cut};
 use super::topic::{ControlTopic, Page, WHAT};
 use crate::control::{AuditEntry, DocumentInfo, DocumentPage, DocumentQuery, SignedEndpoints, Standing};

@@ -4,8 +4,8 @@
 //! whether it took effect: of two that contradict each other the first one did. Decisions count only when the home of the epoch
 //! in force at that place made them in that epoch; a contradiction of facts between regions is settled for the home's.
 
-use super::index::DocumentRow;
-use super::record::{Change, ControlRecord, SiteRow};
+use super::index::{DocumentRow, SiteRow};
+use super::record::{Change, ControlRecord};
 use crate::LogId;
 use crate::control::{DocumentInfo, Standing};
 

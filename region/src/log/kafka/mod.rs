@@ -29,6 +29,7 @@ use recent::{Kept, Recent};
 pub(crate) use scan::{Limits, Scanner};
 pub(crate) use topic::{Admin, Topic, TopicKind, delete_all};
 
+use super::letter::{letter_bytes, letter_from};
 use super::{DeadLetter, EntryContent, LogBounds, LogEntry, LogPage, LogReader, RegionLog};
 use crate::record::LogRecord;
 use crate::{DocumentId, Error, LogId, Position, Result};
@@ -471,29 +472,4 @@ impl RegionLog for KafkaLog {
             }
         })
     }
-}
-
-/// Log id (16 bytes, big-endian), partition (4), offset (8), length of the reason (4), the reason, the record's bytes.
-fn letter_bytes(letter: &DeadLetter) -> Vec<u8> {
-    let mut out = letter.position.log.0.to_be_bytes().to_vec();
-    out.extend(letter.position.partition.to_be_bytes());
-    out.extend(letter.position.offset.to_be_bytes());
-    out.extend(u32::try_from(letter.reason.len()).unwrap_or(0).to_be_bytes());
-    out.extend(letter.reason.as_bytes());
-    out.extend(&letter.bytes);
-    out
-}
-
-fn letter_from(bytes: &[u8]) -> Result<DeadLetter> {
-    let read = || {
-        let (log, rest) = bytes.split_first_chunk()?;
-        let (partition, rest) = rest.split_first_chunk()?;
-        let (offset, rest) = rest.split_first_chunk()?;
-        let (length, rest) = rest.split_first_chunk()?;
-        let (reason, bytes) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        let log = LogId(u128::from_be_bytes(*log));
-        let position = Position { log, partition: u32::from_be_bytes(*partition), offset: u64::from_be_bytes(*offset) };
-        Some(DeadLetter { position, reason: String::from_utf8_lossy(reason).into_owned(), bytes: bytes.to_vec() })
-    };
-    read().ok_or_else(|| Error::Corrupt { what: "a dead letter".to_owned(), detail: "it ends early".to_owned() })
 }
