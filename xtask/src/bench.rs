@@ -21,7 +21,7 @@ use crate::console::say;
 use crate::programs::Selection;
 use crate::setup::{self, Tool};
 use crate::stack::{self, Region, Service, Stack};
-use crate::{demo, drill, npm, paths, process, programs};
+use crate::{demo, drill, npm, paths, process, programs, wasm};
 
 use results::{Measured, Results};
 use rows::Row;
@@ -36,7 +36,10 @@ struct Options {
 }
 
 /// What can be measured, and how.
-const BENCHES: [(&str, Bench); 4] = [("engine", engine), ("growth", growth), ("browser", browser), ("region", region)];
+const BENCHES: [(&str, Bench); 5] =
+    [("engine", engine), ("wasm", package), ("growth", growth), ("browser", browser), ("region", region)];
+/// The npm project of the package's peers.
+pub(crate) const NODE: &str = "tests/bench/node";
 /// Measures nothing: draws what is kept, and writes README's table.
 const SUMMARY: &str = "summary";
 /// Where figures on recordings that somebody names are kept, from the root.
@@ -149,6 +152,23 @@ fn growth(root: &Path, _options: &Options) -> anyhow::Result<Vec<Row>> {
             .arg(&file)
             .current_dir(root.join("tests/bench")),
     )?;
+    rows::read(&file)
+}
+
+/// The npm package beside its peers in Node.js, on recorded sessions and on the text cases of crdt-benchmarks.
+fn package(root: &Path, options: &Options) -> anyhow::Result<Vec<Row>> {
+    setup::require(&[Tool::Node, Tool::Npm])?;
+    wasm::module(root, false)?;
+    wasm::package(root, false)?;
+    // The package's own tools bundle what sizes are taken of.
+    for project in [wasm::PACKAGE, NODE] {
+        npm::install(root, project)?;
+    }
+    say("bench", &format!("wasm: beside its peers on {}, every result verified", options.traces.display()));
+    let file = scratch(root, "wasm-figures.json")?;
+    let mut command = process::program("node");
+    command.arg("run.mjs").arg("--traces").arg(&options.traces).arg("--json").arg(&file);
+    process::run(command.current_dir(root.join(NODE)))?;
     rows::read(&file)
 }
 

@@ -77,11 +77,12 @@ mod tests {
             let after = Processors::read(&own);
             let shares = after.since(&before, began.elapsed().as_secs_f64());
             assert_eq!(shares.len(), 1, "{sum}");
-            if shares[0].1 > 0.0 {
-                assert!(Machine::read().unwrap().since(machine, began.elapsed().as_secs_f64()) > 0.0);
+            // The machine's ticks are counted apart from a process's, and may come later.
+            let all = Machine::read().unwrap().since(machine, began.elapsed().as_secs_f64());
+            if shares[0].1 > 0.0 && all > 0.0 {
                 return;
             }
-            assert!(began.elapsed().as_secs() < 60);
+            assert!(began.elapsed().as_secs() < 60, "{shares:?} {all}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{demo, npm, wasm};
+use crate::{bench, demo, npm, wasm};
 
 use super::suite::Workshop;
 use super::tally::Tally;
@@ -24,6 +24,9 @@ pub(super) fn package(workshop: &mut Workshop) -> anyhow::Result<Tally> {
             sum.add(workshop.count_quietly(&format!("{project}: npm test"), &mut command)?);
         }
     }
+    // What is measured is checked without the peers, which are installed by `bench` alone.
+    let mut command = npm::script(&workshop.root, bench::NODE, "test");
+    sum.add(workshop.count_quietly(&format!("{}: npm test", bench::NODE), &mut command)?);
     Ok(sum)
 }
 

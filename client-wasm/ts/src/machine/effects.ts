@@ -162,7 +162,8 @@ export class Recorder implements Shell {
   }
 
   saved(channel: number, edited: number, oldestPendingMs: number, highest: string): void {
-    this.#document(channel, { kind: "saved", counts: { ...this.#levels, edited, oldestPendingMs, highest: highest as SaveLevel } });
+    const { device, region, replicated } = this.#levels;
+    this.#document(channel, { kind: "saved", counts: { device, region, replicated, edited, oldestPendingMs, highest: highest as SaveLevel } });
   }
 
   status(channel: number, status: string): void {

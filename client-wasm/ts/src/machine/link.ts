@@ -8,6 +8,7 @@ import { facadeError, SelvedgeError } from "../errors.js";
 import type { TextPatch } from "../text-event.js";
 import type { Transport, TransportConnection } from "../transport/transport.js";
 import type { Client, Restored } from "../wasm/selvedge.js";
+import { EffectQueue } from "./effect-queue.js";
 import { Recorder, type DocumentEffect, type Effect, type LinkEffect, type LinkInfo } from "./effects.js";
 
 /** A token, or what gives one each time it is asked. */
@@ -73,10 +74,12 @@ export class Link {
   readonly #recorder = new Recorder();
   readonly #connections = new Map<number, { readonly connection: TransportConnection }>();
   readonly #documents = new Map<number, LinkedDocument>();
-  #queue: Effect[] = [];
+  readonly #queue = new EffectQueue();
   #pumping = false;
   #scheduled = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The deadline the timer runs for. */
+  #armedFor: number | undefined;
   #current: LinkInfo | null = null;
   #wanted = false;
   #over = false;
@@ -178,10 +181,7 @@ export class Link {
   /** Tells a document the changes of its text that wait in the queue: an edit must not overtake them. */
   settle(channel: number): void {
     if (this.#queue.length === 0) return;
-    const waiting = this.#queue.filter((effect) => isPatchOf(effect, channel));
-    if (waiting.length === 0) return;
-    this.#queue = this.#queue.filter((effect) => !isPatchOf(effect, channel));
-    for (const effect of waiting) this.#execute(effect);
+    for (const effect of this.#queue.take((effect) => isPatchOf(effect, channel))) this.#execute(effect);
   }
 
   /** Patches the last edit, undo or redo owes its editor. */
@@ -224,7 +224,7 @@ export class Link {
   #drain(): void {
     if (this.#over) return;
     this.ask((client) => client.drain(this.#recorder));
-    this.#queue.push(...this.#recorder.take());
+    this.#queue.push(this.#recorder.take());
   }
 
   #execute(effect: Effect): void {
@@ -319,13 +319,16 @@ export class Link {
   }
 
   #arm(): void {
+    const deadline = this.#over ? undefined : this.ask((client) => client.deadline());
+    // While somebody types, it is nearly always the one there was.
+    if (deadline === this.#armedFor) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#over) return;
-    const deadline = this.ask((client) => client.deadline());
+    this.#armedFor = deadline;
     if (deadline === undefined) return;
     const wait = Math.min(Math.max(0, deadline - performance.now()), TIMER_MS_MAX);
     this.#timer = setTimeout(() => {
+      this.#armedFor = undefined;
       if (!this.#over) this.run((client, now) => client.tick(now));
     }, wait);
   }
@@ -333,7 +336,7 @@ export class Link {
   /** The module stopped inside a call: nothing it holds can be trusted. What the device has stored is there at the next load. */
   #broke(cause: WebAssembly.RuntimeError): void {
     this.#over = true;
-    this.#queue = [];
+    this.#queue.clear();
     clearTimeout(this.#timer);
     for (const { connection } of this.#connections.values()) connection.close();
     this.#connections.clear();

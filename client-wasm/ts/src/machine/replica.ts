@@ -10,7 +10,7 @@ import { StoreError, type Store, type StoreTransaction } from "../store/store.js
 import type { Tabs } from "../tabs.js";
 import type { ChangeSource, TextPatch } from "../text-event.js";
 import type { Client } from "../wasm/selvedge.js";
-import type { DocumentEffect, PatchOrigin, PresenceChange } from "./effects.js";
+import type { DocumentEffect, PatchOrigin, PresenceChange, SavedCounts } from "./effects.js";
 import type { Link, LinkedDocument } from "./link.js";
 import { restoredOf } from "./restored.js";
 
@@ -220,7 +220,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
         this.tabs?.post(effect.bytes);
         return this.emit("delta", effect.bytes);
       case "saved":
-        return this.#setSaved({ ...effect.counts, deviceError: this.#saved.deviceError });
+        return this.#counted(effect.counts);
       case "status":
         if (effect.status === this.#status) return;
         // A quick answer goes from connecting to connected in one step.
@@ -343,6 +343,11 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     if (message === this.#saved.deviceError) return;
     this.#setSaved({ ...this.#saved, deviceError: message });
     if (error) this.emit("storeFailed", error);
+  }
+
+  /** Comes after every edit: written out, since spreading costs more than all the rest. */
+  #counted({ device, region, replicated, highest, edited, oldestPendingMs }: SavedCounts): void {
+    this.#setSaved({ device, region, replicated, highest, edited, oldestPendingMs, deviceError: this.#saved.deviceError });
   }
 
   #setSaved(state: SaveState): void {

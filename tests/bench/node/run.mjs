@@ -1,0 +1,81 @@
+/**
+ * The npm package beside other text CRDTs: `node run.mjs --traces DIR --json FILE [--runs N] [--subject NAME] [--case NAME]`.
+ * Every run is a process of its own. Who does not finish one in five minutes is stopped, and has no figures in that case.
+ */
+
+import { execFile } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs, promisify } from "node:util";
+import { madeUp, recordings } from "./cases.mjs";
+import { sizes } from "./sizes.mjs";
+import { SUBJECTS } from "./subjects/index.mjs";
+
+const RUN_MS_MAX = 300_000;
+/** A case is repeated only while it has taken less: its median would tell nothing more. */
+const PATIENCE_MS = 60_000;
+const SUITE = "wasm";
+
+const { values: options } = parseArgs({
+  options: {
+    traces: { type: "string" },
+    json: { type: "string" },
+    runs: { type: "string", default: "7" },
+    subject: { type: "string", default: "" },
+    case: { type: "string", default: "" },
+  },
+});
+const runs = Number(options.runs);
+const rows = [];
+
+if (options.case === "") {
+  for (const [subject, { script, module }] of Object.entries(await sizes())) {
+    const parts = module === undefined ? { script_gzip_bytes: script } : { module_gzip_bytes: module, script_gzip_bytes: script };
+    for (const [figure, value] of Object.entries({ ...parts, gzip_bytes: script + (module ?? 0) })) {
+      rows.push({ suite: SUITE, case: "package", subject, figure, value, unit: "B", runs: 1, verified: true });
+    }
+  }
+}
+for (const { name } of [...recordings(options.traces), ...madeUp()].filter(({ name }) => name.includes(options.case))) {
+  for (const subject of SUBJECTS.filter((each) => each.includes(options.subject))) rows.push(...await measured(subject, name));
+}
+writeFileSync(options.json, `${JSON.stringify(rows)}\n`);
+
+/** The rows of one case by one subject. */
+async function measured(subject, name) {
+  const begin = Date.now();
+  const all = [];
+  while (all.length < runs && (all.length === 0 || Date.now() - begin < PATIENCE_MS)) {
+    const one = await run(subject, name);
+    if (one === null) return [];
+    all.push(one);
+  }
+  console.error(`${name}: ${subject}, ${all.length} runs in ${((Date.now() - begin) / 1000).toFixed(1)} s`);
+  const verified = all.every((one) => one.verified);
+  return Object.keys(all[0].figures).map((figure) => {
+    const [, unit] = all[0].figures[figure];
+    const value = median(all.map(({ figures }) => figures[figure][0]));
+    return { suite: SUITE, case: name, subject, figure, value, unit, runs: all.length, verified };
+  });
+}
+
+/** One run; null of a peer that did not finish. */
+async function run(subject, name) {
+  const program = fileURLToPath(new URL("measure.mjs", import.meta.url));
+  try {
+    const { stdout } = await promisify(execFile)(
+      process.execPath, ["--expose-gc", program, subject, name, options.traces], { timeout: RUN_MS_MAX, killSignal: "SIGKILL", maxBuffer: 1 << 20 },
+    );
+    return JSON.parse(stdout);
+  } catch (error) {
+    // Ours has to finish everything.
+    if (subject === SUBJECTS[0]) throw error;
+    console.error(`${name}: ${subject} ${error.killed ? "was stopped after five minutes" : `failed: ${error.stderr || error.message}`}`);
+    return null;
+  }
+}
+
+function median(values) {
+  const ordered = values.toSorted((a, b) => a - b);
+  return ordered[Math.floor(ordered.length / 2)];
+}
