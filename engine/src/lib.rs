@@ -113,12 +113,12 @@ pub mod internals {}
 
 pub use anchor::{Anchor, Bias};
 pub use delta::{Delta, DeltaHeader};
-pub use document::{Applied, Document, Outcome, SealedDelta};
+pub use document::{Applied, Crowding, Document, Outcome, SealedDelta};
 pub use error::{ApplyError, DecodeError, EditError};
 pub use id::{COUNTER_END, Dot, DotRange, ParseSiteError, SiteId, SiteKind};
 pub use limits::{
     DELTA_BYTES_MAX, META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, PATH_BYTES_MAX,
-    PATH_LEVELS_MAX, SEED_TEXT_BYTES_MAX,
+    PATH_LEVELS_MAX, REBASE_LEVELS, SEED_TEXT_BYTES_MAX,
 };
 pub use op::{Direction, Op};
 pub use patch::TextPatch;

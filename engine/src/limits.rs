@@ -2,6 +2,8 @@
 
 /// Levels of a position identifier.
 pub const PATH_LEVELS_MAX: usize = 64;
+/// Levels above which an edit makes room first, unless told otherwise: three quarters of what decoders accept.
+pub const REBASE_LEVELS: usize = PATH_LEVELS_MAX * 3 / 4;
 /// Bytes of a position identifier, digits and counters written as varints and a site as one byte.
 pub const PATH_BYTES_MAX: usize = 512;
 /// Bytes of text in one insert.

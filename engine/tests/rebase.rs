@@ -9,8 +9,8 @@ use checked::Checked;
 use model::{Dice, Replica, check_equal};
 use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{
-    Bias, DecodeError, Delta, Digit, Document, Element, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId, StateDiff,
-    VersionVector,
+    Bias, Crowding, DecodeError, Delta, Digit, Document, Element, Op, PATH_LEVELS_MAX, Path, Piece, REBASE_LEVELS,
+    Rebase, SiteId, StateDiff, VersionVector,
 };
 
 fn site(index: u32) -> SiteId {
@@ -123,6 +123,35 @@ fn brackets_in_brackets_are_never_refused() {
         reader.apply(delta).unwrap();
     }
     assert_eq!(reader.snapshot(), document.snapshot());
+}
+
+#[test]
+fn who_waits_says_so_and_makes_as_much_room_at_last() {
+    for gives_up_at in [REBASE_LEVELS + 3, PATH_LEVELS_MAX] {
+        let mut document = document(1);
+        document.set_depth_limit(PATH_LEVELS_MAX);
+        let mut caret = 0;
+        let mut nest = |document: &mut Document| {
+            document.replace(caret, 0, "()").unwrap();
+            caret += 1;
+        };
+        while document.stats().depth_max < REBASE_LEVELS {
+            nest(&mut document);
+            assert_eq!(document.take_crowding(), None);
+        }
+        while document.stats().depth_max < gives_up_at {
+            nest(&mut document);
+            assert_eq!(document.take_crowding(), Some(Crowding::Deep));
+            assert_eq!(document.take_crowding(), None, "it is told once");
+        }
+        // At the last level it makes room by itself, before that when it may.
+        document.set_depth_limit(if gives_up_at < PATH_LEVELS_MAX { REBASE_LEVELS } else { PATH_LEVELS_MAX });
+        nest(&mut document);
+        assert_eq!(document.take_crowding(), Some(Crowding::Rebased));
+        assert!(document.stats().depth_max < REBASE_LEVELS / 2, "{}", document.stats().depth_max);
+        assert_eq!(rebases(&document.seal()), 1);
+        document.assert_invariants();
+    }
 }
 
 #[test]

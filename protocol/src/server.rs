@@ -172,7 +172,9 @@ impl ClientReader {
                 self.channels.remove(&channel);
                 Ok(Some(ClientEvent::Document(channel, message)))
             }
-            ClientMessage::Presence(_) | ClientMessage::Token(_) => Ok(Some(ClientEvent::Document(channel, message))),
+            ClientMessage::Presence(_) | ClientMessage::Token(_) | ClientMessage::RebaseAsk(_) => {
+                Ok(Some(ClientEvent::Document(channel, message)))
+            }
             _ => Err(DecodeError::Malformed("a message on the wrong channel")),
         }
     }

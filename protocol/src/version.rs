@@ -16,8 +16,10 @@ impl Features {
     pub const BROADCAST_TAGS: Self = Self(1);
     /// The server tells the signed list of endpoints ([`crate::EndpointList`]); a client offers it only with a key to verify it by.
     pub const SIGNED_ENDPOINTS: Self = Self(2);
+    /// Writers ask the room before they rebase ([`crate::message::RebaseAsk`]).
+    pub const REBASE_TOKENS: Self = Self(4);
     /// What a client offers, and a server at most.
-    pub const OFFERED: Self = Self(Self::BROADCAST_TAGS.0 | Self::SIGNED_ENDPOINTS.0);
+    pub const OFFERED: Self = Self(Self::BROADCAST_TAGS.0 | Self::SIGNED_ENDPOINTS.0 | Self::REBASE_TOKENS.0);
 
     /// Whether every bit of `other` is set.
     pub fn contains(self, other: Self) -> bool {

@@ -35,6 +35,7 @@ use rebase::DepthLimit;
 use unsealed::Unsealed;
 
 pub use keystroke::SealedDelta;
+pub use rebase::Crowding;
 pub(crate) use removed::{Change, RemovedRun, Renamed, along};
 pub(crate) use restore::Reverted;
 
@@ -108,6 +109,7 @@ pub struct Document {
     spelled: Spelled,
     heard: Spelled,
     depth_limit: DepthLimit,
+    crowding: Option<Crowding>,
 }
 
 impl Document {

@@ -15,7 +15,7 @@ use super::local::Allocation;
 use super::{Document, Writer};
 use crate::error::EditError;
 use crate::id::{COUNTER_END, Dot, DotRange};
-use crate::limits::{OP_RANGES_MAX, PATH_BYTES_MAX, PATH_LEVELS_MAX};
+use crate::limits::{OP_RANGES_MAX, PATH_BYTES_MAX, PATH_LEVELS_MAX, REBASE_LEVELS};
 use crate::op::Op;
 use crate::patch::PatchList;
 use crate::position::allocate::{Gap, Slot, between};
@@ -24,8 +24,6 @@ use crate::position::{Digit, group_bytes, k_bytes};
 use crate::rebase::{Piece, Rebase};
 use crate::sequence::{Place, Stretch};
 
-/// Levels from which on an edit rebases unless told otherwise: three quarters of what decoders accept.
-const DEPTH_LIMIT: usize = PATH_LEVELS_MAX * 3 / 4;
 /// One level of text below the slots of a base at the root.
 const DEPTH_LIMIT_MIN: usize = 3;
 /// Bytes of a path that count as a level: at both limits a path is equally deep.
@@ -42,8 +40,18 @@ pub(super) struct DepthLimit(usize);
 
 impl Default for DepthLimit {
     fn default() -> Self {
-        Self(DEPTH_LIMIT)
+        Self(REBASE_LEVELS)
     }
+}
+
+/// What edits came upon where identifiers are deep.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Crowding {
+    /// New text called for a rebase at [`REBASE_LEVELS`](crate::REBASE_LEVELS), and stands deeper: the limit is set higher, or
+    /// no window helped.
+    Deep,
+    /// The text around was moved.
+    Rebased,
 }
 
 /// Living text to be moved: what stands between two characters that stay.
@@ -72,28 +80,35 @@ struct Base {
 }
 
 impl Document {
-    /// Sets from how many levels of an identifier on an edit rebases, 3 to 64; 48 unless set. Who can have the text around
-    /// the place rebased by somebody else sets 64, at which it cannot wait any longer.
+    /// Sets above how many levels of an identifier an edit rebases, 3 to 64; [`REBASE_LEVELS`](crate::REBASE_LEVELS) unless set.
+    /// Who can have the text around the place rebased by somebody else sets 64, at which it cannot wait any longer; it makes as
+    /// much room then as who did not wait. O(1).
     pub fn set_depth_limit(&mut self, levels: usize) {
         self.depth_limit = DepthLimit(levels.clamp(DEPTH_LIMIT_MIN, PATH_LEVELS_MAX));
     }
 
+    /// The last thing that edits here came upon since this was asked, if one did. O(1).
+    pub fn take_crowding(&mut self) -> Option<Crowding> {
+        self.crowding.take()
+    }
+
     /// Whether new text there calls for a rebase.
-    pub(super) fn is_deep(&self, allocation: Allocation) -> bool {
-        match allocation {
-            Allocation::Extend(..) => false,
-            Allocation::New(Slot { parent, digit }) => {
-                let groups = &self.sequence.groups;
-                let levels = groups.depth(parent.group) + 1;
-                levels.max((groups.bytes(parent) + group_bytes(digit)) / LEVEL_BYTES) > self.depth_limit.0
-            }
+    pub(super) fn is_deep(&mut self, allocation: Allocation) -> bool {
+        let Allocation::New(Slot { parent, digit }) = allocation else { return false };
+        let groups = &self.sequence.groups;
+        let levels = groups.depth(parent.group) + 1;
+        let levels = levels.max((groups.bytes(parent) + group_bytes(digit)) / LEVEL_BYTES);
+        if levels > REBASE_LEVELS {
+            self.crowding = Some(Crowding::Deep);
         }
+        levels > self.depth_limit.0
     }
 
     /// The window to move so that text fits between what stands before `from` and behind `to`; `None` if none helps. If the
     /// text would not fit at all (`must`), one that passes the document's own limit will do.
     pub(super) fn window(&self, from: Place, to: Place, writer: Writer, must: bool) -> Option<Window> {
-        let within = self.window_within(from, to, writer, self.depth_limit.0);
+        // Who has waited up to a higher limit would otherwise make room for a few levels alone.
+        let within = self.window_within(from, to, writer, self.depth_limit.0.min(REBASE_LEVELS));
         if must { within.or_else(|| self.window_within(from, to, writer, PATH_LEVELS_MAX)) } else { within }
     }
 
@@ -190,7 +205,9 @@ impl Document {
             self.rebase_in_chunks(base, &pieces, writer)
         };
         self.sequence.groups.release(base.group);
-        done
+        done?;
+        self.crowding = Some(Crowding::Rebased);
+        Ok(())
     }
 
     /// A base for these pieces with its group, which the caller releases. Without an index, which who writes alone does not need,

@@ -19,7 +19,7 @@ impl Replica {
         }
         let Some(wire) = cx.link.new_channel() else { return };
         self.seal(cx.now);
-        self.session = Session::opening(wire, cx.link.has_tags());
+        self.session = Session::opening(wire, cx.link.features());
         if let Some(rebuild) = &mut self.rebuild {
             rebuild.begin(&mut self.outbox);
         }

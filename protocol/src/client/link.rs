@@ -125,7 +125,12 @@ impl Link {
 
     /// Whether broadcast tags were agreed on the connection in use.
     pub(super) fn has_tags(&self) -> bool {
-        self.active.as_ref().is_some_and(|active| Features(active.hello.features).contains(Features::BROADCAST_TAGS))
+        self.features().contains(Features::BROADCAST_TAGS)
+    }
+
+    /// What was agreed on the connection in use.
+    pub(super) fn features(&self) -> Features {
+        self.active.as_ref().map_or(Features::default(), |active| Features(active.hello.features))
     }
 
     pub(super) fn is_online(&self) -> bool {

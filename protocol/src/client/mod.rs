@@ -17,6 +17,7 @@ mod presence;
 mod push;
 mod quota;
 mod race;
+mod rebase;
 mod rebuild;
 mod replica;
 mod restore;
@@ -499,6 +500,7 @@ impl Client {
                 replica.seal(now);
                 replica.push_due(&mut cx);
             }
+            replica.rebase_ask_due(&mut cx);
             replica.store_due(&mut cx);
             replica.tell(online, &mut cx);
         }

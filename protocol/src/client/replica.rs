@@ -254,7 +254,9 @@ impl Replica {
     ) -> Result<T, Error> {
         if grows(&self.undo) { self.may_grow() } else { self.may_edit() }?;
         self.ensure_site()?;
+        self.ready_depth(now);
         let result = change(&mut self.undo, &mut self.document)?;
+        self.note_depth(now);
         if self.document.has_unsealed() {
             self.edited += 1;
             self.unsealed_since.get_or_insert(now);

@@ -4,6 +4,7 @@ use selvedge_engine::{ApplyError, Delta, Op, StateDiff, VersionVector};
 
 use super::Context;
 use super::effect::{Effect, Origin};
+use super::rebase::RebaseToken;
 use super::rebuild::Rebuild;
 use super::replica::Replica;
 use crate::error::DecodeError;
@@ -12,6 +13,7 @@ use crate::level::Instant;
 use crate::message::{Chunk, ChunkContent, Deltas, OpenOk, ServerMessage, SyncPlan, Synced};
 use crate::stream::{RoomDecoder, StreamEncoder};
 use crate::transfer::{Staging, chunks};
+use crate::version::Features;
 
 /// Where a document stands on the connection in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,14 +45,21 @@ pub(super) struct Session {
     pub(super) vector_sent: bool,
     /// Broadcast tags were agreed on this connection.
     pub(super) tags: bool,
+    pub(super) rebase: RebaseToken,
     /// Deltas were dropped: positions mean nothing until the next `synced`.
     dropped: bool,
 }
 
 impl Session {
     /// `open` goes out on this channel.
-    pub(super) fn opening(wire: Channel, tags: bool) -> Self {
-        Self { phase: Phase::Opening, wire: Some(wire), tags, ..Self::default() }
+    pub(super) fn opening(wire: Channel, agreed: Features) -> Self {
+        Self {
+            phase: Phase::Opening,
+            wire: Some(wire),
+            tags: agreed.contains(Features::BROADCAST_TAGS),
+            rebase: RebaseToken::opening(agreed),
+            ..Self::default()
+        }
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -85,6 +94,7 @@ impl Replica {
             ServerMessage::Rights(changed) => self.set_rights(changed.rights, cx),
             ServerMessage::Move(moved) => cx.link.leave(&moved.endpoints, moved.after_ms, cx.now),
             ServerMessage::Refused(refused) => self.refuse(refused, cx),
+            ServerMessage::RebaseAnswer(answer) => self.session.rebase.answered(answer, cx.now),
             ServerMessage::TokenExpiring(_) => {
                 cx.effects.push_back(Effect::TokenNeeded { channel: Some(self.handle) });
             }

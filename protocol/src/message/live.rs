@@ -41,6 +41,24 @@ pub struct RightsChanged {
 
 impl Bounded for RightsChanged {}
 
+/// Asks for the document's rebase token: this writer's text has come to stand deep, and one of those that write there makes
+/// room for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RebaseAsk {}
+
+impl Bounded for RebaseAsk {}
+
+/// Answer to [`RebaseAsk`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RebaseAnswer {
+    /// Whether the asker has the token now.
+    pub granted: bool,
+    /// Granted: for how long. Otherwise: when to ask again.
+    pub for_ms: u64,
+}
+
+impl Bounded for RebaseAnswer {}
+
 /// The document is served elsewhere soon.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Move {

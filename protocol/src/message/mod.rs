@@ -15,7 +15,7 @@ pub use connection::{
     Drain, ENDPOINTS_MAX, Failure, Hello, HelloOk, Limits, Ping, PingPolicy, Pong, SignedEndpoints, TOKEN_BYTES_MAX,
     Token, TokenExpiring,
 };
-pub use live::{Bye, Closed, Move, PRESENCE_BYTES_MAX, Presence, RightsChanged};
+pub use live::{Bye, Closed, Move, PRESENCE_BYTES_MAX, Presence, RebaseAnswer, RebaseAsk, RightsChanged};
 pub use open::{Known, OUTBOX_SITES_MAX, Open, OpenOk, SiteLease, SiteRange, SyncPlan};
 pub use push::{Ack, Credit, Deltas, Gap, Push, Refused, TAG_BYTES};
 pub use sync::{Chunk, ChunkContent, CodecState, Synced};
@@ -51,6 +51,8 @@ pub mod kind {
     pub const REFUSED: u8 = 0x1c;
     pub const BYE: u8 = 0x1d;
     pub const CLOSED: u8 = 0x1e;
+    pub const REBASE_ASK: u8 = 0x1f;
+    pub const REBASE_ANSWER: u8 = 0x20;
 }
 
 /// Declares one direction's enum with its kinds: encoding, decoding, and which channel a message belongs on.
@@ -137,6 +139,8 @@ messages! {
         Presence(Presence) = PRESENCE,
         /// Leaves the document, giving the site back where everything is acknowledged.
         Bye(Bye) = BYE,
+        /// Asks for the rebase token.
+        RebaseAsk(RebaseAsk) = REBASE_ASK,
     }
 }
 
@@ -181,12 +185,14 @@ messages! {
         Refused(Refused) = REFUSED,
         /// The document's channel is closed.
         Closed(Closed) = CLOSED,
+        /// Whether the rebase token is had.
+        RebaseAnswer(RebaseAnswer) = REBASE_ANSWER,
     }
 }
 
 /// Whether version 1 gives `kind` a meaning in either direction.
 fn is_known(kind: u8) -> bool {
-    matches!(kind, kind::HELLO..=kind::ENDPOINTS | kind::OPEN..=kind::CLOSED)
+    matches!(kind, kind::HELLO..=kind::ENDPOINTS | kind::OPEN..=kind::REBASE_ANSWER)
 }
 
 /// A struct that is a whole payload.

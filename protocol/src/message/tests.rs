@@ -41,6 +41,7 @@ fn client_messages() -> Vec<ClientMessage> {
         Presence { session: 0, data: Some(vec![1].into()), user: None }.into(),
         Bye { site: Some(site), counter: 12 }.into(),
         Bye::default().into(),
+        RebaseAsk {}.into(),
     ]
 }
 
@@ -90,6 +91,7 @@ fn server_messages() -> Vec<ServerMessage> {
         Move { endpoints: endpoints(), after_ms: 0 }.into(),
         Refused { site, from: 1, code: 4403, message: "no".into() }.into(),
         Closed { code: 4410, reason: "gone".into(), retry_after_ms: 0, generation: 0 }.into(),
+        RebaseAnswer { granted: true, for_ms: 10_000 }.into(),
     ]
 }
 

@@ -70,6 +70,7 @@ pub fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         ("presence", Presence { session: 0, data: Some(b"{}".to_vec().into()), user: None }.into()),
         ("bye", Bye { site: Some(site), counter: 300 }.into()),
         ("bye without a site", Bye::default().into()),
+        ("rebase-ask", RebaseAsk {}.into()),
     ]
 }
 
@@ -123,6 +124,8 @@ pub fn server_messages() -> Vec<(&'static str, ServerMessage)> {
         ("move", Move { endpoints, after_ms: 0 }.into()),
         ("refused", Refused { site, from: 13, code: 4413, message: "too large".into() }.into()),
         ("closed", Closed { code: 4409, reason: "rebuilt".into(), retry_after_ms: 0, generation: 2 }.into()),
+        ("rebase-answer", RebaseAnswer { granted: true, for_ms: 10_000 }.into()),
+        ("rebase-answer not now", RebaseAnswer { granted: false, for_ms: 250 }.into()),
     ]
 }
 
@@ -210,6 +213,7 @@ fn client_fields(message: &ClientMessage) -> Vec<(Vec<u8>, String)> {
         M::Bye(m) => {
             vec![(field(m.site.map(SiteId::get)), "site".to_owned()), (field(m.counter), "counter".to_owned())]
         }
+        M::RebaseAsk(_) => Vec::new(),
     }
 }
 
@@ -235,6 +239,7 @@ fn server_fields(message: &ServerMessage) -> Vec<(Vec<u8>, String)> {
         M::Move(m) => fields!(m: endpoints, after_ms),
         M::Refused(m) => fields!(m: site; from, code, message),
         M::Closed(m) => fields!(m: code, reason, retry_after_ms, generation),
+        M::RebaseAnswer(m) => fields!(m: granted, for_ms),
     }
 }
 

@@ -8,4 +8,5 @@ mod faults;
 #[path = "../golden/mod.rs"]
 mod golden;
 mod harness;
+mod rebase;
 mod vectors;

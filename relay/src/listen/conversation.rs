@@ -337,6 +337,9 @@ impl<I: Inbound> Conversation<I> {
                 SessionEvent::Presence { channel, data } => {
                     self.tell(channel, |key| RoomEvent::Presence { key, data }).await;
                 }
+                SessionEvent::RebaseAsk { channel } => {
+                    self.tell(channel, |key| RoomEvent::RebaseAsk { key }).await;
+                }
                 SessionEvent::Token { channel, token } => self.token(channel, &token).await,
                 SessionEvent::Leave { channel, site } => {
                     if let Some((site, counter)) = site {

@@ -33,6 +33,8 @@ const EVENTS_AT_ONCE: usize = 64;
 const PAGE_RECORDS: usize = 1_000;
 /// Who opens a document waits so long for a site; then it writes on one that it draws itself.
 const LEASED_WITHIN: Duration = Duration::from_secs(2);
+/// Who asks for the rebase token waits so long for the bus; then this room's own order has to do.
+const TOKEN_WITHIN: Duration = Duration::from_secs(1);
 /// Messages that may wait for a server-side author.
 const AUTHOR_MESSAGES: usize = 4_096;
 
@@ -304,6 +306,29 @@ impl Actor {
                 let message = BusMessage::Presence { relay: self.registry.relay(), session, data, user };
                 self.tell_bus(message);
             }
+            RoomEffect::TakeToken { key: session, for_ms } => {
+                self.tasks.spawn(async move {
+                    let name = rebase_token(&document);
+                    let taking = ground.region.bus.lock(&name, session.session, for_ms);
+                    let taken = match tokio::time::timeout(TOKEN_WITHIN, taking).await {
+                        Ok(Ok(taken)) => taken,
+                        Ok(Err(error)) => {
+                            tracing::debug!(%document, %error, "the bus does not say who rebases");
+                            true
+                        }
+                        Err(_) => true,
+                    };
+                    RoomEvent::TokenTaken { key: session, taken }
+                });
+            }
+            RoomEffect::GiveToken { key: session } => {
+                let bus = Arc::clone(&ground.region.bus);
+                self.registry.spawn(async move {
+                    if let Err(error) = bus.unlock(&rebase_token(&document), session.session).await {
+                        tracing::debug!(%document, %error, "a rebase token was not given back and ends by time");
+                    }
+                });
+            }
             RoomEffect::Bind { site, principal } => {
                 self.tasks.spawn(async move {
                     let outcome = bind(&ground, &key, site, &principal).await;
@@ -431,6 +456,11 @@ impl Actor {
             }
         });
     }
+}
+
+/// The bus's lock for a document's rebase token.
+fn rebase_token(document: &DocumentId) -> String {
+    format!("rebase:{document}")
 }
 
 /// Finds or makes the document, and folds it.

@@ -33,6 +33,8 @@ settings! {
         presence_tick_ms: u64 = 100, "SELVEDGE_PRESENCE_TICK_MS";
         /// How often, in milliseconds, the region's other relays are told again who is here; who is not told of three times is gone.
         presence_repeat_ms: u64 = 10_000, "SELVEDGE_PRESENCE_REPEAT_MS";
+        /// How long, in milliseconds, one writer may have the rebase token of a document.
+        rebase_token_ms: u64 = 10_000, "SELVEDGE_REBASE_TOKEN_MS";
         /// How long, in milliseconds, a slow reader may take to catch up before it is closed.
         resync_ms_max: u64 = 30_000, "SELVEDGE_RESYNC_MS_MAX";
         /// How often, in milliseconds, a room with sessions compares its position with the log's head.

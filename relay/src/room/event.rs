@@ -155,6 +155,11 @@ pub enum RoomEvent {
         /// What; `None`: nothing any more.
         data: Option<Vec<u8>>,
     },
+    /// A session asks for the rebase token.
+    RebaseAsk {
+        /// Which.
+        key: SessionKey,
+    },
     /// A session may do something else from now on.
     Rights {
         /// Which.
@@ -192,6 +197,13 @@ pub enum RoomEvent {
         append: u64,
         /// How it went.
         outcome: Result<Vec<Position>, Failure>,
+    },
+    /// Answer to [`RoomEffect::TakeToken`].
+    TokenTaken {
+        /// For whom.
+        key: SessionKey,
+        /// Whether it has the token; without a region's word on it yes, since only work is saved.
+        taken: bool,
     },
     /// Answer to [`RoomEffect::Bind`].
     Bound {
@@ -304,6 +316,18 @@ pub enum RoomEffect {
         data: Option<Vec<u8>>,
         /// Who it is.
         user: Option<String>,
+    },
+    /// Take the document's rebase token from the region's bus, or renew it. Answer: [`RoomEvent::TokenTaken`].
+    TakeToken {
+        /// For whom.
+        key: SessionKey,
+        /// For how long.
+        for_ms: u64,
+    },
+    /// Give the document's rebase token back, if this session still has it.
+    GiveToken {
+        /// Whose.
+        key: SessionKey,
     },
     /// Bind a site to its principal. Answer: [`RoomEvent::Bound`].
     Bind {

@@ -486,6 +486,7 @@ impl Room {
         let Some(member) = self.members.remove(&key) else { return };
         self.uploads.remove(&key);
         self.queue.forget_session(key);
+        self.forget_holder(key);
         if member.presence.is_some() {
             self.changed_presence.insert(key.session);
             self.effects.push_back(RoomEffect::PublishPresence { session: key.session, data: None, user: None });

@@ -24,6 +24,7 @@ mod ledger;
 mod member;
 mod push;
 mod queue;
+mod rebase;
 mod refill;
 pub mod registry;
 mod replicated;
@@ -50,6 +51,7 @@ pub use event::{
 use ledger::{Entry, Ledger};
 use member::{Member, State};
 use queue::Queue;
+use rebase::Token;
 use refill::Refill;
 use replicated::Replicated;
 use rule::Missing;
@@ -145,6 +147,7 @@ pub struct Room {
     op_rate: OpRate,
     idle_since: Option<Instant>,
     refill: Refill,
+    token: Token,
     /// Sites that rose since readers were told.
     rising: BTreeSet<SiteId>,
     reader_acks_at: Option<Instant>,
@@ -246,6 +249,7 @@ impl Room {
             op_rate: OpRate::default(),
             idle_since: Some(now),
             refill: Refill::default(),
+            token: Token::default(),
             rising: BTreeSet::new(),
             reader_acks_at: None,
             silent_since: None,
@@ -279,6 +283,8 @@ impl Room {
             RoomEvent::Bye { key, site, counter } => self.bye(key, site, counter),
             RoomEvent::Congested { key } => self.congested(key, now),
             RoomEvent::Drained { key } => self.drained(key, now),
+            RoomEvent::RebaseAsk { key } => self.rebase_ask(key, now),
+            RoomEvent::TokenTaken { key, taken } => self.token_taken(key, taken, now),
             RoomEvent::Appended { append, outcome } => self.appended(append, outcome, now),
             RoomEvent::Bound { site, outcome } => self.bound(site, outcome, now),
             RoomEvent::Leased { key, lease } => self.leased(key, lease, now),
@@ -436,6 +442,7 @@ impl Room {
         self.append(now);
         self.show_tentatively(now);
         self.flush(now);
+        self.give_token();
         self.materialise(now);
         self.look_after_holes(now);
         if self.is_idle() {

@@ -56,7 +56,10 @@ impl Room {
             let record = self.record(key, ready.generation, pushed.bytes.clone());
             let Some(record) = record else { return };
             match self.judge(key, &pushed, last, &record, now) {
-                Verdict::Take => self.take(key, pushed, last, record),
+                Verdict::Take => {
+                    self.note_rebase(key, &pushed.delta);
+                    self.take(key, pushed, last, record);
+                }
                 Verdict::Known => {
                     self.counts.repeated += 1;
                     self.note_own(key, &pushed.delta, last);

@@ -139,6 +139,11 @@ pub enum SessionEvent {
         /// The application's bytes.
         data: Option<Vec<u8>>,
     },
+    /// Asks for the rebase token.
+    RebaseAsk {
+        /// Of this channel.
+        channel: Channel,
+    },
     /// A new token; for the connection or one document.
     Token {
         /// Of this channel.
@@ -603,6 +608,10 @@ impl Session {
                 } else {
                     self.dropped_presence += 1;
                 }
+            }
+            ClientMessage::RebaseAsk(_) => {
+                self.rates.spend(1, 0, 0, now)?;
+                self.events.push_back(SessionEvent::RebaseAsk { channel });
             }
             ClientMessage::Token(token) => {
                 self.events.push_back(SessionEvent::Token { channel, token: token.token });

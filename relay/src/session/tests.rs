@@ -1,7 +1,7 @@
 //! The session against bytes.
 
 use selvedge_engine::Document;
-use selvedge_protocol::message::{Hello, Presence, SiteRange};
+use selvedge_protocol::message::{Hello, Presence, RebaseAsk, SiteRange};
 use selvedge_protocol::stream::StreamEncoder;
 
 use super::*;
@@ -349,4 +349,20 @@ fn datagrams_carry_presence_of_open_documents_and_nothing_else() {
     }
     assert!(told(&mut session).is_empty());
     assert_eq!(session.take_dropped_presence(), 6);
+}
+
+#[test]
+fn who_asks_for_the_rebase_token_is_heard_and_paced_like_who_pushes() {
+    let mut session = ready_with(Limits { frames_per_second: 1, ..Limits::default() });
+    session.receive(&open(1), Instant(0));
+    assert!(matches!(session.poll_event(), Some(SessionEvent::Open { .. })));
+    let ask = ClientMessage::RebaseAsk(RebaseAsk {}).to_frame(Channel(1)).unwrap();
+    session.receive(&ask, Instant(0));
+    assert!(matches!(session.poll_event(), Some(SessionEvent::RebaseAsk { channel: Channel(1) })));
+    assert_eq!(session.read_at(Instant(0)), None, "one is within the burst");
+    (0..2_000).for_each(|_| session.receive(&ask, Instant(0)));
+    assert_eq!(fault(&mut session), Some(CloseCode::RATE_LIMITED));
+    let mut nowhere = ready();
+    nowhere.receive(&ClientMessage::RebaseAsk(RebaseAsk {}).to_frame(Channel::CONNECTION).unwrap(), Instant(0));
+    assert_eq!(fault(&mut nowhere), Some(CloseCode::MALFORMED));
 }

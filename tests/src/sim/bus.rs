@@ -51,6 +51,28 @@ impl World {
         }
     }
 
+    /// The region's lock for a document's rebase token: whether the session has it now. A bus that loses messages loses its
+    /// word on locks, too.
+    pub(super) fn take_token(&mut self, relay: usize, document: &DocumentId, session: u64, for_ms: u64) -> bool {
+        let now = self.schedule.now();
+        let place = (self.relays[relay].region, document.clone());
+        let elsewhere = |(holder, until): &(u64, Micros)| *holder != session && *until > now;
+        let taken = self.relays[relay].bus.lost_until > now || !self.tokens.get(&place).is_some_and(elsewhere);
+        if taken {
+            self.tokens.insert(place, (session, now + for_ms * MS));
+            *self.figures.entry("rebase tokens granted").or_default() += 1;
+        }
+        taken
+    }
+
+    /// A session gives the token back, if it still has it.
+    pub(super) fn give_token(&mut self, relay: usize, document: &DocumentId, session: u64) {
+        let place = (self.relays[relay].region, document.clone());
+        if self.tokens.get(&place).is_some_and(|(holder, _)| *holder == session) {
+            self.tokens.remove(&place);
+        }
+    }
+
     /// A relay tells the others of its region; what each of them hears, and when, is another matter.
     pub(super) fn publish(&mut self, relay: usize, document: &DocumentId, event: RoomEvent) {
         let region = self.relays[relay].region;

@@ -380,6 +380,63 @@ fn what_only_a_connected_reader_has_is_given_back() {
     }
 }
 
+/// Two people write brackets within brackets at one place, each at a relay of its own; how many times room was made. `forgets`: the bus keeps no lock.
+fn nested_by_two(forgets: bool) -> u64 {
+    let mut case = Case::with(2, &Options { calm: true, shape: Shape::Relays, ..Options::default() });
+    let made = |case: &Case| case.world.figures.get("rebases appended").copied().unwrap_or_default();
+    let nest_beside = |case: &mut Case, device, offset: isize| {
+        let middle = case.length(device) / 2;
+        case.replace(device, middle.strict_add_signed(offset), 0, "()");
+    };
+    let nest = |case: &mut Case, device| nest_beside(case, device, 0);
+    for _ in 0..48 {
+        nest(&mut case, 0);
+        case.run(10 * MS);
+    }
+    case.run(SECOND);
+    for turn in 0..12 {
+        match turn {
+            // At the same moment: both ask.
+            0 => (0..2).for_each(|device| nest(&mut case, device)),
+            // Both have their answers. Of the two pairs that stand side by side now, each goes on in one.
+            1 => [-1, 1].into_iter().enumerate().for_each(|(device, offset)| nest_beside(&mut case, device, offset)),
+            _ => nest(&mut case, turn % 2),
+        }
+        for _ in 0..200 {
+            case.run(MS);
+            if forgets {
+                case.world.tokens.clear();
+            }
+        }
+    }
+    let made = made(&case);
+    let text = case.finish();
+    assert_eq!(count(&text, '('), count(&text, ')'));
+    made
+}
+
+#[test]
+fn two_at_one_place_and_two_relays_make_room_once() {
+    assert_eq!((nested_by_two(false), nested_by_two(true)), (1, 2));
+}
+
+#[test]
+fn seeds_whose_people_nest_hold_and_ask_for_the_token() {
+    for shape in Shape::ALL {
+        let options = Options { shape: *shape, seconds: 40, ..Options::default() };
+        let nesting = (0..).filter(|seed| World::new(*seed, &options).nesting).take(2);
+        let mut granted = 0;
+        for seed in nesting {
+            let outcome = run(seed, &options);
+            let figure = |name: &str| outcome.figures.get(name).copied().unwrap_or_default();
+            assert!(outcome.violation.is_none(), "seed {seed} of {}: {:?}", shape.name(), outcome.violation);
+            assert!(figure("rebases appended") > 0, "seed {seed} of {}", shape.name());
+            granted += figure("rebase tokens granted");
+        }
+        assert!(granted > 0, "{}", shape.name());
+    }
+}
+
 /// Two deltas of one author.
 fn two_halves(first: &str, second: &str) -> [Vec<u8>; 2] {
     let mut document = Document::new();

@@ -147,6 +147,7 @@ impl World {
                 client.without(channel, rule);
             }
             let writer = Writer::new(dice.fork("writer", opened.len() as u64), self.devices[device].reader);
+            let writer = if self.nesting && !self.devices[device].reader { writer.nesting() } else { writer };
             let mirror: Vec<u16> = client
                 .replica(channel)
                 .map(|replica| replica.document().text().encode_utf16().collect())

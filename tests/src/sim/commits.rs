@@ -1,6 +1,6 @@
 //! From a room's append to the log's answer: group commits, how they end, and who is told.
 
-use selvedge_engine::{Delta, SiteId};
+use selvedge_engine::{Delta, Op, SiteId};
 use selvedge_protocol::DocumentId;
 use selvedge_region::LogRecord;
 use selvedge_relay::room::{Failure, RoomEvent};
@@ -81,6 +81,7 @@ impl World {
         let Some(process) = self.relays[relay].process() else { return Ok(()) };
         for record in &records {
             self.learn(document, &record.delta, "an append")?;
+            self.count_rebases(&record.delta);
         }
         let (id, region) = (self.next_append, self.relays[relay].region);
         self.next_append += 1;
@@ -90,6 +91,14 @@ impl World {
             self.begin_sync(region);
         }
         Ok(())
+    }
+
+    fn count_rebases(&mut self, delta: &[u8]) {
+        let ops = Delta::decode(delta).map(|delta| delta.ops).unwrap_or_default();
+        let rebases = ops.iter().filter(|op| matches!(op, Op::Rebase(_))).count();
+        if rebases > 0 {
+            *self.figures.entry("rebases appended").or_default() += rebases as u64;
+        }
     }
 
     /// Planted faults between a room and the log.

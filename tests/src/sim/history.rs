@@ -69,6 +69,7 @@ impl History {
     }
 
     fn add_one(&mut self, site: SiteId, counter: u64, content: Content) -> Result<(), TwoContents> {
+        let moved = self.is_moved(Dot { site, counter }, &content);
         let known = self.contents.entry(site).or_default();
         match known.get(&counter) {
             None => {
@@ -86,6 +87,8 @@ impl History {
             Some(Content::Delete(_) | Content::Meta { .. }) if self.retelling => {
                 self.retold.push((site, counter, content));
             }
+            // It is inserted where a rebase moved it, by deltas that tell that rebase, too.
+            Some(Content::Character { .. }) if self.retelling && moved => {}
             Some(other) => {
                 return Err(TwoContents {
                     dot: Dot { site, counter },
@@ -94,6 +97,28 @@ impl History {
             }
         }
         Ok(())
+    }
+
+    /// Whether a dot is known as this character at another place, and one of both is where a rebase moves it.
+    fn is_moved(&self, dot: Dot, content: &Content) -> bool {
+        let known = self.contents.get(&dot.site).and_then(|known| known.get(&dot.counter));
+        match (known, content) {
+            (
+                Some(Content::Character { identifier: before, character: known }),
+                Content::Character { identifier, character },
+            ) => known == character && [before, identifier].into_iter().any(|place| self.moves_to(dot, place)),
+            _ => false,
+        }
+    }
+
+    /// Whether a place is below the base of a rebase: of one that is not known, or that moves this dot there.
+    fn moves_to(&self, dot: Dot, place: &[Element]) -> bool {
+        let Some(&(_, site, k)) = place.len().checked_sub(2).and_then(|above| place.get(above)) else { return false };
+        match self.contents.get(&site).and_then(|known| known.get(&k.unsigned_abs())) {
+            None | Some(Content::Void) => true,
+            Some(Content::Rebase { moves, .. }) => moves.iter().any(|(moved, to)| *moved == dot && to == place),
+            Some(_) => false,
+        }
     }
 
     /// These dots are closed: whatever they said is undone.

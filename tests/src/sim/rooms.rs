@@ -32,6 +32,8 @@ pub(super) enum Question {
     Watermark,
     Materialise { request: u64, since: Vec<VersionVector>, beyond: Option<Position> },
     Absorb { key: SessionKey, bytes: Vec<u8> },
+    TakeToken { key: SessionKey, for_ms: u64 },
+    GiveToken { key: SessionKey },
 }
 
 /// A room and its alarm.
@@ -125,6 +127,8 @@ impl World {
             RoomEffect::Materialise { request, since, beyond } => {
                 (Question::Materialise { request, since, beyond }, delay * 3)
             }
+            RoomEffect::TakeToken { key, for_ms } => (Question::TakeToken { key, for_ms }, delay),
+            RoomEffect::GiveToken { key } => (Question::GiveToken { key }, delay),
             RoomEffect::Absorb { key, bytes } => (Question::Absorb { key, bytes }, delay * 3),
             RoomEffect::Append { append, records } => return self.append(relay, document, append, records),
             RoomEffect::Send { key, message } => return self.session_sends(relay, document, key, message),
@@ -205,6 +209,14 @@ impl World {
             Question::Materialise { request, since, beyond } => {
                 let torn = self.options.plant == Some(Plant::SnapshotAhead);
                 RoomEvent::Materialised { request, outcome: Ok(materialise(region, &document, &since, beyond, torn)) }
+            }
+            Question::TakeToken { key, for_ms } => {
+                let taken = self.take_token(relay, &document, key.session, for_ms);
+                RoomEvent::TokenTaken { key, taken }
+            }
+            Question::GiveToken { key } => {
+                self.give_token(relay, &document, key.session);
+                return Ok(());
             }
             Question::Absorb { key, bytes } => RoomEvent::Absorbed { key, outcome: absorb(region, &document, &bytes) },
         };

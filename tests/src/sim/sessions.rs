@@ -178,6 +178,10 @@ impl World {
                     (channel, RoomEvent::StateDiff { key: key(channel), bytes })
                 }
                 SessionEvent::Presence { channel, data } => (channel, RoomEvent::Presence { key: key(channel), data }),
+                SessionEvent::RebaseAsk { channel } => {
+                    *self.figures.entry("rebase tokens asked for").or_default() += 1;
+                    (channel, RoomEvent::RebaseAsk { key: key(channel) })
+                }
                 SessionEvent::Token { .. } => continue,
                 SessionEvent::Leave { channel, site } => {
                     let key = key(channel);

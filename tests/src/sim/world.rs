@@ -64,6 +64,9 @@ const TAIL_LINES: usize = 60;
 /// The key of broadcast tags of every run.
 const TAG_KEYS: &str = "1 5e1fed9e5e1fed9e5e1fed9e5e1fed9e5e1fed9e5e1fed9e5e1fed9e5e1fed9e";
 
+/// Of a hundred seeds, in how many people write brackets within brackets.
+const NESTING_PERCENT: u64 = 10;
+
 /// Faults that every run must really suffer.
 const FAULTS_LEAST: u64 = 3;
 
@@ -139,6 +142,10 @@ pub(super) struct World {
     pub(super) backup: Option<(Region, Control)>,
     /// Keys of broadcast tags, the same everywhere.
     pub(super) tag_keys: Option<Arc<TagKeys>>,
+    /// Who has the rebase token of a document in a region, and until when.
+    pub(super) tokens: BTreeMap<(usize, DocumentId), (u64, Micros)>,
+    /// Its people write brackets within brackets: identifiers become deep.
+    pub(super) nesting: bool,
     /// A log was put back: relays take from writers what it lacks.
     pub(super) restored: bool,
     pub(super) troubles: Troubles,
@@ -230,6 +237,8 @@ impl World {
             next_append: 0,
             backup: None,
             tag_keys: (options.shape != Shape::Alone).then(|| Arc::new(TagKeys::parse(TAG_KEYS).expect("it is a key"))),
+            tokens: BTreeMap::new(),
+            nesting: dice.fork("nesting", 0).percent(NESTING_PERCENT),
             restored: false,
             history: BTreeMap::new(),
             books: super::checks::Books::default(),

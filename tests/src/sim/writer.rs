@@ -63,6 +63,8 @@ enum Mood {
     Idle,
     Typing(u32),
     Erasing(u32),
+    /// Brackets within brackets, each pair one level deeper.
+    Nesting(u32),
 }
 
 /// One person at one tab.
@@ -78,6 +80,8 @@ pub(super) struct Writer {
     comfortable: usize,
     /// Never writes.
     reader: bool,
+    /// Writes brackets within brackets, mostly: at the middle of the text, where the others who do that are, too.
+    nests: bool,
 }
 
 impl Writer {
@@ -85,7 +89,12 @@ impl Writer {
     pub(super) fn new(mut dice: Dice, reader: bool) -> Self {
         let pace = dice.between(60, 400) * MS;
         let comfortable = dice.between(200, 3_000) as usize;
-        Self { dice, mood: Mood::Idle, caret: 0, pace, comfortable, reader }
+        Self { dice, mood: Mood::Idle, caret: 0, pace, comfortable, reader, nests: false }
+    }
+
+    /// One who writes brackets within brackets, and fast.
+    pub(super) fn nesting(self) -> Self {
+        Self { pace: self.pace / 3, nests: true, ..self }
     }
 
     /// The next action on a text of `length` UTF-16 units, and the pause after it.
@@ -107,6 +116,17 @@ impl Writer {
                 self.caret -= delete;
                 let erase = Action::Replace { at: self.caret, delete, insert: String::new() };
                 ((delete > 0).then_some(erase), self.dice.spread(self.pace))
+            }
+            Mood::Nesting(rest) => {
+                self.mood = if rest > 1 { Mood::Nesting(rest - 1) } else { Mood::Idle };
+                let nest = Action::Replace { at: self.caret, delete: 0, insert: "()".to_owned() };
+                self.caret += 1;
+                (Some(nest), self.dice.spread(self.pace))
+            }
+            Mood::Idle if self.nests && self.dice.percent(80) => {
+                self.mood = Mood::Nesting(self.dice.between(8, 80) as u32);
+                self.caret = length / 2;
+                (None, self.dice.spread(self.pace * 4))
             }
             Mood::Idle => self.decide(length),
         }

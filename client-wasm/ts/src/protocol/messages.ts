@@ -110,6 +110,8 @@ const MESSAGES: { readonly [kind: number]: readonly [name: string, fields: Field
   0x1c: ["refused", [["site", integer], ["from", integer], ["code", integer], ["message", text]]],
   0x1d: ["bye", [["site", option(integer)], ["counter", integer]]],
   0x1e: ["closed", [["code", integer], ["reason", text], ["retry_after_ms", integer], ["generation", integer]]],
+  0x1f: ["rebase-ask", []],
+  0x20: ["rebase-answer", [["granted", flag], ["for_ms", integer]]],
 };
 
 /** One field as it was read, with the bytes it took. */

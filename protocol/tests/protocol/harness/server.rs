@@ -7,7 +7,9 @@ use selvedge_protocol::message::*;
 use selvedge_protocol::server::{ClientEvent, ClientReader};
 use selvedge_protocol::stream::{RoomEncoder, standalone};
 use selvedge_protocol::transfer::chunks;
-use selvedge_protocol::{AckLevel, Channel, ClientMessage, CloseCode, Instant, LogId, Position, Rights, ServerMessage};
+use selvedge_protocol::{
+    AckLevel, Channel, ClientMessage, CloseCode, Features, Instant, LogId, Position, Rights, ServerMessage,
+};
 
 /// One connection as the server sees it.
 pub struct Connection {
@@ -49,6 +51,14 @@ pub struct Server {
     pub uploads: usize,
     pub gaps: usize,
     pub released: Vec<(SiteId, u64)>,
+    /// Whether it knows the rebase token.
+    pub rebase_tokens: bool,
+    /// Who has it, and until when.
+    pub holder: Option<((usize, u64, u64), Instant)>,
+    /// How long it is granted for, and how long who does not get it waits.
+    pub token_ms: (u64, u64),
+    /// Who asked for it, and when.
+    pub asks: Vec<(usize, u64)>,
     log_id: u128,
     /// Offset of the first record kept.
     base: u64,
@@ -77,6 +87,10 @@ impl Server {
             uploads: 0,
             gaps: 0,
             released: Vec::new(),
+            rebase_tokens: true,
+            holder: None,
+            token_ms: (10_000, 500),
+            asks: Vec::new(),
             log_id: 1,
             base: 0,
             log: Vec::new(),
@@ -112,6 +126,11 @@ impl Server {
         self.document.begin_writing(SiteId::system(self.generation), 1).unwrap();
         self.document.replace(0, 0, text).unwrap();
         self.log = self.document.seal();
+    }
+
+    /// Rebases in the log.
+    pub fn rebases(&self) -> usize {
+        self.log.iter().flat_map(|delta| &delta.ops).filter(|op| matches!(op, Op::Rebase(_))).count()
     }
 
     pub fn log_len(&self) -> usize {
@@ -160,6 +179,7 @@ impl Server {
                     self.released.extend(bye.site.map(|site| (site, bye.counter)));
                 }
                 ClientEvent::Document(_, ClientMessage::Presence(presence)) => self.presence(id, &presence),
+                ClientEvent::Document(channel, ClientMessage::RebaseAsk(_)) => self.rebase_ask(id, channel, now),
                 ClientEvent::Document(..) => {}
                 ClientEvent::Push { channel, deltas, .. } => self.push(id, channel, deltas, now),
                 ClientEvent::Transfer { channel, content, bytes } => self.transfer(id, channel, content, &bytes, now),
@@ -174,7 +194,7 @@ impl Server {
         let ok = HelloOk {
             format: 1,
             version: 1,
-            features: 0,
+            features: if self.rebase_tokens { Features::REBASE_TOKENS.0 & hello.features } else { 0 },
             session,
             region: self.region.clone(),
             endpoints: Vec::new(),
@@ -267,6 +287,8 @@ impl Server {
                 let position = Some(self.position());
                 let messages = self.room.encode(std::slice::from_ref(&delta), position, now);
                 self.broadcast(&messages);
+                let rebases = delta.ops.iter().any(|op| matches!(op, Op::Rebase(_)));
+                self.holder.take_if(|(holder, _)| rebases && *holder == id);
             }
             let region = self.document.vector().get(site);
             self.send(id, channel, Ack { site, region, replicated: 0 });
@@ -347,6 +369,17 @@ impl Server {
         for (id, channel, site) in acks {
             self.send(id, channel, Ack { site, region: vector.get(site), replicated: vector.get(site) });
         }
+    }
+
+    fn rebase_ask(&mut self, id: (usize, u64, u64), channel: Channel, now: Instant) {
+        assert!(self.rebase_tokens, "asked of who does not know it");
+        self.asks.push((id.0, now.0));
+        let granted = self.holder.is_none_or(|(holder, until)| holder == id || until <= now);
+        let (held_ms, wait_ms) = self.token_ms;
+        if granted {
+            self.holder = Some((id, now.after(held_ms)));
+        }
+        self.send(id, channel, RebaseAnswer { granted, for_ms: if granted { held_ms } else { wait_ms } });
     }
 
     fn presence(&mut self, from: (usize, u64, u64), presence: &Presence) {

@@ -3,6 +3,7 @@
 mod coming;
 mod log;
 mod pace;
+mod rebase;
 mod refusals;
 mod replicated;
 mod tags;
@@ -48,6 +49,12 @@ struct Table {
     presence_told: Vec<(u64, Option<Vec<u8>>)>,
     /// Deltas told to the other relays while the log was silent.
     tentative: usize,
+    /// Who has the region's rebase token, and until when.
+    token: Option<(u64, Instant)>,
+    /// Who asked the region for it.
+    token_asked: Vec<SessionKey>,
+    /// The region does not answer.
+    hold_tokens: bool,
 }
 
 /// What a session does with what it is sent.
@@ -68,6 +75,8 @@ struct Reader {
     credit: u64,
     /// The proofs it came with, in order.
     tags: Vec<[u8; TAG_BYTES]>,
+    /// Whether it got the rebase token, each time it asked.
+    granted: Vec<bool>,
 }
 
 fn key(session: u64) -> SessionKey {
@@ -131,6 +140,9 @@ impl Table {
             log_away: false,
             presence_told: Vec::new(),
             tentative: 0,
+            token: None,
+            token_asked: Vec::new(),
+            hold_tokens: false,
         }
     }
 
@@ -243,8 +255,27 @@ impl Table {
             RoomEffect::Unload => self.unloads += 1,
             RoomEffect::PublishTentative { records } => self.tentative += records.len(),
             RoomEffect::PublishPresence { session, data, .. } => self.presence_told.push((session, data)),
+            RoomEffect::TakeToken { key, for_ms } => {
+                self.token_asked.push(key);
+                if !self.hold_tokens {
+                    self.answer_token(key, for_ms);
+                }
+            }
+            RoomEffect::GiveToken { key } => {
+                self.token.take_if(|(holder, _)| *holder == key.session);
+            }
             RoomEffect::Publish { .. } | RoomEffect::Absorb { .. } => {}
         }
+    }
+
+    /// The region says whether a session has the rebase token.
+    fn answer_token(&mut self, key: SessionKey, for_ms: u64) {
+        let now = self.now;
+        let taken = self.token.is_none_or(|(holder, until)| holder == key.session || until <= now);
+        if taken {
+            self.token = Some((key.session, now.after(for_ms)));
+        }
+        self.answer(RoomEvent::TokenTaken { key, taken });
     }
 
     /// The log takes the oldest append.
@@ -309,6 +340,10 @@ impl Table {
                 reader.presence.insert(presence.session, presence.data.map(Into::into));
             }
             ServerMessage::Credit(credit) => reader.credit += credit.bytes,
+            ServerMessage::RebaseAnswer(answer) => {
+                assert!(answer.for_ms > 0);
+                reader.granted.push(answer.granted);
+            }
             _ => {}
         }
     }
