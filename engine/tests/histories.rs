@@ -12,6 +12,7 @@ use selvedge_engine::{
     Bias, Delta, Digit, Direction, Document, DotRange, Element, Op, Path, Piece, Rebase, SiteId, VersionVector,
 };
 
+/// In the test command; `SELVEDGE_HISTORIES` asks for another number of them.
 const HISTORIES: u64 = 10_000;
 const STEPS: usize = 48;
 
@@ -495,15 +496,17 @@ fn random_histories_agree_with_the_naive_model() {
         World::new(seed).run();
         return;
     }
+    let histories = std::env::var("SELVEDGE_HISTORIES")
+        .map_or(HISTORIES, |count| count.parse().expect("SELVEDGE_HISTORIES is a number"));
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64).min(8);
     let mut sum = WhilePending::default();
     std::thread::scope(|scope| {
-        let part = |thread| check(HISTORIES * thread / threads..HISTORIES * (thread + 1) / threads);
+        let part = |thread| check(histories * thread / threads..histories * (thread + 1) / threads);
         let parts: Vec<_> = (0..threads).map(|thread| scope.spawn(move || part(thread))).collect();
         parts.into_iter().for_each(|part| sum.add(&part.join().unwrap()));
     });
-    println!("{sum:?}");
-    let often = HISTORIES / 20;
+    println!("{histories} histories: {sum:?}");
+    let often = histories / 20;
     assert!(sum.loads > often && sum.merges_from > often && sum.merges_into > often, "{sum:?}");
     assert!(sum.to_the_end > often, "characters that never come: {sum:?}");
 }

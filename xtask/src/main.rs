@@ -13,6 +13,7 @@ mod npm;
 mod paths;
 mod process;
 mod programs;
+mod release;
 mod setup;
 mod stack;
 mod stamp;
@@ -28,7 +29,7 @@ struct Chore {
 }
 
 /// Every command, in the order the help shows them.
-const CHORES: [Chore; 10] = [
+const CHORES: [Chore; 11] = [
     Chore { arguments: demo::arguments, run: demo::run },
     Chore { arguments: test::arguments, run: test::run },
     Chore { arguments: setup::arguments, run: |_| setup::run() },
@@ -37,6 +38,7 @@ const CHORES: [Chore; 10] = [
     Chore { arguments: delegate::sim_arguments, run: delegate::sim },
     Chore { arguments: bench::arguments, run: bench::run },
     Chore { arguments: drill::arguments, run: drill::run },
+    Chore { arguments: release::arguments, run: release::run },
     Chore { arguments: stack::arguments, run: stack::run },
     Chore { arguments: stack::doctor::arguments, run: stack::doctor::run },
 ];

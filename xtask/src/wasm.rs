@@ -22,7 +22,7 @@ pub(crate) const PACKAGE: &str = "client-wasm/ts";
 const GENERATED: &str = "client-wasm/ts/generated";
 const NAME: &str = "selvedge";
 /// Where the package is put together.
-const OUTPUT: &str = "client-wasm/pkg";
+pub(crate) const OUTPUT: &str = "client-wasm/pkg";
 
 /// The command `wasm`.
 pub(crate) fn arguments() -> Command {
