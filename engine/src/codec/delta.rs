@@ -237,7 +237,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
     }
     let mut reader = Reader::new(bytes);
     let header = read_header(&mut reader)?;
-    let mut decoder = Decoder { reader, site: header.site, sites: SiteNumbers::of(header.site), group: None };
+    let mut decoder = Decoder::new(reader, header.site);
     let mut delta = Delta { site: header.site, first: header.first, ops: Vec::new() };
     let mut next = header.first;
     while decoder.reader.remaining() > 0 {
@@ -252,14 +252,23 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
     Ok(delta)
 }
 
-struct Decoder<'a> {
+pub(super) struct Decoder<'a> {
     reader: Reader<'a>,
     site: SiteId,
     sites: SiteNumbers,
     group: Option<(Path, Digit)>,
 }
 
-impl Decoder<'_> {
+impl<'a> Decoder<'a> {
+    pub(super) fn new(reader: Reader<'a>, site: SiteId) -> Self {
+        Self { reader, site, sites: SiteNumbers::of(site), group: None }
+    }
+
+    /// What is not read yet.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.reader.rest()
+    }
+
     fn op(&mut self, first: u64) -> Result<Op, DecodeError> {
         let code = self.reader.byte()?;
         let flags = code & !KIND_MASK;
@@ -300,6 +309,13 @@ impl Decoder<'_> {
     }
 
     fn path(&mut self, first: u64) -> Result<(Path, Digit), DecodeError> {
+        let elements = self.elements()?;
+        let digit = digit_of(self.reader.varint()?, Dot::new(self.site, first), elements.len())?;
+        Ok((Path::from(elements.as_slice()), digit))
+    }
+
+    /// The path an insert stands on. Its bytes are not counted.
+    pub(super) fn elements(&mut self) -> Result<SmallVec<[Element; 16]>, DecodeError> {
         let depth = self.reader.count(3)?;
         if depth >= PATH_LEVELS_MAX {
             return Err(DecodeError::PathTooLong);
@@ -315,8 +331,7 @@ impl Decoder<'_> {
             let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
             elements.push(Element { digit, site, k });
         }
-        let digit = digit_of(self.reader.varint()?, Dot::new(self.site, first), depth)?;
-        Ok((Path::from(elements.as_slice()), digit))
+        Ok(elements)
     }
 
     fn reference(&mut self) -> Result<SiteId, DecodeError> {

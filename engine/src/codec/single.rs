@@ -3,7 +3,9 @@
 //! The bytes are those of [`super::delta`]. A reader takes only what it recognises and leaves everything else, the
 //! damaged and the not canonical included, to that module.
 
-use super::delta::{BEFORE, DELETE, DELTA, INSERT, SINGLE, digit_code, digit_of, read_header, write_path};
+use smallvec::SmallVec;
+
+use super::delta::{BEFORE, DELETE, DELTA, Decoder, INSERT, SINGLE, digit_code, digit_of, read_header, write_path};
 use super::site_numbers::SiteNumbers;
 use super::{Reader, Writer, varint_len};
 use crate::delta::DeltaHeader;
@@ -22,9 +24,21 @@ pub(crate) struct SingleInsert<'a> {
     pub(crate) text: &'a str,
 }
 
+/// Text at a place together with its path.
+#[derive(Debug)]
+pub(crate) struct SpelledInsert<'a> {
+    pub(crate) path: SmallVec<[Element; 16]>,
+    /// The bytes of the path.
+    pub(crate) spelled: &'a [u8],
+    pub(crate) insert: SingleInsert<'a>,
+}
+
+/// Bytes to reserve for an element: few take more.
+const ELEMENT_BYTES_GUESS: usize = 8;
+
 /// The path an insert stands on, as the first operation of a delta of `site` spells it: depth and elements. O(d).
 pub(crate) fn spell_path(site: SiteId, elements: &[Element]) -> Vec<u8> {
-    let mut writer = Writer::default();
+    let mut writer = Writer::with_capacity(1 + elements.len() * ELEMENT_BYTES_GUESS);
     write_path(&mut writer, &mut SiteNumbers::of(site), elements);
     writer.finish()
 }
@@ -92,8 +106,23 @@ impl<'a> SingleReader<'a> {
 
     /// The one insert of the delta, if it stands on the path `spelled`, of `depth` levels. Its counters are not checked
     /// against its text.
-    pub(crate) fn insert(self, spelled: &[u8], depth: usize) -> Option<SingleInsert<'a>> {
-        let mut rest = self.rest.strip_prefix(spelled)?;
+    pub(crate) fn insert(&self, spelled: &[u8], depth: usize) -> Option<SingleInsert<'a>> {
+        self.insert_after(self.rest.strip_prefix(spelled)?, depth)
+    }
+
+    /// The one insert of the delta with its path. The bytes of that are not counted, nor its counters checked against its text.
+    pub(crate) fn spelled_insert(&self) -> Option<SpelledInsert<'a>> {
+        let bytes = self.rest.rest();
+        let mut decoder = Decoder::new(Reader::new(bytes), self.header.site);
+        let path = decoder.elements().ok()?;
+        let rest = decoder.rest();
+        let insert = self.insert_after(Reader::new(rest), path.len())?;
+        Some(SpelledInsert { path, spelled: &bytes[..bytes.len() - rest.len()], insert })
+    }
+
+    /// What follows a path of `depth` levels, if it is all of the delta.
+    fn insert_after(&self, rest: Reader<'a>, depth: usize) -> Option<SingleInsert<'a>> {
+        let mut rest = rest;
         let code = rest.varint().ok()?;
         let digit = digit_of(code, Dot::new(self.header.site, self.header.first), depth).ok()?;
         let text = core::str::from_utf8(rest.blob().ok()?).ok()?;

@@ -1,19 +1,20 @@
 //! Keystrokes: a delta of one operation goes from the text to its durable bytes, and from bytes into the text, without an
 //! operation made in between.
 //!
-//! Most deltas are one: a few letters that continue what their site wrote last, or one range taken back. Their long part, the
-//! path, is what it was in the delta before, and is neither spelled nor read again. Whatever is not so simple takes the way
-//! over [`Delta`].
+//! Most deltas are one: a few letters, or one range taken back. Mostly letters continue what their site wrote last: then their
+//! long part, the path, is what it was in the delta before, and is neither spelled nor read again. Whatever is not so simple
+//! takes the way over [`Delta`].
 
 use super::local::first_atom;
 use super::{Applied, Document, Outcome};
-use crate::codec::single::{SingleInsert, SingleReader, encode_delete, encode_insert, spell_path};
+use crate::codec::single::{SingleInsert, SingleReader, SpelledInsert, encode_delete, encode_insert, spell_path};
 use crate::delta::{Delta, DeltaHeader};
-use crate::id::DotRange;
-use crate::limits::PATH_BYTES_MAX;
+use crate::id::{DotRange, SiteId};
+use crate::limits::{OP_TEXT_BYTES_MAX, PATH_BYTES_MAX};
 use crate::op::{Direction, Op};
 use crate::patch::PatchList;
 use crate::position::group::{Atom, GroupIndex, Groups};
+use crate::position::{group_bytes, k_bytes};
 use crate::sequence::Measure;
 
 /// A delta in its durable bytes, with what it covers.
@@ -44,6 +45,15 @@ pub(super) struct Spelled {
 impl Spelled {
     fn holds(&self, groups: &Groups, group: GroupIndex) -> bool {
         group != 0 && self.group == group && self.freed == groups.freed()
+    }
+
+    /// The path of the insert of a site that was just integrated.
+    fn hear(&mut self, groups: &Groups, site: SiteId, spelled: &[u8]) {
+        // Its group may be gone again.
+        self.group = groups.recent_of(site).unwrap_or(0);
+        self.freed = groups.freed();
+        self.bytes.clear();
+        self.bytes.extend_from_slice(spelled);
     }
 
     fn of(groups: &Groups, group: GroupIndex) -> Self {
@@ -81,22 +91,25 @@ impl Document {
     /// The bytes of a delta of these counters, if they are one insert.
     fn encode_typed(&mut self, header: DeltaHeader) -> Option<Vec<u8>> {
         let (place, measure) = self.sequence.first_live(header.site, header.first..header.last + 1)?;
-        if u64::from(measure.scalars) != header.last - header.first + 1 {
+        let counters = u32::try_from(header.last - header.first + 1).ok()?;
+        let (run, _) = self.sequence.rest_of_run(place)?;
+        // Backwards the text of the lowest counters comes last.
+        let direction = if run.first_k > 0 { Direction::After } else { Direction::Before };
+        let whole = measure.scalars == counters;
+        if !whole && (direction == Direction::Before || run.atom(place.spot.scalars).k != header.first as i64) {
             return None;
         }
-        let (run, _) = self.sequence.rest_of_run(place)?;
+        let text = self.sequence.text_along(place, counters).filter(|text| text.len() <= OP_TEXT_BYTES_MAX)?;
         let groups = &self.sequence.groups;
         if !self.spelled.holds(groups, run.group) {
             self.spelled = Spelled::of(groups, run.group);
         }
-        let direction = if run.first_k > 0 { Direction::After } else { Direction::Before };
         let (digit, depth) = (groups.digit(run.group), groups.depth(run.group) - 1);
-        let text = self.sequence.text_at(place, measure);
-        Some(encode_insert(header, &self.spelled.bytes, SingleInsert { digit, depth, direction, text }))
+        Some(encode_insert(header, &self.spelled.bytes, SingleInsert { digit, depth, direction, text: &text }))
     }
 
-    /// Applies a delta that is one operation, comes next of its site, and stands on the path of the insert before it.
-    /// `None` if it is not: then nothing was changed.
+    /// Applies a delta that is one insert or deletes one range, and comes next of its site. `None` if it is not: then nothing was
+    /// changed.
     pub(super) fn apply_keystroke(&mut self, bytes: &[u8]) -> Option<Applied> {
         let reader = SingleReader::new(bytes)?;
         let DeltaHeader { site, first, last } = reader.header;
@@ -106,13 +119,7 @@ impl Document {
         let dots = DotRange { site, first, last };
         let mut patches = PatchList::default();
         if reader.is_insert() {
-            let group = self.heard.group;
-            let groups = &self.sequence.groups;
-            if !self.heard.holds(groups, group) || groups.site(group) != site {
-                return None;
-            }
-            let insert = reader.insert(&self.heard.bytes, groups.depth(group) - 1)?;
-            self.integrate_heard(dots, insert, &mut patches)?;
+            self.apply_single(&reader, dots, &mut patches)?;
         } else {
             self.apply_delete(reader.delete()?, &mut patches);
         }
@@ -121,27 +128,35 @@ impl Document {
         Some(Applied { patches: patches.finish(), outcome: Outcome::New })
     }
 
-    fn integrate_heard(&mut self, dots: DotRange, insert: SingleInsert<'_>, patches: &mut PatchList) -> Option<()> {
-        let group = self.heard.group;
-        let groups = &self.sequence.groups;
-        let valid = u64::from(Measure::of(insert.text).scalars) == dots.last - dots.first + 1
-            && insert.digit == groups.digit(group)
-            && groups.bytes(Atom { group, k: dots.last as i64 }) <= PATH_BYTES_MAX;
-        if !valid {
-            return None;
+    /// The insert of a keystroke: mostly it stands on the path of the one before it, which is not read again.
+    fn apply_single(&mut self, reader: &SingleReader<'_>, dots: DotRange, patches: &mut PatchList) -> Option<()> {
+        let fits =
+            |insert: &SingleInsert<'_>| u64::from(Measure::of(insert.text).scalars) == dots.last - dots.first + 1;
+        if let Some((group, insert)) = self.read_heard(reader, dots) {
+            let first = first_atom(group, insert.direction, dots);
+            fits(&insert).then(|| self.integrate_undeleted((first, None), dots, insert.text, patches))
+        } else {
+            let SpelledInsert { path, spelled, insert } = reader.spelled_insert()?;
+            let above = path.iter().map(|element| element.bytes()).sum::<usize>();
+            let bytes = above + group_bytes(insert.digit) + k_bytes(dots.last as i64);
+            let valid = bytes <= PATH_BYTES_MAX && fits(&insert);
+            valid.then(|| {
+                self.apply_insert(&path, insert.digit, (insert.direction, dots), insert.text, patches);
+                self.heard.hear(&self.sequence.groups, dots.site, spelled);
+            })
         }
-        let first = first_atom(group, insert.direction, dots);
-        self.integrate_undeleted(first, dots, insert.text, patches);
-        Some(())
     }
 
-    /// Remembers the path of a delta's insert, the delta's only operation, that was just integrated.
-    pub(super) fn hear(&mut self, delta: &Delta) {
-        if let [Op::Insert { .. }] = delta.ops.as_slice() {
-            let groups = &self.sequence.groups;
-            if let Some(group) = groups.recent_of(delta.site) {
-                self.heard = Spelled::of(groups, group);
-            }
+    /// The insert of a keystroke in the group of the one before it, and that group.
+    fn read_heard<'a>(&self, reader: &SingleReader<'a>, dots: DotRange) -> Option<(GroupIndex, SingleInsert<'a>)> {
+        let group = self.heard.group;
+        let groups = &self.sequence.groups;
+        if !self.heard.holds(groups, group) || groups.site(group) != dots.site {
+            return None;
         }
+        let insert = reader.insert(&self.heard.bytes, groups.depth(group) - 1)?;
+        let same =
+            insert.digit == groups.digit(group) && groups.bytes(Atom { group, k: dots.last as i64 }) <= PATH_BYTES_MAX;
+        same.then_some((group, insert))
     }
 }

@@ -161,7 +161,7 @@ impl Document {
             if diff.rebases.moved.touches(new) {
                 self.add_moved_run(diff, first, new, text, patches);
             } else {
-                self.integrate_undeleted(first, new, text, patches);
+                self.integrate_undeleted((first, None), new, text, patches);
             }
         }
         for &group in groups.iter().rev() {
@@ -268,7 +268,7 @@ impl<'a> Builder<'a> {
 
     fn add_beyond(&mut self, run: Run, text: &str, dots: DotRange, known: u64) {
         let (skip, count) = beyond(run.first_k, dots, known);
-        let text = if count as u32 == run.measure.scalars { text } else { super::remote::scalars(text, skip, count) };
+        let text = if count as u32 == run.measure.scalars() { text } else { super::remote::scalars(text, skip, count) };
         self.add(run.group, run.first_k + skip as i64, text, count as u32);
     }
 

@@ -254,9 +254,12 @@ impl Document {
                 Bias::After => self.len_utf16(),
             };
         }
-        let mut place = self.sequence.forward(self.sequence.place_of_path(&anchor.path));
-        let mut alive =
-            self.sequence.gap(place).right.is_some_and(|atom| self.sequence.groups.is_path(atom, &anchor.path));
+        let mut place = self.sequence.forward(self.sequence.place_of_path(anchor.path.elements()));
+        let mut alive = self
+            .sequence
+            .gap(place)
+            .right
+            .is_some_and(|atom| self.sequence.groups.is_path(atom, anchor.path.elements()));
         // It may have been moved since, or, where the anchor was made, by a rebase that has not come.
         let known = anchor.dot().filter(|dot| dot.counter <= self.vector.get(dot.site));
         if !alive && let Some(moved) = known.and_then(|dot| self.sequence.find_dot(dot)) {
@@ -291,8 +294,8 @@ impl Document {
         for (run, _) in self.sequence.runs() {
             let depth = self.sequence.groups.depth(run.group);
             stats.depth_max = stats.depth_max.max(depth);
-            stats.depth_sum += depth * run.measure.scalars as usize;
-            let (longest, all) = self.sequence.groups.bytes_of_run(run.first(), run.measure.scalars);
+            stats.depth_sum += depth * run.measure.scalars() as usize;
+            let (longest, all) = self.sequence.groups.bytes_of_run(run.first(), run.measure.scalars());
             stats.path_bytes_max = stats.path_bytes_max.max(longest);
             stats.path_bytes_sum += all;
             if previous.is_none_or(|previous: crate::sequence::Run| !previous.precedes(run.first())) {

@@ -33,7 +33,7 @@ impl OpenBase {
     fn is_of(&self, groups: &Groups, target: &Target) -> bool {
         self.dot == target.stamp.dot
             && self.digit == target.base_digit
-            && groups.is_path(groups.parent(self.atom.group), &target.parent)
+            && groups.is_path(groups.parent(self.atom.group), target.parent.elements())
     }
 }
 

@@ -54,7 +54,7 @@ impl Document {
             let (mut k, mut left) = (piece.first_k, piece.length);
             while left > 0 {
                 let at = following.next()?;
-                let scalars = at.run.measure.scalars;
+                let scalars = at.run.measure.scalars();
                 // Of two runs in one leaf that become one, the text is to be put together.
                 let apart = k == piece.first_k || at.number == 0;
                 let is_next = at.run.first_k == k && self.sequence.groups.site(at.run.group) == piece.site;

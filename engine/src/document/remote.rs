@@ -7,9 +7,10 @@ use crate::delta::Delta;
 use crate::error::ApplyError;
 use crate::id::{Dot, DotRange, SiteId};
 use crate::meta;
-use crate::op::Op;
+use crate::op::{Direction, Op};
 use crate::patch::PatchList;
 use crate::position::group::Atom;
+use crate::position::{Digit, Element};
 use crate::sequence::{Measure, Place};
 
 impl Document {
@@ -34,10 +35,7 @@ impl Document {
         if let Some(applied) = self.apply_keystroke(bytes) {
             return Ok(applied);
         }
-        let delta = Delta::decode(bytes)?;
-        let applied = self.apply_valid(&delta)?;
-        self.hear(&delta);
-        Ok(applied)
+        self.apply_valid(&Delta::decode(bytes)?)
     }
 
     fn apply_valid(&mut self, delta: &Delta) -> Result<Applied, ApplyError> {
@@ -87,10 +85,7 @@ impl Document {
             let dots = DotRange { site, first, last };
             match op {
                 Op::Insert { parent, digit, direction, text } => {
-                    let group = self.sequence.groups.intern_below(parent, *digit, site);
-                    self.sequence.groups.retain(group);
-                    self.integrate_undeleted(first_atom(group, *direction, dots), dots, text, patches);
-                    self.sequence.groups.release(group);
+                    self.apply_insert(parent.elements(), *digit, (*direction, dots), text, patches);
                 }
                 Op::Delete { ranges } => {
                     for range in ranges {
@@ -109,11 +104,34 @@ impl Document {
         }
     }
 
+    /// Integrates text that is new here.
+    pub(super) fn apply_insert(
+        &mut self,
+        path: &[Element],
+        digit: Digit,
+        (direction, dots): (Direction, DotRange),
+        text: &str,
+        patches: &mut PatchList,
+    ) {
+        let k = first_atom(0, direction, dots).k;
+        let (group, place) = self.sequence.open_group(path, Element { digit, site: dots.site, k });
+        self.sequence.groups.retain(group);
+        self.integrate_undeleted((Atom { group, k }, place), dots, text, patches);
+        self.sequence.groups.release(group);
+    }
+
     /// Integrates those characters of a run whose deletes have not come before them, where they were inserted or where a
     /// rebase that came before them moves them.
-    pub(super) fn integrate_undeleted(&mut self, first: Atom, dots: DotRange, text: &str, patches: &mut PatchList) {
+    /// The place of the first one comes with it if it is known.
+    pub(super) fn integrate_undeleted(
+        &mut self,
+        (first, place): (Atom, Option<Place>),
+        dots: DotRange,
+        text: &str,
+        patches: &mut PatchList,
+    ) {
         if self.pending.first_within(dots).is_none() && !self.rebases.pending.touches(dots) {
-            return self.integrate(first, text, patches);
+            return self.integrate_at(place, first, text, patches);
         }
         self.integrate_awaited(first, dots, text, None, patches);
     }
@@ -121,15 +139,20 @@ impl Document {
     /// Puts a run where it belongs, divided where the text has something between its characters. The caller holds its
     /// group.
     pub(super) fn integrate(&mut self, first: Atom, text: &str, patches: &mut PatchList) {
+        self.integrate_at(None, first, text, patches);
+    }
+
+    /// [`integrate`](Self::integrate) where the place of the first character may be known.
+    fn integrate_at(&mut self, place: Option<Place>, first: Atom, text: &str, patches: &mut PatchList) {
         if let Some((_, at)) = self.sequence.tail() {
             let measure = Measure::of(text);
             if self.sequence.append(first, text, measure) {
                 return patches.insert(at, text, measure.utf16 as usize);
             }
         }
-        let (mut first, mut rest) = (first, text);
+        let (mut first, mut rest, mut known) = (first, text, place);
         while !rest.is_empty() {
-            let place = self.place_for(first);
+            let place = known.take().unwrap_or_else(|| self.place_for(first));
             let whole = Measure::of(rest);
             let scalars = whole.scalars as usize;
             let fits = match self.sequence.gap(place).right {
@@ -142,22 +165,17 @@ impl Document {
             let measure = if all { whole } else { Measure::of(piece) };
             let at = self.sequence.focus(place).utf16 as usize;
             patches.insert(at, piece, measure.utf16 as usize);
-            self.sequence.insert(place, first, piece);
+            let end = self.sequence.insert(place, first, piece);
+            self.sequence.remember(first.group, end.leaf);
             first.k += fits as i64;
             rest = tail;
         }
     }
 
-    /// The place of a new character: most continue the run their site wrote last.
-    fn place_for(&mut self, atom: Atom) -> Place {
-        let site = self.sequence.groups.site(atom.group);
-        let continued = (atom.k > 1).then(|| self.sequence.place_of_dot(Dot::new(site, atom.k as u64 - 1))).flatten();
-        if let Some(place) = continued.and_then(|place| self.sequence.after(place, Atom { k: atom.k - 1, ..atom }))
-            && self.sequence.gap(place).right.is_none_or(|right| self.sequence.groups.compare(atom, right).is_lt())
-        {
-            return place;
-        }
-        self.sequence.place_at_caret(atom).unwrap_or_else(|| self.sequence.place_of(atom))
+    /// The place of a new character: mostly behind or before what its site wrote there.
+    fn place_for(&self, atom: Atom) -> Place {
+        let near = self.sequence.place_of_recent(atom).or_else(|| self.sequence.place_at_caret(atom));
+        near.unwrap_or_else(|| self.sequence.place_of(atom))
     }
 
     /// Deletes what is known of a range, and remembers the rest.

@@ -125,7 +125,7 @@ impl Document {
             if !continues || !sealing.extend(direction, text) {
                 let groups = &self.sequence.groups;
                 let above = groups.parent(run.group);
-                if !groups.is_path(above, &self.unsealed.path) {
+                if !groups.is_path(above, self.unsealed.path.elements()) {
                     self.unsealed.path = groups.path(above);
                 }
                 let parent = self.unsealed.path.clone();

@@ -15,7 +15,7 @@
 //! Where we depart from LSEQ (Nédelec et al., 2013): a level's strategy follows from which neighbour is known instead of
 //! a coin per depth; digits are signed, so that a path can be extended on both sides; levels stop growing at 2^32.
 
-use super::group::{Atom, Chain, Fork, GroupIndex, Groups};
+use super::group::{Atom, Chain, Fork, GroupIndex, Groups, Parting};
 use super::{Digit, group_bytes, k_bytes};
 use crate::id::{Dot, SiteId};
 use crate::limits::{PATH_BYTES_MAX, PATH_LEVELS_MAX};
@@ -46,6 +46,13 @@ enum Side {
     Known(Atom),
 }
 
+impl Side {
+    /// That of a neighbour with this element there.
+    fn of(element: Option<Atom>) -> Self {
+        element.map_or(Self::Ended, Self::Known)
+    }
+}
+
 /// Rule 1: the own group that dots `first..=last` can extend within `gap`, and in which direction.
 pub(crate) fn extend(
     groups: &Groups,
@@ -73,11 +80,20 @@ pub(crate) fn extend(
 
 /// Rules 2 and 3: a new group for the dots from `dot` to counter `last`. `None` if it would be too deep.
 pub(crate) fn between(groups: &Groups, gap: Gap, dot: Dot, last: u64) -> Option<Slot> {
-    let Fork { parent, left, right } = groups.fork(gap.left.unwrap_or(Atom::ROOT), gap.right.unwrap_or(Atom::ROOT));
+    let (left, right) = (gap.left.unwrap_or(Atom::ROOT), gap.right.unwrap_or(Atom::ROOT));
+    // Mostly the first level where they differ has a free digit.
+    let Parting { parent, left: low, right: high } = groups.part(left, right);
+    let side = |known: Option<Atom>, below: Option<Atom>| known.map_or(Side::Open, |_| Side::of(below));
     let level = groups.depth(parent.group);
-    let descent =
-        Descent { groups, parent, top: level, level, left: gap.left.map(|_| left), right: gap.right.map(|_| right) };
-    descent.find(dot).filter(|slot| fits(groups, *slot, last))
+    let slot = match free_digit(groups, level, side(gap.left, low), side(gap.right, high), dot) {
+        Some(digit) => Some(Slot { parent, digit }),
+        None => {
+            let Fork { parent, left, right } = groups.fork(left, right);
+            let (left, right) = (gap.left.map(|_| left), gap.right.map(|_| right));
+            Descent { groups, parent, top: level, level, left, right }.find(dot)
+        }
+    };
+    slot.filter(|slot| fits(groups, *slot, last))
 }
 
 /// A new group right below `parent`, which need not be alive, before the next living character `right`: as near to
@@ -119,7 +135,7 @@ impl Descent<'_> {
     fn find(mut self, dot: Dot) -> Option<Slot> {
         while self.level < PATH_LEVELS_MAX {
             let (low, high) = (self.side(&self.left), self.side(&self.right));
-            if let Some(digit) = self.free_digit(low, high, dot) {
+            if let Some(digit) = free_digit(self.groups, self.level, low, high, dot) {
                 return Some(Slot { parent: self.parent, digit });
             }
             match (low, high) {
@@ -139,29 +155,26 @@ impl Descent<'_> {
     }
 
     fn side(&self, chain: &Option<Chain>) -> Side {
-        match chain {
-            None => Side::Open,
-            Some(chain) => chain.get(self.level - self.top).map_or(Side::Ended, |&atom| Side::Known(atom)),
-        }
+        chain.as_ref().map_or(Side::Open, |chain| Side::of(chain.get(self.level - self.top).copied()))
     }
+}
 
-    /// A digit strictly between both sides, if the level has one.
-    fn free_digit(&self, low: Side, high: Side, dot: Dot) -> Option<Digit> {
-        let max = Digit::max_of(self.level);
-        let hashed = Digit::hashed(dot, self.level);
-        let stride = stride(dot);
-        let digit = |atom: Atom| self.groups.digit(atom.group).get();
-        match (low, high) {
-            (Side::Open | Side::Ended, Side::Open) => Some(hashed),
-            (Side::Open, Side::Ended) => Some(Digit::new(-hashed.get())),
-            (Side::Known(left), Side::Open) => above(digit(left), stride, max),
-            (Side::Open, Side::Known(right)) => above(-digit(right), stride, max).map(|digit| Digit::new(-digit.get())),
-            (Side::Known(left), Side::Known(right)) => midpoint(digit(left), digit(right)),
-            (Side::Known(left), Side::Ended) => midpoint(digit(left), 0),
-            (Side::Ended, Side::Known(right)) => midpoint(0, digit(right)),
-            // Two neighbours that both end here would be one identifier.
-            (Side::Ended, Side::Ended) => None,
-        }
+/// A digit strictly between both sides, if the level has one.
+fn free_digit(groups: &Groups, level: usize, low: Side, high: Side, dot: Dot) -> Option<Digit> {
+    let max = Digit::max_of(level);
+    let hashed = Digit::hashed(dot, level);
+    let stride = stride(dot);
+    let digit = |atom: Atom| groups.digit(atom.group).get();
+    match (low, high) {
+        (Side::Open | Side::Ended, Side::Open) => Some(hashed),
+        (Side::Open, Side::Ended) => Some(Digit::new(-hashed.get())),
+        (Side::Known(left), Side::Open) => above(digit(left), stride, max),
+        (Side::Open, Side::Known(right)) => above(-digit(right), stride, max).map(|digit| Digit::new(-digit.get())),
+        (Side::Known(left), Side::Known(right)) => midpoint(digit(left), digit(right)),
+        (Side::Known(left), Side::Ended) => midpoint(digit(left), 0),
+        (Side::Ended, Side::Known(right)) => midpoint(0, digit(right)),
+        // Two neighbours that both end here would be one identifier.
+        (Side::Ended, Side::Ended) => None,
     }
 }
 

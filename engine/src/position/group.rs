@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Atom { group, k }   one position identifier, 12 bytes however deep
-//! Group { parent: Atom, digit, site }   the root is group 0 and stands for the empty path
+//! PackedGroup   parent: Atom, digit, site; 32 bytes. The root is group 0 and stands for the empty path
 //! ```
 //!
 //! A group lives while a run or another group stands on it: reference counts, no cycles, so a text that is deleted
@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::{Digit, Element, Path, group_bytes, k_bytes};
+use super::allocate::Gap;
+use super::packed_group::PackedGroup;
+use super::{Digit, Element, Path, k_bytes};
 use crate::id::SiteId;
 
 /// Number of a group in its [`Groups`].
@@ -33,6 +35,16 @@ pub(crate) struct Fork {
     pub(crate) right: Chain,
 }
 
+/// [`Fork`] without what is further below.
+#[derive(Debug)]
+pub(crate) struct Parting {
+    /// The longest identifier that is a prefix of both.
+    pub(crate) parent: Atom,
+    /// The next one of each below that; `None` where it ends.
+    pub(crate) left: Option<Atom>,
+    pub(crate) right: Option<Atom>,
+}
+
 /// A position identifier: its group and its k.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Atom {
@@ -45,23 +57,12 @@ impl Atom {
     pub(crate) const ROOT: Self = Self { group: 0, k: 0 };
 }
 
-#[derive(Clone, Debug)]
-struct Group {
-    parent: Atom,
-    digit: Digit,
-    site: SiteId,
-    references: u32,
-    depth: u16,
-    /// Bytes of a path through this group without its last k.
-    bytes: u16,
-}
-
 type Key = (Atom, Digit, SiteId);
 
 /// The interned paths of a document.
 #[derive(Clone, Debug)]
 pub(crate) struct Groups {
-    groups: Vec<Group>,
+    groups: Vec<PackedGroup>,
     free: Vec<GroupIndex>,
     /// A tree rather than a hash table: keys come from strangers. Made when a path is first looked up.
     index: Option<BTreeMap<Key, GroupIndex>>,
@@ -73,9 +74,7 @@ pub(crate) struct Groups {
 
 impl Default for Groups {
     fn default() -> Self {
-        let root =
-            Group { parent: Atom::ROOT, digit: Digit::new(0), site: SiteId::new(0), references: 1, depth: 0, bytes: 0 };
-        Self { groups: vec![root], free: Vec::new(), index: None, recent: 0, freed: 0 }
+        Self { groups: vec![PackedGroup::ROOT], free: Vec::new(), index: None, recent: 0, freed: 0 }
     }
 }
 
@@ -91,7 +90,7 @@ impl Groups {
         for (parent, digit, site) in table {
             let last = core::mem::replace(&mut last_children[parent.group as usize], groups.slots() as GroupIndex);
             let before = &groups.groups[last as usize];
-            if last != 0 && (before.parent, before.digit, before.site) >= (parent, digit, site) {
+            if last != 0 && before.key() >= (parent, digit, site) {
                 return None;
             }
             groups.add(parent, digit, site);
@@ -113,14 +112,7 @@ impl Groups {
     pub(crate) fn add(&mut self, parent: Atom, digit: Digit, site: SiteId) -> GroupIndex {
         let above = &mut self.groups[parent.group as usize];
         above.references += 1;
-        let group = Group {
-            parent,
-            digit,
-            site,
-            references: 0,
-            depth: above.depth + 1,
-            bytes: above.bytes + k_bytes_of(parent) + group_bytes(digit) as u16,
-        };
+        let group = PackedGroup::below(above, parent, digit, site);
         let number = match self.free.pop() {
             Some(number) => {
                 self.groups[number as usize] = group;
@@ -137,81 +129,100 @@ impl Groups {
         number
     }
 
-    /// The group of text that stands on a path. O(d) if the path was the last one, O(d log g) at worst, g = groups.
-    pub(crate) fn intern_below(&mut self, path: &Path, digit: Digit, site: SiteId) -> GroupIndex {
-        if self.references(self.recent) > 0
-            && self.digit(self.recent) == digit
-            && self.site(self.recent) == site
-            && self.is_path(self.parent(self.recent), path)
-        {
-            return self.recent;
+    /// Whether a group is that of text (`digit`, `site`) on a path: O(d).
+    pub(crate) fn is_group(&self, group: GroupIndex, (path, digit, site): (&[Element], Digit, SiteId)) -> bool {
+        // What lives stands on what lives.
+        let known = self.groups.get(group as usize).filter(|known| known.references > 0);
+        known.is_some_and(|known| known.digit() == digit && known.site() == site && self.is_path(known.parent(), path))
+    }
+
+    /// The group of a new identifier between two neighbours in the text, made if it is new, and so what it stands on. What it
+    /// shares with any identifier in the text it shares with one of these, so nothing is looked up: O(d). Groups that nothing in
+    /// the text stands on are not found.
+    pub(crate) fn intern_between(&mut self, elements: &[Element], gap: Gap) -> GroupIndex {
+        let sides = [gap.left, gap.right].into_iter().flatten();
+        let shared = sides.map(|atom| self.shared(atom.group, elements)).max_by_key(|&(_, levels)| levels);
+        let (mut atom, levels) = shared.unwrap_or((Atom::ROOT, 0));
+        for element in &elements[levels..] {
+            atom = Atom { group: self.add(atom, element.digit, element.site), k: element.k };
         }
-        let above = self.intern_path(path);
-        self.recent = self.intern(above, digit, site);
-        self.recent
+        atom.group
+    }
+
+    /// Remembers a group for [`intern_path`](Self::intern_path) and [`recent_of`](Self::recent_of).
+    pub(crate) const fn set_recent(&mut self, group: GroupIndex) {
+        self.recent = group;
     }
 
     /// The atom of a path, its groups made where they are new.
     pub(crate) fn intern_path(&mut self, path: &Path) -> Atom {
-        let (mut atom, known) = self.shared_with_recent(path);
+        let near = if self.references(self.recent) > 0 { self.recent } else { 0 };
+        let (mut atom, known) = self.shared(near, path.elements());
         for element in &path.elements()[known..] {
             atom = Atom { group: self.intern(atom, element.digit, element.site), k: element.k };
         }
         atom
     }
 
-    /// The longest part of a path that is the recent group's too, and its levels.
-    fn shared_with_recent(&self, path: &Path) -> (Atom, usize) {
-        if self.references(self.recent) == 0 {
-            return (Atom::ROOT, 0);
-        }
-        let mut atom = self.lift(Atom { group: self.recent, k: 0 }, path.depth()).0;
+    /// The longest part of a path that is a group's too, and its levels: O(d).
+    fn shared(&self, group: GroupIndex, elements: &[Element]) -> (Atom, usize) {
+        let mut atom = self.lift(Atom { group, k: 0 }, elements.len()).0;
         let mut shared = (atom, self.depth(atom.group));
         // Upwards: what stands below a difference is not shared, whatever it is.
-        for (level, element) in path.elements()[..shared.1].iter().enumerate().rev() {
+        for (level, element) in elements[..shared.1].iter().enumerate().rev() {
             let group = &self.groups[atom.group as usize];
-            if group.digit != element.digit || group.site != element.site {
-                shared = (group.parent, level);
+            if group.digit() != element.digit || group.site() != element.site {
+                shared = (group.parent(), level);
             } else if atom.k != element.k {
                 shared = (Atom { k: element.k, ..atom }, level + 1);
             }
-            atom = group.parent;
+            atom = group.parent();
         }
         shared
     }
 
     /// Whether `atom`'s path is `path`: O(d).
-    pub(crate) fn is_path(&self, atom: Atom, path: &Path) -> bool {
+    pub(crate) fn is_path(&self, atom: Atom, path: &[Element]) -> bool {
         let mut atom = atom;
-        self.depth(atom.group) == path.depth()
-            && path.elements().iter().rev().all(|element| {
+        self.depth(atom.group) == path.len()
+            && path.iter().rev().all(|element| {
                 let group = &self.groups[atom.group as usize];
-                let same = atom.k == element.k && group.digit == element.digit && group.site == element.site;
-                atom = group.parent;
+                let same = atom.k == element.k && group.digit() == element.digit && group.site() == element.site;
+                atom = group.parent();
                 same
             })
     }
 
     /// Order in the text of an atom and a path: O(d).
-    pub(crate) fn compare_path(&self, atom: Atom, path: &Path) -> Ordering {
-        let chain = self.chain(atom);
-        for (atom, element) in chain.iter().zip(path.elements()) {
+    pub(crate) fn compare_path(&self, atom: Atom, path: &[Element]) -> Ordering {
+        let (mut atom, below) = self.lift(atom, path.len());
+        let depth = self.depth(atom.group);
+        let mut order = below.cmp(&path.get(depth).map_or(0, |element| element.digit.get()));
+        // Upwards: of all differences the highest decides.
+        for element in path[..depth].iter().rev() {
             let group = &self.groups[atom.group as usize];
-            let order = (group.digit, group.site, atom.k).cmp(&(element.digit, element.site, element.k));
-            if order.is_ne() {
-                return order;
-            }
+            order = (group.digit(), group.site(), atom.k).cmp(&(element.digit, element.site, element.k)).then(order);
+            atom = group.parent();
         }
-        let here = chain.get(path.depth()).map_or(0, |atom| self.digit(atom.group).get());
-        let there = path.elements().get(chain.len()).map_or(0, |element| element.digit.get());
-        here.cmp(&there)
+        order
+    }
+
+    /// How many of the `length` consecutive atoms from `first` sort before a path that is none of them, if `first` does: O(d).
+    pub(crate) fn count_before_path(&self, first: Atom, length: u32, path: &[Element]) -> u32 {
+        let depth = self.depth(first.group);
+        let (atom, levels) = self.shared(first.group, path);
+        if levels < depth {
+            return length;
+        }
+        let below = path.get(depth).map_or(0, |element| element.digit.get());
+        (atom.k - first.k + i64::from(below > 0)).clamp(0, i64::from(length)) as u32
     }
 
     /// Whether a group is one of these, or stands on one: the groups of all k of (parent, digit, site). O(d).
     pub(crate) fn stands_on(&self, group: GroupIndex, (parent, digit, site): Key) -> bool {
         let level = self.depth(parent.group) + 1;
         let at = &self.groups[self.lift(Atom { group, k: 0 }, level).0.group as usize];
-        usize::from(at.depth) == level && at.parent == parent && at.digit == digit && at.site == site
+        at.depth() == level && at.key() == (parent, digit, site)
     }
 
     /// Whether paths were looked up: then a group may be held that nothing in the text stands on.
@@ -243,7 +254,7 @@ impl Groups {
     pub(crate) fn collect(&mut self, group: GroupIndex) {
         let mut index = group;
         while self.groups[index as usize].references == 0 {
-            let Group { parent, digit, site, .. } = self.groups[index as usize];
+            let (parent, digit, site) = self.groups[index as usize].key();
             if let Some(groups) = &mut self.index {
                 groups.remove(&(parent, digit, site));
             }
@@ -269,32 +280,32 @@ impl Groups {
     }
 
     pub(crate) fn site(&self, group: GroupIndex) -> SiteId {
-        self.groups[group as usize].site
+        self.groups[group as usize].site()
     }
 
     pub(crate) fn digit(&self, group: GroupIndex) -> Digit {
-        self.groups[group as usize].digit
+        self.groups[group as usize].digit()
     }
 
     pub(crate) fn parent(&self, group: GroupIndex) -> Atom {
-        self.groups[group as usize].parent
+        self.groups[group as usize].parent()
     }
 
     /// Levels of the group's identifiers; 0 for the root.
     pub(crate) fn depth(&self, group: GroupIndex) -> usize {
-        usize::from(self.groups[group as usize].depth)
+        self.groups[group as usize].depth()
     }
 
     /// Bytes `atom` counts for as a path.
     pub(crate) fn bytes(&self, atom: Atom) -> usize {
-        usize::from(self.groups[atom.group as usize].bytes + k_bytes_of(atom))
+        self.groups[atom.group as usize].bytes() + if atom.group == 0 { 0 } else { k_bytes(atom.k) }
     }
 
     /// Bytes the longest of the `length` atoms from `first` counts for, and those of all of them.
     pub(crate) fn bytes_of_run(&self, first: Atom, length: u32) -> (usize, usize) {
         let last = Atom { k: first.k + i64::from(length) - 1, ..first };
         let longest = self.bytes(first).max(self.bytes(last));
-        let without_k = usize::from(self.groups[first.group as usize].bytes);
+        let without_k = self.groups[first.group as usize].bytes();
         (longest, without_k * length as usize + k_bytes_sum(first.k, length))
     }
 
@@ -309,7 +320,7 @@ impl Groups {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.groups.capacity() * size_of::<Group>()
+        self.groups.capacity() * size_of::<PackedGroup>()
             + self.free.capacity() * size_of::<GroupIndex>()
             + self.index.as_ref().map_or(0, BTreeMap::len) * (size_of::<Key>() + size_of::<GroupIndex>()) * 3 / 2
     }
@@ -339,22 +350,35 @@ impl Groups {
 
     /// Where two identifiers part: O(levels below that).
     pub(crate) fn fork(&self, left: Atom, right: Atom) -> Fork {
-        let (mut a, mut b) = (left, right);
-        let (mut left, mut right) = (Chain::new(), Chain::new());
+        let (mut above_left, mut above_right) = (Chain::new(), Chain::new());
+        let parent = self.climb(left, right, |atom| above_left.push(atom), |atom| above_right.push(atom));
+        above_left.reverse();
+        above_right.reverse();
+        Fork { parent, left: above_left, right: above_right }
+    }
+
+    /// Where two identifiers part, and their next levels: O(levels below that).
+    pub(crate) fn part(&self, left: Atom, right: Atom) -> Parting {
+        let (mut below_left, mut below_right) = (None, None);
+        let parent = self.climb(left, right, |atom| below_left = Some(atom), |atom| below_right = Some(atom));
+        Parting { parent, left: below_left, right: below_right }
+    }
+
+    /// Upwards from two identifiers to where they part, telling what each has below that.
+    fn climb(&self, a: Atom, b: Atom, mut of_a: impl FnMut(Atom), mut of_b: impl FnMut(Atom)) -> Atom {
+        let (mut a, mut b) = (a, b);
         while a != b {
             let (depth_a, depth_b) = (self.depth(a.group), self.depth(b.group));
             if depth_a >= depth_b {
-                left.push(a);
+                of_a(a);
                 a = self.parent(a.group);
             }
             if depth_b >= depth_a {
-                right.push(b);
+                of_b(b);
                 b = self.parent(b.group);
             }
         }
-        left.reverse();
-        right.reverse();
-        Fork { parent: a, left, right }
+        a
     }
 
     /// Order in the text.
@@ -413,8 +437,8 @@ impl Groups {
         assert!(self.index.as_ref().is_none_or(|index| *index == made), "the index has every group and no other");
         for (&(parent, digit, site), &index) in &made {
             let group = &self.groups[index as usize];
-            assert_eq!((group.parent, group.digit, group.site), (parent, digit, site), "a group is indexed by its key");
-            assert_eq!(usize::from(group.depth), self.depth(parent.group) + 1, "a group is one level below its parent");
+            assert_eq!(group.key(), (parent, digit, site), "a group is indexed by its key");
+            assert_eq!(group.depth(), self.depth(parent.group) + 1, "a group is one level below its parent");
             *references.entry(parent.group).or_default() += 1;
         }
         for (&index, &count) in &references {
@@ -426,9 +450,9 @@ impl Groups {
 }
 
 /// The living groups by what names them, the root left out.
-fn index_of(groups: &[Group]) -> BTreeMap<Key, GroupIndex> {
+fn index_of(groups: &[PackedGroup]) -> BTreeMap<Key, GroupIndex> {
     let living = groups.iter().enumerate().skip(1).filter(|(_, group)| group.references > 0);
-    living.map(|(number, group)| ((group.parent, group.digit, group.site), number as GroupIndex)).collect()
+    living.map(|(number, group)| (group.key(), number as GroupIndex)).collect()
 }
 
 /// The bytes of `length` consecutive k from `first`: one each, and one more for every power of 128 that its zigzag reaches.
@@ -439,10 +463,6 @@ fn k_bytes_sum(first: i64, length: u32) -> usize {
         (end - first.max(bound)).max(0) + (end.min(-bound) - first).max(0)
     });
     length as usize + longer.sum::<i64>() as usize
-}
-
-fn k_bytes_of(atom: Atom) -> u16 {
-    if atom.group == 0 { 0 } else { k_bytes(atom.k) as u16 }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@
 
 pub(crate) mod allocate;
 pub(crate) mod group;
+mod packed_group;
 
 use core::cmp::Ordering;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! The runs around a place, from it outwards.
 
-use super::{LeafIndex, NONE, Place, Run, Sequence};
+use std::borrow::Cow;
+
+use super::{LeafIndex, NONE, Place, Run, Sequence, Spot, Unit};
 use crate::position::group::Atom;
 
 /// Characters of one group with consecutive k.
@@ -61,7 +63,7 @@ impl Sequence {
         let mut at: (LeafIndex, usize) = (place.leaf, place.spot.run);
         let divided = leaf.runs.get(at.1).filter(|_| place.spot.scalars > 0).map(|run| {
             at.1 += 1;
-            let scalars = run.measure.scalars - place.spot.scalars;
+            let scalars = run.measure.scalars() - place.spot.scalars;
             Stretch { first: run.atom(place.spot.scalars), scalars }
         });
         divided.into_iter().chain(core::iter::from_fn(move || {
@@ -89,7 +91,34 @@ impl Sequence {
         (place.spot.scalars == 0).then_some(runs)
     }
 
+    /// The text of `scalars` characters of one group with consecutive k from `place` on, where only borders of leaves divide them:
+    /// O(1) within a leaf, O(its length) else.
+    pub(crate) fn text_along(&self, place: Place, scalars: u32) -> Option<Cow<'_, str>> {
+        let (run, rest) = self.rest_of_run(place)?;
+        if rest.scalars >= scalars {
+            return Some(Cow::Borrowed(self.text_at(place, self.prefix_at(place, rest, Unit::Scalars, scalars))));
+        }
+        let mut text = self.text_at(place, rest).to_owned();
+        let mut next = run.atom(place.spot.scalars + rest.scalars);
+        let mut left = scalars - rest.scalars;
+        let (mut at, mut number) = (place.leaf, place.spot.run);
+        while left > 0 {
+            let leaf = self.tree.leaf(at);
+            if number + 1 < leaf.runs.len() {
+                return None;
+            }
+            (at, number) = (leaf.next, 0);
+            let run = self.tree.get(at)?.runs.first().filter(|run| run.first() == next)?;
+            let start = Place { leaf: at, spot: Spot::default() };
+            let measure = self.prefix_at(start, run.measure.long(), Unit::Scalars, left);
+            text.push_str(self.text_at(start, measure));
+            next.k += i64::from(measure.scalars);
+            left -= measure.scalars;
+        }
+        Some(Cow::Owned(text))
+    }
+
     fn stretch(&self, (leaf, run): (LeafIndex, usize)) -> Option<Stretch> {
-        self.tree.leaf(leaf).runs.get(run).map(|run| Stretch { first: run.first(), scalars: run.measure.scalars })
+        self.tree.leaf(leaf).runs.get(run).map(|run| Stretch { first: run.first(), scalars: run.measure.scalars() })
     }
 }

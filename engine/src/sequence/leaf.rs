@@ -1,6 +1,6 @@
 //! Leaves: a few runs and their text, side by side.
 
-use super::measure::{Measure, Unit, prefix};
+use super::measure::{Measure, ShortMeasure, Unit, prefix};
 use crate::position::group::{Atom, GroupIndex};
 
 /// Runs of a leaf at most.
@@ -19,16 +19,20 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) struct Run {
     pub(crate) first_k: i64,
     pub(crate) group: GroupIndex,
-    pub(crate) measure: Measure,
+    pub(crate) measure: ShortMeasure,
 }
 
 impl Run {
+    pub(crate) fn new(first: Atom, measure: Measure) -> Self {
+        Self { first_k: first.k, group: first.group, measure: measure.into() }
+    }
+
     pub(crate) const fn first(self) -> Atom {
         Atom { group: self.group, k: self.first_k }
     }
 
     pub(crate) const fn last(self) -> Atom {
-        self.atom(self.measure.scalars - 1)
+        self.atom(self.measure.scalars() - 1)
     }
 
     pub(crate) const fn atom(self, offset: u32) -> Atom {
@@ -42,7 +46,7 @@ impl Run {
 
     /// The highest counter among its dots.
     pub(crate) const fn high(self) -> u64 {
-        self.low() + self.measure.scalars as u64 - 1
+        self.low() + self.measure.scalars() as u64 - 1
     }
 
     /// Whether `next` could be its tail.
@@ -52,7 +56,7 @@ impl Run {
 }
 
 /// A place between two characters of a leaf: `scalars` into `run`, never at its end (then it is 0 into the next one).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Spot {
     pub(crate) run: usize,
     pub(crate) scalars: u32,
@@ -83,6 +87,14 @@ impl Leaf {
         }
     }
 
+    /// Puts two runs before run number `at`.
+    pub(crate) fn insert_runs(&mut self, at: usize, runs: [Run; 2]) {
+        let end = self.runs.len();
+        self.runs.extend_from_slice(&runs);
+        self.runs.copy_within(at..end, at + 2);
+        self.runs[at..at + 2].copy_from_slice(&runs);
+    }
+
     /// A leaf of what this one holds that takes no more memory than it needs; this one is empty then and keeps its room.
     pub(crate) fn take(&mut self) -> Self {
         let taken = Self { measure: self.measure, runs: self.runs.clone(), text: self.text.clone(), ..Self::new() };
@@ -94,47 +106,37 @@ impl Leaf {
 
     /// The spot at `offset` units; before the character if the offset splits it.
     pub(crate) fn spot(&self, unit: Unit, offset: u32) -> Spot {
-        let mut before = Measure::default();
-        for (index, run) in self.runs.iter().enumerate() {
-            let inside = offset - before.get(unit);
-            if inside < run.measure.get(unit) {
-                let start = before.bytes as usize;
-                let text = &self.text[start..start + run.measure.bytes as usize];
-                let cut = prefix(text, run.measure, unit, inside);
-                before += cut;
-                return Spot { run: index, scalars: cut.scalars, before };
-            }
-            before += run.measure;
-        }
-        self.end()
+        self.walk(&mut 0, &mut Measure::default(), unit, offset)
     }
 
     /// Moves from the start of a run, given by its number and the lengths before it, to the spot at `offset` units: O(runs
     /// in between).
     pub(crate) fn walk(&self, run: &mut usize, start: &mut Measure, unit: Unit, offset: u32) -> Spot {
-        while start.get(unit) > offset {
+        let mut before = ShortMeasure::from(*start);
+        while before.get(unit) > offset {
             *run -= 1;
-            *start -= self.runs[*run].measure;
+            before -= self.runs[*run].measure;
         }
-        loop {
+        let here = loop {
             let Some(here) = self.runs.get(*run) else {
+                *start = self.measure;
                 return self.end();
             };
-            let inside = offset - start.get(unit);
-            if inside == 0 {
-                return Spot { run: *run, scalars: 0, before: *start };
+            let mut end = before;
+            end += here.measure;
+            if end.get(unit) > offset {
+                break here;
             }
-            if inside < here.measure.get(unit) {
-                let from = start.bytes as usize;
-                let text = &self.text[from..from + here.measure.bytes as usize];
-                let cut = prefix(text, here.measure, unit, inside);
-                let mut before = *start;
-                before += cut;
-                return Spot { run: *run, scalars: cut.scalars, before };
-            }
-            *start += here.measure;
+            before = end;
             *run += 1;
-        }
+        };
+        *start = before.long();
+        let from = start.bytes as usize;
+        let text = &self.text[from..from + here.measure.bytes() as usize];
+        let cut = prefix(text, here.measure.long(), unit, offset - start.get(unit));
+        let mut before = *start;
+        before += cut;
+        Spot { run: *run, scalars: cut.scalars, before }
     }
 
     /// The lengths before the run of a spot.
@@ -144,7 +146,7 @@ impl Leaf {
             return start;
         }
         let run = self.runs[spot.run].measure;
-        if run.scalars == run.bytes {
+        if run.scalars() == run.bytes() {
             start -= Measure { scalars: spot.scalars, utf16: spot.scalars, bytes: spot.scalars };
             return start;
         }
@@ -153,11 +155,11 @@ impl Leaf {
 
     /// The spot before run `run`.
     pub(crate) fn start_of(&self, run: usize) -> Spot {
-        let mut before = Measure::default();
+        let mut before = ShortMeasure::from(Measure::default());
         for run in &self.runs[..run] {
             before += run.measure;
         }
-        Spot { run, scalars: 0, before }
+        Spot { run, scalars: 0, before: before.long() }
     }
 
     /// The spot `scalars` into run `run`; at its end the start of the next.
@@ -166,7 +168,7 @@ impl Leaf {
         if scalars == 0 {
             return spot;
         }
-        let whole = self.runs[run].measure;
+        let whole = self.runs[run].measure.long();
         if scalars == whole.scalars {
             spot.before += whole;
             spot.run += 1;
@@ -180,7 +182,7 @@ impl Leaf {
 
     /// Characters `from..to` of run `run`, before which the lengths are `start`: where they begin, and their lengths.
     pub(crate) fn part(&self, run: usize, start: Measure, from: u32, to: u32) -> (Spot, Measure) {
-        let whole = self.runs[run].measure;
+        let whole = self.runs[run].measure.long();
         let bytes = start.bytes as usize;
         let text = &self.text[bytes..bytes + whole.bytes as usize];
         let head = prefix(text, whole, Unit::Scalars, from);
@@ -204,7 +206,7 @@ impl Leaf {
     /// What is left of the spot's run from the spot on.
     pub(crate) fn rest_of_run(&self, spot: Spot) -> Measure {
         let run = self.runs[spot.run];
-        let mut rest = run.measure;
+        let mut rest = run.measure.long();
         if spot.scalars > 0 {
             let mut head = spot.before;
             head -= self.start_of_run_at(spot);

@@ -2,11 +2,13 @@
 
 use core::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::{Caret, LeafIndex, Measure, Place, Run, Sequence, Spot, Unit};
 use crate::id::{Dot, SiteId};
-use crate::position::Path;
+use crate::position::Element;
 use crate::position::allocate::Gap;
-use crate::position::group::Atom;
+use crate::position::group::{Atom, GroupIndex};
 
 impl Sequence {
     /// The place at a UTF-16 position within the text, before the character it splits; remembers it. O(1) near the last
@@ -19,7 +21,7 @@ impl Sequence {
             (start < offset || offset == 0) && start <= offset && offset <= end
         });
         let mut caret = near.unwrap_or_else(|| {
-            let (leaf, before) = self.tree.find(Unit::Utf16, offset);
+            let (leaf, before) = self.tree.seek(Unit::Utf16, offset);
             Caret { leaf, before, run: 0, start: Measure::default() }
         });
         let leaf = self.tree.leaf(caret.leaf);
@@ -54,7 +56,7 @@ impl Sequence {
         if place.spot.run < leaf.runs.len() || leaf.next == super::NONE {
             return place;
         }
-        Place { leaf: leaf.next, spot: Spot { run: 0, scalars: 0, before: Measure::default() } }
+        Place { leaf: leaf.next, spot: Spot::default() }
     }
 
     /// The lengths of the text before `place`: O(log n), O(1) in the caret's leaf.
@@ -68,7 +70,7 @@ impl Sequence {
     /// [`before`](Self::before) a place that is about to be changed: the caret goes there.
     pub(crate) fn focus(&mut self, place: Place) -> Measure {
         if self.caret.is_none_or(|caret| caret.leaf != place.leaf) {
-            let before = self.tree.before(place.leaf);
+            let before = self.tree.focus(place.leaf);
             self.caret = Some(Caret { leaf: place.leaf, before, run: 0, start: Measure::default() });
         }
         self.before(place)
@@ -83,7 +85,7 @@ impl Sequence {
         let spot = match run.checked_sub(1) {
             None => leaf.start_of(0),
             Some(run) => {
-                let length = leaf.runs[run].measure.scalars;
+                let length = leaf.runs[run].measure.scalars();
                 let inside = self.groups.count_before(leaf.runs[run].first(), length as usize, atom);
                 leaf.within(run, inside as u32)
             }
@@ -100,7 +102,7 @@ impl Sequence {
         let near = runs.get(start..=caret.run + 1)?;
         let bounded = less(&near[0]) && near.last().is_some_and(|run| !less(run));
         let run = bounded.then(|| start + near[1..].partition_point(less))?;
-        let length = runs[run].measure.scalars;
+        let length = runs[run].measure.scalars();
         let inside = self.groups.count_before(runs[run].first(), length as usize, atom);
         Some(Place { leaf: caret.leaf, spot: self.tree.leaf(caret.leaf).within(run, inside as u32) })
     }
@@ -143,32 +145,68 @@ impl Sequence {
 
     /// Where the character of `path` stands or, if it is not in the text, belongs. Its groups need not exist. O(d log n),
     /// d = its depth.
-    pub(crate) fn place_of_path(&self, path: &Path) -> Place {
+    pub(crate) fn place_of_path(&self, path: &[Element]) -> Place {
         let less = |run: Run| self.groups.compare_path(run.first(), path).is_lt();
         let index = self.tree.find_by(less);
         let leaf = self.tree.leaf(index);
         let run = leaf.runs.partition_point(|run| less(*run));
         let spot = match run.checked_sub(1) {
             None => leaf.start_of(0),
-            Some(run) => leaf.within(run, self.count_before_path(leaf.runs[run], path)),
+            Some(run) => {
+                let before = leaf.runs[run];
+                leaf.within(run, self.groups.count_before_path(before.first(), before.measure.scalars(), path))
+            }
         };
         Place { leaf: index, spot }
     }
 
-    /// How many characters of a run whose first one sorts before `path` do so.
-    fn count_before_path(&self, run: Run, path: &Path) -> u32 {
-        let first = self.groups.path(run.first());
-        let depth = first.depth();
-        let (Some(own), Some(other)) = (first.last(), path.elements().get(depth - 1)) else {
-            return run.measure.scalars;
-        };
-        let shared = first.elements()[..depth - 1] == path.elements()[..depth - 1];
-        if !shared || (own.digit, own.site) != (other.digit, other.site) {
-            return run.measure.scalars;
+    /// The group of new text that stands on a path, made if it is new, with the place of the text if that had to be looked up.
+    /// O(d) if text of the group came lately, O(d log n) else. Every group must have text or be stood on by one that has.
+    pub(crate) fn open_group(&mut self, path: &[Element], new: Element) -> (GroupIndex, Option<Place>) {
+        let Element { digit, site, .. } = new;
+        let known = self.recent.candidate(path.last().map_or(0, |above| above.k), digit, site);
+        let is_known = self.groups.is_group(known, (path, digit, site));
+        let (group, place) = if is_known { (known, None) } else { self.find_group(path, new) };
+        self.groups.set_recent(group);
+        (group, place)
+    }
+
+    fn find_group(&mut self, path: &[Element], new: Element) -> (GroupIndex, Option<Place>) {
+        let mut elements: SmallVec<[Element; 16]> = SmallVec::from_slice(path);
+        elements.push(new);
+        let place = self.place_of_path(&elements);
+        (self.groups.intern_between(&elements, self.gap(place)), Some(place))
+    }
+
+    /// Where `atom`, which is not in the text, belongs, if that is in the leaf where text of its group went last or in the next one:
+    /// O(d log r), r = runs of a leaf.
+    pub(crate) fn place_of_recent(&self, atom: Atom) -> Option<Place> {
+        let leaf = self.recent.leaf(&self.groups, atom.group)?;
+        self.place_in(leaf, atom).or_else(|| self.place_in(self.tree.get(leaf)?.next, atom))
+    }
+
+    /// Text of a group went to a leaf.
+    pub(crate) fn remember(&mut self, group: GroupIndex, leaf: LeafIndex) {
+        self.recent.remember(&self.groups, group, leaf);
+    }
+
+    fn place_in(&self, index: LeafIndex, atom: Atom) -> Option<Place> {
+        let leaf = self.tree.get(index)?;
+        let runs = &leaf.runs;
+        let less = |run: &Run| self.groups.compare(run.first(), atom).is_lt();
+        // Between two runs of its own group, if they are here, it is without a comparison.
+        let low = runs.iter().rposition(|run| run.group == atom.group && run.first_k < atom.k).map_or(0, |low| low + 1);
+        let high = runs.iter().position(|run| run.group == atom.group && run.first_k > atom.k).unwrap_or(runs.len());
+        let between = runs.get(low..high)?;
+        // Mostly it is behind the first one.
+        let at = if between.first().is_some_and(less) { low + between.partition_point(less) } else { low };
+        let run = at.checked_sub(1)?;
+        let behind = || self.tree.get(leaf.next).and_then(|next| next.runs.first());
+        if at == runs.len() && behind().is_some_and(less) {
+            return None;
         }
-        let below = path.elements().get(depth).map_or(0, |element| element.digit.get());
-        let before = other.k - run.first_k + i64::from(below > 0);
-        before.clamp(0, i64::from(run.measure.scalars)) as u32
+        let inside = self.groups.count_before(runs[run].first(), runs[run].measure.scalars() as usize, atom);
+        Some(Place { leaf: index, spot: leaf.within(run, inside as u32) })
     }
 
     /// The living dots within `counters` that hold together in one run and include the lowest one; where the text of
@@ -219,20 +257,18 @@ impl Sequence {
     }
 
     fn first_run(&self, site: SiteId, counters: Range<u64>) -> Option<(LeafIndex, usize)> {
-        let containing = self.index.range(..=Dot::new(site, counters.start)).next_back();
-        let containing = containing.filter(|(dot, _)| dot.site == site).and_then(|(dot, leaf)| {
-            let run = self.indexed_run(*dot, *leaf);
-            (self.tree.leaf(*leaf).runs[run].high() >= counters.start).then_some((*leaf, run))
-        });
+        let containing = self.index.floor(site, counters.start).map(|entry| self.indexed_run(site, entry));
+        let containing = containing.filter(|&(leaf, run)| self.tree.leaf(leaf).runs[run].high() >= counters.start);
         containing.or_else(|| {
-            let dots = Dot::new(site, counters.start)..Dot::new(site, counters.end);
-            self.index.range(dots).next().map(|(dot, leaf)| (*leaf, self.indexed_run(*dot, *leaf)))
+            let next = self.index.ceiling(site, counters.start).filter(|entry| entry.0 < counters.end);
+            next.map(|entry| self.indexed_run(site, entry))
         })
     }
 
-    fn indexed_run(&self, dot: Dot, leaf: LeafIndex) -> usize {
-        let runs = &self.tree.leaf(leaf).runs;
-        runs.iter().position(|run| self.key(*run) == dot).expect("the index names a run of the leaf")
+    fn indexed_run(&self, site: SiteId, (low, leaf): (u64, LeafIndex)) -> (LeafIndex, usize) {
+        let is_it = |run: &Run| run.low() == low && self.groups.site(run.group) == site;
+        let run = self.tree.leaf(leaf).runs.iter().position(is_it).expect("the index names a run of the leaf");
+        (leaf, run)
     }
 
     /// The run at `place` and the rest of it from there; `None` at the end of the text.

@@ -21,15 +21,18 @@ pub(crate) enum Unit {
 impl Measure {
     /// The lengths of `text`: O(bytes).
     pub(crate) fn of(text: &str) -> Self {
-        let bytes = text.as_bytes();
-        if let [byte] = bytes {
-            debug_assert!(byte.is_ascii(), "one byte of UTF-8 is ASCII");
-            return Self { scalars: 1, utf16: 1, bytes: 1 };
+        if text.is_ascii() {
+            return Self::of_ascii(text);
         }
-        let continued = bytes.iter().filter(|&&byte| byte & 0xc0 == 0x80).count();
-        let astral = bytes.iter().filter(|&&byte| byte >= 0xf0).count();
-        let scalars = bytes.len() - continued;
-        Self { scalars: scalars as u32, utf16: (scalars + astral) as u32, bytes: bytes.len() as u32 }
+        let mut measure = Self { bytes: text.len() as u32, ..Self::default() };
+        // Few enough for counts of a byte, of which a machine adds many at once.
+        for part in text.as_bytes().chunks(u8::MAX as usize) {
+            let starts = part.iter().map(|&byte| u8::from(byte & 0xc0 != 0x80)).sum::<u8>();
+            let astral = part.iter().map(|&byte| u8::from(byte >= 0xf0)).sum::<u8>();
+            measure.scalars += u32::from(starts);
+            measure.utf16 += u32::from(starts) + u32::from(astral);
+        }
+        measure
     }
 
     /// The lengths of `text`, which is ASCII: O(1).
@@ -63,6 +66,74 @@ impl SubAssign for Measure {
     }
 }
 
+const SHORT_SCALARS_BITS: u32 = 11;
+const SHORT_BYTES_BITS: u32 = 10;
+
+/// The lengths of at most 1 KiB of text in 32 bits: scalars, up to 1,024; by how much bytes are more, up to 768; by how much UTF-16
+/// units are more, up to 256.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ShortMeasure(u32);
+
+impl ShortMeasure {
+    pub(crate) const fn scalars(self) -> u32 {
+        self.0 & ((1 << SHORT_SCALARS_BITS) - 1)
+    }
+
+    pub(crate) const fn bytes(self) -> u32 {
+        self.scalars() + (self.0 >> SHORT_SCALARS_BITS & ((1 << SHORT_BYTES_BITS) - 1))
+    }
+
+    pub(crate) const fn utf16(self) -> u32 {
+        self.scalars() + (self.0 >> (SHORT_SCALARS_BITS + SHORT_BYTES_BITS))
+    }
+
+    pub(crate) const fn get(self, unit: Unit) -> u32 {
+        match unit {
+            Unit::Scalars => self.scalars(),
+            Unit::Utf16 => self.utf16(),
+            Unit::Bytes => self.bytes(),
+        }
+    }
+
+    pub(crate) const fn long(self) -> Measure {
+        Measure { scalars: self.scalars(), utf16: self.utf16(), bytes: self.bytes() }
+    }
+}
+
+impl From<Measure> for ShortMeasure {
+    fn from(measure: Measure) -> Self {
+        let Measure { scalars, utf16, bytes } = measure;
+        debug_assert!(bytes < 2048, "a leaf has at most 1 KiB");
+        let (more_bytes, more_utf16) = (bytes - scalars, utf16 - scalars);
+        Self(scalars | more_bytes << SHORT_SCALARS_BITS | more_utf16 << (SHORT_SCALARS_BITS + SHORT_BYTES_BITS))
+    }
+}
+
+// Each part of a sum has room for it.
+impl AddAssign for ShortMeasure {
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+}
+
+impl SubAssign for ShortMeasure {
+    fn sub_assign(&mut self, other: Self) {
+        self.0 -= other.0;
+    }
+}
+
+impl AddAssign<ShortMeasure> for Measure {
+    fn add_assign(&mut self, other: ShortMeasure) {
+        *self += other.long();
+    }
+}
+
+impl SubAssign<ShortMeasure> for Measure {
+    fn sub_assign(&mut self, other: ShortMeasure) {
+        *self -= other.long();
+    }
+}
+
 /// Measure of the longest prefix of `text` with at most `offset` units: cut before a character the offset splits.
 pub(crate) fn prefix(text: &str, whole: Measure, unit: Unit, offset: u32) -> Measure {
     if offset == 0 || whole.scalars == whole.bytes {
@@ -83,6 +154,22 @@ pub(crate) fn prefix(text: &str, whole: Measure, unit: Unit, offset: u32) -> Mea
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_counted_and_kept_short() {
+        for (part, scalars, utf16, bytes) in
+            [("a", 1, 1, 1), ("é", 1, 1, 2), ("€", 1, 1, 3), ("😀", 1, 2, 4), ("a😀é", 3, 4, 7)]
+        {
+            for times in [1, 2, 80, 1024 / part.len(), 3000] {
+                let whole = Measure::of(&part.repeat(times));
+                let times = times as u32;
+                assert_eq!(whole, Measure { scalars: scalars * times, utf16: utf16 * times, bytes: bytes * times });
+                if whole.bytes <= 1024 {
+                    assert_eq!(ShortMeasure::from(whole).long(), whole);
+                }
+            }
+        }
+    }
 
     #[test]
     fn prefixes_never_split_a_character() {

@@ -6,6 +6,7 @@
 //! index   dot of a run's lowest counter -> leaf
 //! caret   the leaf last edited and where it begins
 //! tail    the run last written and how far it may go on
+//! recent  path -> its group, and the leaf its text went to last
 //! ```
 //!
 //! By position, by identifier and by dot a place is found in O(log n), n = runs (times d, the depth, by identifier);
@@ -16,6 +17,7 @@ mod index;
 mod leaf;
 mod locate;
 mod measure;
+mod recent;
 mod tail;
 mod tree;
 
@@ -27,6 +29,7 @@ use crate::id::{Dot, DotRange};
 use crate::position::allocate::Gap;
 use crate::position::group::{Atom, GroupIndex, Groups};
 use index::DotIndex;
+use recent::RecentPlaces;
 use tail::Tail;
 use tree::Tree;
 
@@ -54,12 +57,22 @@ struct Caret {
     start: Measure,
 }
 
+impl Caret {
+    /// At the start of a leaf before which there is this much more text.
+    fn behind(self, more: Measure, leaf: LeafIndex) -> Self {
+        let mut before = self.before;
+        before += more;
+        Self { leaf, before, run: 0, start: Measure::default() }
+    }
+}
+
 /// Runs in identifier order with their text.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequence {
     pub(crate) groups: Groups,
     tree: Tree,
     index: DotIndex,
+    recent: RecentPlaces,
     caret: Option<Caret>,
     tail: Option<Tail>,
 }
@@ -97,7 +110,7 @@ impl Sequence {
         let (mut place, mut first, mut rest) = (place, first, text);
         self.tail = None;
         while !rest.is_empty() {
-            let (piece, tail) = rest.split_at(piece_length(rest));
+            let (piece, tail) = rest.split_at(self.piece_length(place, rest));
             let measure = Measure::of(piece);
             place = self.make_room(place, piece.len());
             place = self.insert_piece(place, first, piece, measure);
@@ -106,6 +119,12 @@ impl Sequence {
         }
         self.remember_tail();
         place
+    }
+
+    /// How much of `text` goes to `place` at once: what is put at the end of a leaf can fill the next.
+    fn piece_length(&self, place: Place, text: &str) -> usize {
+        let at_end = place.spot.run == self.tree.leaf(place.leaf).runs.len();
+        floor_char_boundary(text, if at_end { LEAF_BYTES_MAX } else { LEAF_BYTES_MAX / 2 })
     }
 
     fn insert_piece(&mut self, place: Place, first: Atom, text: &str, measure: Measure) -> Place {
@@ -117,7 +136,7 @@ impl Sequence {
         leaf.text.insert_str(before.bytes as usize, text);
         let mut after = before;
         after += measure;
-        let new = Run { first_k: first.k, group: first.group, measure };
+        let new = Run::new(first, measure);
         if scalars > 0 {
             let whole = leaf.runs[run];
             let (head, tail) = split_run(whole, scalars, {
@@ -126,7 +145,7 @@ impl Sequence {
                 head
             });
             leaf.runs[run] = head;
-            leaf.runs.splice(run + 1..run + 1, [new, tail]);
+            leaf.insert_runs(run + 1, [new, tail]);
             self.reindex(whole, &[head, tail], at);
             self.groups.retain(whole.group);
             self.add_run(new, at);
@@ -135,7 +154,7 @@ impl Sequence {
         }
         if run > 0 && leaf.runs[run - 1].precedes(first) {
             let whole = leaf.runs[run - 1];
-            leaf.runs[run - 1].measure += measure;
+            leaf.runs[run - 1].measure += measure.into();
             let longer = leaf.runs[run - 1];
             self.reindex(whole, &[longer], at);
             self.focus_on(at, run, after);
@@ -157,16 +176,19 @@ impl Sequence {
         Place { leaf: at, spot: Spot { run: run + 1, scalars: 0, before: after } }
     }
 
-    /// Makes sure that two more runs and `bytes` more bytes fit at `place`; returns where the place went.
+    /// Makes sure that two more runs and `bytes` more bytes fit at `place`; returns where the place went. The caret goes with it.
     fn make_room(&mut self, place: Place, bytes: usize) -> Place {
         let leaf = self.tree.leaf(place.leaf);
         if leaf.runs.len() + 2 <= LEAF_RUNS_MAX && leaf.text.len() + bytes <= LEAF_BYTES_MAX {
             return place;
         }
+        let caret = self.caret.filter(|caret| caret.leaf == place.leaf);
         if place.spot.run == leaf.runs.len() {
             // Text that grows at the end of a leaf goes to a new one: what is full stays full.
+            let before = leaf.measure;
             let leaf = self.tree.insert_after(place.leaf, Leaf::new());
-            return Place { leaf, spot: Spot { run: 0, scalars: 0, before: Measure::default() } };
+            self.caret = caret.map(|caret| caret.behind(before, leaf));
+            return Place { leaf, spot: Spot::default() };
         }
         let cut = if leaf.runs.len() + 2 > LEAF_RUNS_MAX {
             leaf.start_of(leaf.runs.len() / 2)
@@ -174,10 +196,12 @@ impl Sequence {
             leaf.spot(Unit::Bytes, leaf.measure.bytes / 2)
         };
         let right = self.split_leaf(place.leaf, cut);
+        self.caret = caret.map(|caret| caret.behind(Measure::default(), place.leaf));
         let moved = if place.spot.before.bytes > cut.before.bytes {
             let mut before = place.spot.before;
             before -= cut.before;
             let scalars = place.spot.scalars - if place.spot.run == cut.run { cut.scalars } else { 0 };
+            self.caret = caret.map(|caret| caret.behind(cut.before, right));
             Place { leaf: right, spot: Spot { run: place.spot.run - cut.run, scalars, before } }
         } else if place.spot == cut {
             Place { leaf: place.leaf, spot: self.tree.leaf(place.leaf).end() }
@@ -191,6 +215,7 @@ impl Sequence {
     fn split_leaf(&mut self, at: LeafIndex, cut: Spot) -> LeafIndex {
         let leaf = self.tree.leaf_mut(at);
         let mut right = Leaf::new();
+        right.runs.reserve_exact(LEAF_RUNS_MAX);
         right.text = leaf.text.split_off(cut.before.bytes as usize);
         right.measure = leaf.measure;
         right.measure -= cut.before;
@@ -240,7 +265,7 @@ impl Sequence {
         head_measure -= start;
         let (head, rest) = split_run(whole, spot.scalars, head_measure);
         let (removed, tail) = split_run(rest, most.scalars, most);
-        match (head.measure.scalars > 0, tail.measure.scalars > 0) {
+        match (head.measure.scalars() > 0, tail.measure.scalars() > 0) {
             (false, false) => {
                 leaf.runs.remove(spot.run);
                 self.index.remove(self.key(whole));
@@ -259,7 +284,7 @@ impl Sequence {
         }
         self.tree.shrink(at, most);
         let range = self.range(removed);
-        if most.scalars == whole.measure.scalars {
+        if most.scalars == whole.measure.scalars() {
             self.groups.release(whole.group);
         }
         self.focus_on(at, spot.run, start);
@@ -290,7 +315,8 @@ impl Sequence {
             leaf.runs.extend_from_slice(&moved.runs);
             self.index_runs(at, from);
             self.join_runs(at, from);
-            (self.caret, self.tail) = (None, None);
+            self.caret = self.caret.filter(|caret| caret.leaf == at && caret.run < from);
+            self.tail = None;
         }
     }
 
@@ -316,16 +342,14 @@ impl Sequence {
 
     /// Replaces `old`'s entry by those of `new`, where they differ.
     fn reindex(&mut self, old: Run, new: &[Run], leaf: LeafIndex) {
-        if let [same] = new
-            && same.low() == old.low()
-        {
-            return;
-        }
         if !self.index.is_made() {
             return;
         }
-        self.index.remove(self.key(old));
-        for &run in new {
+        let low = old.low();
+        if new.iter().all(|run| run.low() != low) {
+            self.index.remove(self.key(old));
+        }
+        for &run in new.iter().filter(|run| run.low() != low) {
             self.index.insert(self.key(run), leaf);
         }
     }
@@ -382,7 +406,7 @@ impl Sequence {
                 let measure = if ascii { Measure::of_ascii(piece) } else { Measure::of(piece) };
                 leaf.text.push_str(piece);
                 leaf.measure += measure;
-                leaf.runs.push(Run { first_k: first.k, group: first.group, measure });
+                leaf.runs.push(Run::new(first, measure));
                 first.k += i64::from(measure.scalars);
                 rest = tail;
             }
@@ -404,7 +428,7 @@ impl Sequence {
             let mut at = 0;
             leaf.runs.iter().map(move |run| {
                 let start = at;
-                at += run.measure.bytes as usize;
+                at += run.measure.bytes() as usize;
                 (*run, &leaf.text[start..at])
             })
         })
@@ -420,8 +444,7 @@ impl Sequence {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let entry = size_of::<Dot>() + size_of::<LeafIndex>();
-        self.groups.heap_bytes() + self.tree.heap_bytes() + self.index.len() * entry * 3 / 2
+        self.groups.heap_bytes() + self.tree.heap_bytes() + self.index.heap_bytes() + self.recent.heap_bytes()
     }
 
     /// Checks order, index, references, sums and caches. O(n d).
@@ -435,8 +458,9 @@ impl Sequence {
                 *references.entry(run.group).or_default() += 1;
                 indexed += 1;
                 let dot = self.key(*run);
-                let found = self.index.range(dot..=dot).next().map(|entry| *entry.1);
-                assert!(!self.index.is_made() || found == Some(index), "a run is indexed by its lowest dot");
+                let found = self.index.floor(dot.site, dot.counter);
+                let right = found == Some((dot.counter, index)) && found == self.index.ceiling(dot.site, dot.counter);
+                assert!(!self.index.is_made() || right, "a run is indexed by its lowest dot");
                 assert!(run.first_k > 0 || run.last().k < 0, "a run's k have one sign");
                 if let Some(previous) = previous {
                     assert!(self.groups.compare(previous.last(), run.first()).is_lt(), "identifiers ascend");
@@ -447,7 +471,8 @@ impl Sequence {
         assert!(!self.index.is_made() || indexed == self.index.len(), "the index names runs only");
         self.groups.assert_invariants(&references);
         let mut end = None;
-        for (&dot, &leaf) in self.index.range(..) {
+        self.index.assert_invariants();
+        for (dot, leaf) in self.index.iter() {
             let run =
                 self.tree.leaf(leaf).runs.iter().find(|run| self.key(**run) == dot).expect("an indexed run is there");
             assert!(end.is_none_or(|end| end < dot), "no dot stands twice");
@@ -463,15 +488,9 @@ impl Sequence {
 
 /// `whole` cut after `scalars` characters that measure `head`; either part may be empty.
 fn split_run(whole: Run, scalars: u32, head: Measure) -> (Run, Run) {
-    let mut tail = whole.measure;
+    let mut tail = whole.measure.long();
     tail -= head;
-    let tail = Run { first_k: whole.first_k + i64::from(scalars), group: whole.group, measure: tail };
-    (Run { measure: head, ..whole }, tail)
-}
-
-/// How much of `text` goes into a leaf at once.
-fn piece_length(text: &str) -> usize {
-    if text.len() <= LEAF_BYTES_MAX / 2 { text.len() } else { floor_char_boundary(text, LEAF_BYTES_MAX / 2) }
+    (Run::new(whole.first(), head), Run::new(whole.atom(scalars), tail))
 }
 
 fn floor_char_boundary(text: &str, most: usize) -> usize {

@@ -4,7 +4,7 @@
 //! lengths before its end, how far its k may rise before the next character's identifier) stays true until anything else is
 //! changed. O(1) and the sums above the leaf, whether the change is local or comes from another replica.
 
-use super::{Caret, LEAF_BYTES_MAX, LeafIndex, Measure, Sequence};
+use super::{Caret, LEAF_BYTES_MAX, LeafIndex, Measure, Place, Sequence, Spot};
 use crate::id::{COUNTER_END, DotRange};
 use crate::limits::PATH_BYTES_MAX;
 use crate::position::group::Atom;
@@ -21,8 +21,8 @@ pub(super) struct Tail {
     end: Measure,
     /// What would continue the run.
     next: Atom,
-    /// From here on k does not sort before the next character.
-    k_end: i64,
+    /// From here on k does not sort before the next character. Found when somebody goes on here: most do not.
+    k_end: Option<i64>,
 }
 
 impl Sequence {
@@ -35,15 +35,17 @@ impl Sequence {
     pub(crate) fn append(&mut self, first: Atom, text: &str, measure: Measure) -> bool {
         let Some(mut tail) = self.tail.filter(|tail| tail.next == first) else { return false };
         let next_k = first.k + i64::from(measure.scalars);
+        let k_end = tail.k_end.unwrap_or_else(|| self.k_end(tail));
+        tail.k_end = Some(k_end);
         let leaf = self.tree.leaf_mut(tail.leaf);
-        if next_k > tail.k_end || leaf.text.len() + text.len() > LEAF_BYTES_MAX {
+        if next_k > k_end || leaf.text.len() + text.len() > LEAF_BYTES_MAX {
             return false;
         }
         match *text.as_bytes() {
             [byte] if tail.end.bytes as usize == leaf.text.len() => leaf.text.push(char::from(byte)),
             _ => leaf.text.insert_str(tail.end.bytes as usize, text),
         }
-        leaf.runs[tail.run].measure += measure;
+        leaf.runs[tail.run].measure += measure.into();
         self.tree.grow(tail.leaf, measure);
         tail.end += measure;
         tail.next.k = next_k;
@@ -55,7 +57,7 @@ impl Sequence {
     pub(crate) fn trim(&mut self, at: usize, utf16: usize) -> Option<DotRange> {
         let (next, end) = self.tail()?;
         let mut tail = self.tail?;
-        let whole = self.tree.leaf(tail.leaf).runs[tail.run].measure;
+        let whole = self.tree.leaf(tail.leaf).runs[tail.run].measure.long();
         let fits = at + utf16 == end && utf16 < whole.utf16 as usize && whole.bytes == whole.scalars;
         if !fits {
             return None;
@@ -70,7 +72,7 @@ impl Sequence {
         let leaf = self.tree.leaf_mut(tail.leaf);
         let bytes = tail.end.bytes as usize;
         leaf.text.drain(bytes - utf16..bytes);
-        leaf.runs[tail.run].measure -= gone;
+        leaf.runs[tail.run].measure -= gone.into();
         self.tree.shrink(tail.leaf, gone);
         tail.end -= gone;
         tail.next.k -= i64::from(count);
@@ -100,17 +102,20 @@ impl Sequence {
         let run = run.checked_sub(1)?;
         let last = self.tree.leaf(leaf).runs.get(run)?.last();
         let next = Atom { k: last.k + 1, ..last };
+        (last.k > 0).then_some(Tail { leaf, run, before, end: start, next, k_end: None })
+    }
+
+    /// From which k on what continues the run does not sort before the next character.
+    fn k_end(&self, tail: Tail) -> i64 {
         // The longest k, so that the limit of an identifier's bytes need not be asked again.
-        let longest = Atom { k: COUNTER_END as i64 - 1, ..last };
-        if last.k < 0 || self.groups.bytes(longest) > PATH_BYTES_MAX {
-            return None;
+        let longest = Atom { k: COUNTER_END as i64 - 1, ..tail.next };
+        if self.groups.bytes(longest) > PATH_BYTES_MAX {
+            return i64::MIN;
         }
-        let place = super::Place { leaf, spot: super::Spot { run: run + 1, scalars: 0, before: start } };
-        let room = match self.gap(place).right {
-            Some(right) => self.groups.room_before(next, right),
-            None => i64::MAX,
-        };
-        Some(Tail { leaf, run, before, end: start, next, k_end: next.k.saturating_add(room) })
+        let spot = Spot { run: tail.run + 1, scalars: 0, before: tail.end };
+        let right = self.gap(Place { leaf: tail.leaf, spot }).right;
+        let room = right.map_or(i64::MAX, |right| self.groups.room_before(tail.next, right));
+        tail.next.k.saturating_add(room)
     }
 
     fn go_on(&mut self, tail: Tail) {
@@ -126,5 +131,6 @@ impl Sequence {
         assert_eq!(tail.end, leaf.start_of(tail.run + 1).before, "the tail knows its run's end");
         let last = leaf.runs[tail.run].last();
         assert_eq!(tail.next, Atom { k: last.k + 1, ..last }, "the tail knows what continues its run");
+        assert!(tail.k_end.is_none_or(|k_end| k_end == self.k_end(tail)), "the tail knows how far its run may go on");
     }
 }

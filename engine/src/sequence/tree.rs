@@ -98,6 +98,11 @@ impl Tree {
         &self.leaves[leaf as usize]
     }
 
+    /// The leaf of a number that may be none's.
+    pub(crate) fn get(&self, leaf: LeafIndex) -> Option<&Leaf> {
+        self.leaves.get(leaf as usize)
+    }
+
     /// A leaf to change; whoever changes its lengths calls [`grow`](Self::grow) or [`shrink`](Self::shrink).
     pub(crate) fn leaf_mut(&mut self, leaf: LeafIndex) -> &mut Leaf {
         &mut self.leaves[leaf as usize]
@@ -129,14 +134,28 @@ impl Tree {
 
     /// The leaf that holds `offset`, and the lengths before it; at a border the leaf that ends there.
     pub(crate) fn find(&self, unit: Unit, offset: u32) -> (LeafIndex, Measure) {
+        self.descend(unit, offset, |_, _| ())
+    }
+
+    /// [`find`](Self::find) of a leaf that is about to be changed: the way to it is remembered.
+    pub(crate) fn seek(&mut self, unit: Unit, offset: u32) -> (LeafIndex, Measure) {
+        let mut recent = self.recent;
+        let found = self.descend(unit, offset, |height, at| recent[height] = at as u8);
+        self.recent = recent;
+        found
+    }
+
+    /// Tells `visit` the height of each inner node on the way and the number of the child below.
+    fn descend(&self, unit: Unit, offset: u32, mut visit: impl FnMut(usize, usize)) -> (LeafIndex, Measure) {
         let (mut node, mut before) = (self.root, Measure::default());
-        for _ in 0..self.height {
+        for height in (0..self.height).rev() {
             let children = &self.inners[node as usize].children;
             let mut at = 0;
             while at + 1 < children.len() && before.get(unit) + children[at].measure.get(unit) < offset {
                 before += children[at].measure;
                 at += 1;
             }
+            visit(height, at);
             node = children[at].node;
         }
         (node, before)
@@ -159,13 +178,28 @@ impl Tree {
 
     /// The lengths of the text before a leaf.
     pub(crate) fn before(&self, leaf: LeafIndex) -> Measure {
+        self.ascend(leaf, |_, _| ())
+    }
+
+    /// [`before`](Self::before) a leaf that is about to be changed: the way to it is remembered.
+    pub(crate) fn focus(&mut self, leaf: LeafIndex) -> Measure {
+        let mut recent = self.recent;
+        let before = self.ascend(leaf, |height, at| recent[height] = at as u8);
+        self.recent = recent;
+        before
+    }
+
+    fn ascend(&self, leaf: LeafIndex, mut visit: impl FnMut(usize, usize)) -> Measure {
         let mut before = Measure::default();
         let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
-        while parent != NONE {
+        for height in 0..self.height {
             let inner = &self.inners[parent as usize];
-            for child in inner.children.iter().take_while(|child| child.node != node) {
-                before += child.measure;
+            let mut at = 0;
+            while inner.children[at].node != node {
+                before += inner.children[at].measure;
+                at += 1;
             }
+            visit(height, at);
             (node, parent) = (parent, inner.parent);
         }
         before
@@ -415,9 +449,9 @@ impl Tree {
         in_order.push(node);
         let mut at = 0;
         for run in &leaf.runs {
-            assert!(run.measure.scalars > 0, "runs have characters");
-            let end = at + run.measure.bytes as usize;
-            assert_eq!(Measure::of(&leaf.text[at..end]), run.measure, "a run's lengths are its text's");
+            assert!(run.measure.scalars() > 0, "runs have characters");
+            let end = at + run.measure.bytes() as usize;
+            assert_eq!(Measure::of(&leaf.text[at..end]), run.measure.long(), "a run's lengths are its text's");
             at = end;
         }
         assert_eq!(at, leaf.text.len(), "a leaf's text belongs to its runs");
