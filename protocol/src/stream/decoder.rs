@@ -6,7 +6,8 @@ use selvedge_engine::{
 };
 
 use super::code;
-use super::memory::{Memory, Place, read_site};
+use super::memory::{Author, Memory, read_leased, read_site};
+use super::runs::{Atom, Run};
 use crate::error::DecodeError;
 use crate::varint::{Reader, unzigzag};
 
@@ -51,28 +52,35 @@ impl StreamDecoder {
         self.memory.begin_delta();
         let byte = reader.byte()?;
         if byte & 0b111 != code::DELTA {
-            let site = self.memory.last_site().ok_or(DecodeError::Malformed("an operation of nobody"))?;
-            let first = self.memory.next(site);
-            return self.ops(site, first, Some(byte), 1, reader);
+            let author = self.memory.last_author().ok_or(DecodeError::Malformed("an operation of nobody"))?;
+            let first = self.memory.next_of(author);
+            return self.ops(author, first, Some(byte), 1, reader);
         }
-        let site = match (byte >> code::SITE_SHIFT).checked_sub(1) {
-            Some(number) => self.memory.site(u64::from(number))?,
-            None => self.who(reader)?,
+        let site = match u64::from(byte >> code::WHO_SHIFT) {
+            code::WHO_BEHIND => {
+                let who = reader.varint()?;
+                if who < code::WHO_BEHIND {
+                    return Err(DecodeError::Malformed("a site's number longer than its shortest form"));
+                }
+                self.site(who, reader)?
+            }
+            who => self.site(who, reader)?,
         };
-        let first = if byte & code::CONTINUES != 0 { self.memory.next(site) } else { reader.varint()? };
+        let author = self.memory.author(site).ok_or(DecodeError::Malformed("an operation of nobody"))?;
+        let first = if byte & code::CONTINUES != 0 { self.memory.next_of(author) } else { reader.varint()? };
         let count = if byte & code::SINGLE != 0 { 1 } else { reader.varint()? };
         // Every operation takes a byte at least.
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count > reader.remaining() {
             return Err(DecodeError::Incomplete);
         }
-        self.ops(site, first, None, count, reader)
+        self.ops(author, first, None, count, reader)
     }
 
     /// The delta of `count` operations, of the first of which the first byte may be read already.
     fn ops(
         &mut self,
-        site: SiteId,
+        author: Author,
         first: u64,
         byte: Option<u8>,
         count: usize,
@@ -80,12 +88,12 @@ impl StreamDecoder {
     ) -> Result<Delta, DecodeError> {
         let mut byte = byte;
         // Most deltas are one operation: room for four, as a vector begins with, would be most of what a keystroke claims.
-        let mut delta = Delta { site, first, ops: Vec::with_capacity(count.min(4)) };
+        let mut delta = Delta { site: author.site, first, ops: Vec::with_capacity(count.min(4)) };
         let mut counter = first;
         let mut elements = 0;
         for _ in 0..count {
             let byte = byte.take().map_or_else(|| reader.byte(), Ok)?;
-            let op = self.op(site, counter, byte, reader)?;
+            let op = self.op(author, counter, byte, reader)?;
             elements += match &op {
                 Op::Insert { parent, .. } => parent.depth(),
                 Op::Rebase(rebase) => rebase.parent.depth(),
@@ -98,72 +106,105 @@ impl StreamDecoder {
             delta.ops.push(op);
         }
         delta.validate().map_err(|error| DecodeError::Delta(error.to_string()))?;
-        self.memory.end_delta(site, counter);
+        self.memory.end_delta(author, counter);
         Ok(delta)
     }
 
-    fn op(&mut self, site: SiteId, first: u64, byte: u8, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
-        let mut number = u64::from(byte >> 3);
-        if number == code::INLINE_END {
-            number = reader.varint()?;
-        }
-        let within = |most: usize| match usize::try_from(number) {
-            Ok(number) if number <= most => Ok(number),
-            _ => Err(DecodeError::TooLarge { what: "an operation", most }),
-        };
+    fn op(&mut self, author: Author, first: u64, byte: u8, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
         match byte & 0b111 {
             code::EXTEND => {
-                let place = self.memory.place(site).ok_or(DecodeError::Malformed("an extension of nothing"))?.clone();
-                let text = text(reader, within(OP_TEXT_BYTES_MAX)?)?;
-                Ok(Op::Insert { parent: place.parent, digit: place.digit, direction: place.direction, text })
+                let length = number(byte, OP_TEXT_BYTES_MAX as u64, reader)?;
+                let text = text(reader, length as usize)?;
+                self.extend(author, first, text)
             }
-            code::INSERT_AFTER => self.insert(site, first, Direction::After, within(OP_TEXT_BYTES_MAX)?, reader),
-            code::INSERT_BEFORE => self.insert(site, first, Direction::Before, within(OP_TEXT_BYTES_MAX)?, reader),
+            code::BELOW => {
+                let length = number(byte, OP_TEXT_BYTES_MAX as u64, reader)?;
+                let parent = self.atom(reader)?;
+                let path = self.path_of(author, parent)?;
+                let digit = Digit::hashed(Dot::new(author.site, first), path.depth());
+                self.insert(
+                    author,
+                    first,
+                    Stand { parent, path, digit, direction: Direction::After },
+                    length as usize,
+                    reader,
+                )
+            }
+            code::BESIDE => self.beside(author, first, byte, reader),
+            code::APART => self.apart(author, first, byte, reader),
             code::DELETE => {
-                let ranges = self.ranges(within(OP_RANGES_MAX)?, reader)?;
+                let ranges = self.ranges(author.site, first, byte, reader)?;
                 if let Some(last) = ranges.last() {
-                    self.memory.set_deleted(site, *last);
+                    self.memory.set_deleted(author, *last);
                 }
                 Ok(Op::Delete { ranges })
             }
             code::DELETE_DOT => {
-                let range = self.dot(site, first, number)?;
-                self.memory.set_deleted(site, range);
+                let range = self.dot(author, first, number(byte, u64::MAX, reader)?)?;
+                self.memory.set_deleted(author, range);
                 Ok(Op::Delete { ranges: vec![range] })
             }
-            code::META => {
-                let key = text(reader, within(META_KEY_BYTES_MAX)?)?;
-                let value = match reader.byte()? {
-                    0 => None,
-                    1 => Some(reader.bytes(META_VALUE_BYTES_MAX)?.to_vec()),
-                    _ => return Err(DecodeError::Malformed("a flag")),
-                };
-                Ok(Op::Meta { key, value, lamport: reader.varint()? })
-            }
-            code::VOID if number == code::REBASE => self.rebase(site, first, reader),
-            code::VOID => Ok(Op::Void { length: number }),
-            _ => Err(DecodeError::Malformed("an operation nobody knows")),
+            code::OTHER => match u64::from(byte >> 3) {
+                code::REBASE => self.rebase(author.site, first, reader),
+                code::VOID => Ok(Op::Void { length: reader.varint()? }),
+                code::META => meta(reader),
+                _ => Err(DecodeError::Malformed("an operation nobody knows")),
+            },
+            _ => Err(DecodeError::Malformed("a delta within a delta")),
         }
+    }
+
+    fn extend(&mut self, author: Author, first: u64, text: String) -> Result<Op, DecodeError> {
+        let place = self.memory.place(author).ok_or(DecodeError::Malformed("an extension of nothing"))?;
+        let op = Op::Insert { parent: place.parent.clone(), digit: place.digit, direction: place.direction, text };
+        self.memory.extend(author, first, last(first, &op));
+        Ok(op)
+    }
+
+    fn beside(&mut self, author: Author, first: u64, byte: u8, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
+        let length = short_number(byte, OP_TEXT_BYTES_MAX, reader)?;
+        let number = self.run_number(reader.varint()?)?;
+        let runs = self.memory.runs();
+        let run = runs.get(number).filter(|run| run.site == author.site);
+        let &Run { parent, digit, .. } = run.ok_or(DecodeError::Malformed("a run of another site"))?;
+        let direction = if flag(byte) { Direction::Before } else { Direction::After };
+        let stand = Stand { parent, path: self.path_of(author, parent)?, digit, direction };
+        self.insert(author, first, stand, length, reader)
+    }
+
+    fn apart(&mut self, author: Author, first: u64, byte: u8, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
+        let length = short_number(byte, OP_TEXT_BYTES_MAX, reader)?;
+        let stand = if flag(byte) {
+            self.path(Dot::new(author.site, first), reader)?
+        } else {
+            let parent = self.atom(reader)?;
+            let digit = Digit::new(unzigzag(reader.varint()?));
+            Stand { parent, path: self.path_of(author, parent)?, digit, direction: Direction::After }
+        };
+        self.insert(author, first, stand, length, reader)
     }
 
     fn insert(
         &mut self,
-        site: SiteId,
+        author: Author,
         first: u64,
-        direction: Direction,
+        stand: Stand,
         length: usize,
         reader: &mut Reader<'_>,
     ) -> Result<Op, DecodeError> {
-        let parent = self.path(site, reader)?;
-        let digit = read_digit(reader, Dot::new(site, first), parent.depth())?;
+        let Stand { parent, path, digit, direction } = stand;
         let text = text(reader, length)?;
-        self.memory.set_place(site, Place { parent: parent.clone(), digit, direction });
-        Ok(Op::Insert { parent, digit, direction, text })
+        let op = Op::Insert { parent: path.clone(), digit, direction, text };
+        self.memory.insert(
+            author,
+            Run { parent, digit, site: author.site, direction, first, last: last(first, &op) },
+            path,
+        );
+        Ok(op)
     }
 
     fn rebase(&mut self, site: SiteId, counter: u64, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
-        let parent = self.path(site, reader)?;
-        let digit = read_digit(reader, Dot::new(site, counter), parent.depth())?;
+        let Stand { path: parent, digit, .. } = self.path(Dot::new(site, counter), reader)?;
         let (lamport, spacing) = (reader.varint()?, reader.varint()?);
         let mut pieces = Vec::new();
         let mut next_slot = 0_u64;
@@ -178,85 +219,161 @@ impl StreamDecoder {
         Ok(Op::Rebase(Box::new(Rebase { parent, digit, lamport, spacing, pieces })))
     }
 
-    fn path(&mut self, site: SiteId, reader: &mut Reader<'_>) -> Result<Path, DecodeError> {
-        let (shared, others) = match reader.byte()? {
-            code::LENGTHS_BEHIND => (reader.length(PATH_LEVELS_MAX)?, reader.length(PATH_LEVELS_MAX)?),
-            both => (usize::from(both & 15), usize::from(both >> 4)),
-        };
-        let before = self.memory.place(site).map(|place| &place.parent);
-        let elements = before.map_or(&[][..], Path::elements).get(..shared);
-        let elements = elements.ok_or(DecodeError::Malformed("a path that shares too much"))?;
-        if shared + others > PATH_LEVELS_MAX {
+    /// Where something stands that names more than what is remembered. `dot` is its first.
+    fn path(&mut self, dot: Dot, reader: &mut Reader<'_>) -> Result<Stand, DecodeError> {
+        let above = self.atom(reader)?;
+        let mut elements = self.memory.runs().path(above)?.elements().to_vec();
+        let byte = reader.byte()?;
+        let direction = if byte & 1 == 0 { Direction::After } else { Direction::Before };
+        let (shared, count) = (elements.len(), usize::from(byte >> 1));
+        if shared + count > PATH_LEVELS_MAX {
             return Err(DecodeError::TooLarge { what: "a path", most: PATH_LEVELS_MAX });
         }
-        if let Some(before) = before
-            && others == 0
-            && shared == before.depth()
-        {
-            // In memory once, too: a few bytes must not claim a path each.
-            return Ok(before.clone());
-        }
-        let mut path = Vec::with_capacity(shared + others);
-        path.extend_from_slice(elements);
-        for level in shared..shared + others {
+        for level in shared..shared + count {
             // The digit may be a hash of the element's dot, which comes behind it.
             let digit = reader.varint()?;
             let site = self.who(reader)?;
             let k = unzigzag(reader.varint()?);
             let dot = Dot::new(site, k.unsigned_abs());
             let digit = if digit == 0 { Digit::hashed(dot, level) } else { Digit::new(unzigzag(digit)) };
-            path.push(Element { digit, site, k });
+            elements.push(Element { digit, site, k });
         }
-        Ok(path.into())
+        let digit = match reader.varint()? {
+            0 => Digit::hashed(dot, elements.len()),
+            written => Digit::new(unzigzag(written)),
+        };
+        let parent = self.memory.push_elements(above, &elements[shared..]);
+        Ok(Stand { parent, path: elements.into(), digit, direction })
     }
 
-    /// The dot that the operation `counter` of `site` names by a number.
-    fn dot(&self, site: SiteId, counter: u64, number: u64) -> Result<DotRange, DecodeError> {
-        let before = self.memory.deleted(site).ok_or(DecodeError::Malformed("a dot beside no deletion"));
+    /// The path of `parent`. In memory once if it is that of the author's place.
+    fn path_of(&self, author: Author, parent: Option<Atom>) -> Result<Path, DecodeError> {
+        let runs = self.memory.runs();
+        match self.memory.place(author) {
+            Some(place) if runs.get(place.run).is_some_and(|run| run.parent == parent) => Ok(place.parent.clone()),
+            _ => runs.path(parent),
+        }
+    }
+
+    /// A character of a remembered run, or the root.
+    fn atom(&self, reader: &mut Reader<'_>) -> Result<Option<Atom>, DecodeError> {
+        let Some(code) = reader.varint()?.checked_sub(1) else { return Ok(None) };
+        let number = self.run_number(code >> 2)?;
+        let back = match code & 3 {
+            code::ATOM_BEHIND => reader.varint()?.saturating_add(code::ATOM_BEHIND),
+            back => back,
+        };
+        self.memory.runs().atom(number, back).map(Some)
+    }
+
+    /// The number of the run that is `back` before the newest.
+    fn run_number(&self, back: u64) -> Result<u32, DecodeError> {
+        let number = u64::from(self.memory.runs().len()).checked_sub(back.saturating_add(1));
+        number.map(|number| number as u32).ok_or(DecodeError::Malformed("a run nobody spoke of"))
+    }
+
+    /// The dot that the operation `counter` of `author` names by a number.
+    fn dot(&self, author: Author, counter: u64, number: u64) -> Result<DotRange, DecodeError> {
+        let before = self.memory.deleted(author).ok_or(DecodeError::Malformed("a dot beside no deletion"));
         let (site, dot) = match number {
             code::BEFORE_LAST => before.map(|before| (before.site, before.first.checked_sub(1)))?,
             code::BEHIND_LAST => before.map(|before| (before.site, before.last.checked_add(1)))?,
-            _ => (site, counter.saturating_add(1).checked_sub(number)),
+            _ => (author.site, counter.saturating_add(1).checked_sub(number)),
         };
         let dot = dot.ok_or(DecodeError::Malformed("a dot below the first"))?;
         Ok(DotRange { site, first: dot, last: dot })
     }
 
-    fn ranges(&mut self, count: usize, reader: &mut Reader<'_>) -> Result<Vec<DotRange>, DecodeError> {
+    fn ranges(
+        &mut self,
+        site: SiteId,
+        counter: u64,
+        byte: u8,
+        reader: &mut Reader<'_>,
+    ) -> Result<Vec<DotRange>, DecodeError> {
+        let own = flag(byte);
         let mut ranges: Vec<DotRange> = Vec::new();
-        for _ in 0..count {
-            let site = self.who(reader)?;
-            let start = reader.varint()?;
-            let first = match ranges.last().filter(|previous| previous.site == site) {
-                Some(previous) => previous.last.wrapping_add(start),
-                None => self.memory.next(site).max(1).wrapping_sub(unzigzag(start) as u64),
+        for _ in 0..short_number(byte, OP_RANGES_MAX, reader)? {
+            let site = if own { site } else { self.who(reader)? };
+            let code = reader.varint()?;
+            let start = code >> 2;
+            let first = match ranges.last().filter(|before| before.site == site) {
+                Some(before) => before.last.wrapping_add(start).wrapping_add(2),
+                None if own => counter.wrapping_sub(start),
+                None => self.memory.next(site).wrapping_sub(unzigzag(start) as u64),
             };
-            let last = first.wrapping_add(reader.varint()?);
-            ranges.push(DotRange { site, first, last });
+            let others = match code & 3 {
+                code::RANGE_BEHIND => reader.varint()?.saturating_add(code::RANGE_BEHIND),
+                others => others,
+            };
+            ranges.push(DotRange { site, first, last: first.wrapping_add(others) });
         }
         Ok(ranges)
     }
 
     fn who(&mut self, reader: &mut Reader<'_>) -> Result<SiteId, DecodeError> {
-        match reader.varint()? {
-            0 => {
-                let site = read_site(reader)?;
-                if self.memory.number(site).is_some() {
-                    return Err(DecodeError::Malformed("a site named twice"));
-                }
-                self.memory.add(site);
-                Ok(site)
-            }
-            number => self.memory.site(number - 1),
-        }
+        let who = reader.varint()?;
+        self.site(who, reader)
+    }
+
+    fn site(&mut self, who: u64, reader: &mut Reader<'_>) -> Result<SiteId, DecodeError> {
+        let site = match who {
+            code::NEW_SITE => read_site(reader)?,
+            code::NEW_LEASED => read_leased(reader)?,
+            number => return self.memory.site(number - code::SITES),
+        };
+        self.memory.add(site)?;
+        Ok(site)
     }
 }
 
-fn read_digit(reader: &mut Reader<'_>, dot: Dot, level: usize) -> Result<Digit, DecodeError> {
-    Ok(match reader.varint()? {
-        0 => Digit::hashed(dot, level),
-        written => Digit::new(unzigzag(written)),
-    })
+/// Where text stands: `path` is that of `parent`.
+struct Stand {
+    parent: Option<Atom>,
+    path: Path,
+    digit: Digit,
+    direction: Direction,
+}
+
+/// The counter of an operation's last character.
+fn last(first: u64, op: &Op) -> u64 {
+    first.saturating_add(op.counters()).saturating_sub(1)
+}
+
+/// The number of an operation's byte, or behind it.
+fn number(byte: u8, most: u64, reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    let number = match u64::from(byte >> 3) {
+        code::INLINE_END => reader.varint()?,
+        number => number,
+    };
+    if number <= most { Ok(number) } else { Err(DecodeError::TooLarge { what: "an operation", most: most as usize }) }
+}
+
+/// The flag of an operation's byte that has one.
+const fn flag(byte: u8) -> bool {
+    byte & 1 << 3 != 0
+}
+
+/// The number of an operation's byte beside its flag, or behind it.
+fn short_number(byte: u8, most: usize, reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
+    match byte >> code::SHORT_SHIFT {
+        0 => match usize::try_from(reader.varint()?) {
+            Ok(number) if number <= most => Ok(number),
+            _ => Err(DecodeError::TooLarge { what: "an operation", most }),
+        },
+        number => Ok(usize::from(number)),
+    }
+}
+
+fn meta(reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
+    let length = reader.length(META_KEY_BYTES_MAX)?;
+    let key = text(reader, length)?;
+    let value = match reader.byte()? {
+        0 => None,
+        1 => Some(reader.bytes(META_VALUE_BYTES_MAX)?.to_vec()),
+        _ => return Err(DecodeError::Malformed("a flag")),
+    };
+    Ok(Op::Meta { key, value, lamport: reader.varint()? })
 }
 
 fn text(reader: &mut Reader<'_>, length: usize) -> Result<String, DecodeError> {

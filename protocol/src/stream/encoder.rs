@@ -1,9 +1,13 @@
 //! Deltas to stream form.
 
+use core::ops::RangeInclusive;
+
 use selvedge_engine::{Delta, Digit, Direction, Dot, DotRange, Op, Path, Rebase, SiteId};
 
 use super::code;
-use super::memory::{Memory, Place};
+use super::index::RunIndex;
+use super::memory::{Author, Forgotten, Memory, write_site};
+use super::runs::{Atom, Run, Runs};
 use crate::error::DecodeError;
 use crate::varint::{write_varint, zigzag};
 
@@ -11,6 +15,15 @@ use crate::varint::{write_varint, zigzag};
 #[derive(Clone, Debug, Default)]
 pub struct StreamEncoder {
     memory: Memory,
+    index: RunIndex,
+}
+
+/// The fields of an insert.
+struct Insert<'a> {
+    parent: &'a Path,
+    digit: Digit,
+    direction: Direction,
+    text: &'a str,
 }
 
 impl StreamEncoder {
@@ -21,28 +34,40 @@ impl StreamEncoder {
 
     /// Appends one delta to `out`. O(bytes of the delta).
     pub fn push(&mut self, delta: &Delta, out: &mut Vec<u8>) {
-        self.memory.begin_delta();
-        let site = delta.site;
-        let continues = self.memory.next(site) == delta.first;
-        if !(continues && delta.ops.len() == 1 && self.memory.last_site() == Some(site)) {
+        match self.memory.begin_delta() {
+            Forgotten::Nothing => {}
+            Forgotten::Runs(gone) => self.index.turn(gone),
+            Forgotten::Everything => self.index = RunIndex::default(),
+        }
+        let author = self.memory.author(delta.site);
+        let continues = author.map_or(1, |author| self.memory.next_of(author)) == delta.first;
+        if !(continues && delta.ops.len() == 1 && author.is_some() && author == self.memory.last_author()) {
             self.delta_head(delta, continues, out);
         }
+        let Some(author) = author.or_else(|| self.memory.author(delta.site)) else { return };
         let mut counter = delta.first;
         for op in &delta.ops {
-            self.op(site, counter, op, out);
-            counter = counter.saturating_add(op.counters());
+            let next = counter.saturating_add(op.counters());
+            self.op(author, counter, next.saturating_sub(1), op, out);
+            counter = next;
         }
-        self.memory.end_delta(site, counter);
+        self.memory.end_delta(author, counter);
     }
 
     fn delta_head(&mut self, delta: &Delta, continues: bool, out: &mut Vec<u8>) {
         let single = delta.ops.len() == 1;
         let flags = if continues { code::CONTINUES } else { 0 } | if single { code::SINGLE } else { 0 };
-        match self.memory.number(delta.site).filter(|&number| number < code::SITES_INLINE) {
-            Some(number) => out.push(code::DELTA | flags | ((number + 1) << code::SITE_SHIFT) as u8),
+        match self.memory.number(delta.site).map(|number| u64::from(number) + code::SITES) {
+            Some(who) if who >= code::WHO_BEHIND => {
+                out.push(code::DELTA | flags | (code::WHO_BEHIND as u8) << code::WHO_SHIFT);
+                write_varint(out, who);
+            }
+            Some(who) => out.push(code::DELTA | flags | (who as u8) << code::WHO_SHIFT),
             None => {
-                out.push(code::DELTA | flags);
+                // Who is new is told by one byte, which fits the flags.
+                let at = out.len();
                 self.who(delta.site, out);
+                out[at] = code::DELTA | flags | out[at] << code::WHO_SHIFT;
             }
         }
         if !continues {
@@ -65,28 +90,30 @@ impl StreamEncoder {
     /// # Errors
     /// [`DecodeError`] if the bytes are no state.
     pub fn from_state(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self { memory: Memory::read(bytes)? })
+        let memory = Memory::read(bytes)?;
+        let mut index = RunIndex::default();
+        index.catch_up(memory.runs());
+        Ok(Self { memory, index })
     }
 
-    fn op(&mut self, site: SiteId, first: u64, op: &Op, out: &mut Vec<u8>) {
+    fn op(&mut self, author: Author, first: u64, last: u64, op: &Op, out: &mut Vec<u8>) {
         match op {
             Op::Insert { parent, digit, direction, text } => {
-                self.insert(site, first, parent, *digit, *direction, text, out);
+                let insert = Insert { parent, digit: *digit, direction: *direction, text };
+                self.insert(author, first..=last, &insert, out);
             }
             Op::Delete { ranges } => {
-                match self.dot_number(site, first, ranges) {
+                match self.dot_number(author, first, ranges) {
                     Some(number) => head(code::DELETE_DOT, number, out),
-                    None => {
-                        head(code::DELETE, ranges.len() as u64, out);
-                        self.ranges(ranges, out);
-                    }
+                    None => self.ranges(author.site, first, ranges, out),
                 }
                 if let Some(last) = ranges.last() {
-                    self.memory.set_deleted(site, *last);
+                    self.memory.set_deleted(author, *last);
                 }
             }
             Op::Meta { key, value, lamport } => {
-                head(code::META, key.len() as u64, out);
+                head(code::OTHER, code::META, out);
+                write_varint(out, key.len() as u64);
                 out.extend_from_slice(key.as_bytes());
                 out.push(u8::from(value.is_some()));
                 if let Some(value) = value {
@@ -95,52 +122,88 @@ impl StreamEncoder {
                 }
                 write_varint(out, *lamport);
             }
-            Op::Rebase(rebase) => self.rebase(site, first, rebase, out),
-            Op::Void { length } => head(code::VOID, *length, out),
+            Op::Rebase(rebase) => self.rebase(author.site, first, rebase, out),
+            Op::Void { length } => {
+                head(code::OTHER, code::VOID, out);
+                write_varint(out, *length);
+            }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one insert")]
-    fn insert(
-        &mut self,
-        site: SiteId,
-        first: u64,
-        parent: &Path,
-        digit: Digit,
-        direction: Direction,
-        text: &str,
-        out: &mut Vec<u8>,
-    ) {
-        let last = self.memory.place(site);
+    fn insert(&mut self, author: Author, counters: RangeInclusive<u64>, insert: &Insert<'_>, out: &mut Vec<u8>) {
+        let Insert { parent, digit, direction, text } = *insert;
+        let (first, last) = counters.into_inner();
+        let place = self.memory.place(author);
         let extends =
-            last.is_some_and(|place| place.digit == digit && place.direction == direction && place.parent == *parent);
+            place.is_some_and(|place| place.digit == digit && place.direction == direction && place.parent == *parent);
         if extends {
             head(code::EXTEND, text.len() as u64, out);
+            self.memory.extend(author, first, last);
         } else {
-            let code = if direction == Direction::After { code::INSERT_AFTER } else { code::INSERT_BEFORE };
-            head(code, text.len() as u64, out);
-            self.path(site, first, parent, digit, out);
-            self.memory.set_place(site, Place { parent: parent.clone(), digit, direction });
+            let above = self.place(author.site, first, insert, out);
+            let run = Run { parent: above, digit, site: author.site, direction, first, last };
+            self.memory.insert(author, run, parent.clone());
         }
         out.extend_from_slice(text.as_bytes());
+        self.index.catch_up(self.memory.runs());
     }
 
-    /// A path, told by what it shares with that of the site's last insert, and the digit below it.
-    fn path(&mut self, site: SiteId, first: u64, parent: &Path, digit: Digit, out: &mut Vec<u8>) {
-        let before = self.memory.place(site).map_or(&[][..], |place| place.parent.elements());
-        let shared = before.iter().zip(parent.elements()).take_while(|(a, b)| a == b).count();
-        path_lengths(shared, parent.depth() - shared, out);
-        for (level, element) in parent.elements().iter().enumerate().skip(shared) {
-            write_digit(element.digit, element.dot(), level, out);
+    /// Tells where an insert stands that does not go on where its site's last one did; what it stands below is returned.
+    fn place(&mut self, site: SiteId, first: u64, insert: &Insert<'_>, out: &mut Vec<u8>) -> Option<Atom> {
+        let Insert { parent, digit, direction, text } = *insert;
+        let runs = self.memory.runs();
+        if let Some(number) = self.index.beside(runs, site, parent, digit) {
+            let before = u8::from(direction == Direction::Before);
+            short_head(code::BESIDE, before, text.len(), out);
+            write_varint(out, u64::from(runs.len() - 1 - number));
+            return runs.get(number).and_then(|run| run.parent);
+        }
+        let (above, depth) = self.index.deepest(runs, parent);
+        let hashed = digit == Digit::hashed(Dot::new(site, first), parent.depth());
+        if depth < parent.depth() || direction == Direction::Before {
+            short_head(code::APART, code::PATH, text.len(), out);
+            return self.path(above, depth, (parent, digit, direction), hashed, out);
+        }
+        if hashed {
+            head(code::BELOW, text.len() as u64, out);
+            write_atom(runs, above, out);
+        } else {
+            short_head(code::APART, code::DIGIT, text.len(), out);
+            write_atom(runs, above, out);
+            write_varint(out, zigzag(digit.get()));
+        }
+        above
+    }
+
+    /// A path, told by the deepest of its elements that is remembered and those below it, a direction and the digit below.
+    fn path(
+        &mut self,
+        above: Option<Atom>,
+        depth: usize,
+        (parent, digit, direction): (&Path, Digit, Direction),
+        hashed: bool,
+        out: &mut Vec<u8>,
+    ) -> Option<Atom> {
+        write_atom(self.memory.runs(), above, out);
+        let below = &parent.elements()[depth..];
+        out.push((below.len() as u8) << 1 | u8::from(direction == Direction::Before));
+        for (level, element) in below.iter().enumerate() {
+            let hashed = element.digit == Digit::hashed(element.dot(), depth + level);
+            write_varint(out, if hashed { 0 } else { zigzag(element.digit.get()) });
             self.who(element.site, out);
             write_varint(out, zigzag(element.k));
         }
-        write_digit(digit, Dot::new(site, first), parent.depth(), out);
+        write_varint(out, if hashed { 0 } else { zigzag(digit.get()) });
+        self.memory.push_elements(above, below)
     }
 
     fn rebase(&mut self, site: SiteId, counter: u64, rebase: &Rebase, out: &mut Vec<u8>) {
-        head(code::VOID, code::REBASE, out);
-        self.path(site, counter, &rebase.parent, rebase.digit, out);
+        head(code::OTHER, code::REBASE, out);
+        let Rebase { parent, digit, .. } = rebase;
+        let (above, depth) = self.index.deepest(self.memory.runs(), parent);
+        let hashed = *digit == Digit::hashed(Dot::new(site, counter), parent.depth());
+        self.path(above, depth, (parent, *digit, Direction::After), hashed, out);
+        self.index.catch_up(self.memory.runs());
         write_varint(out, rebase.lamport);
         write_varint(out, rebase.spacing);
         write_varint(out, rebase.pieces.len() as u64);
@@ -154,13 +217,13 @@ impl StreamEncoder {
         }
     }
 
-    /// The number that names the only dot of `ranges`, which the operation `counter` of `site` deletes, if one does.
-    fn dot_number(&self, site: SiteId, counter: u64, ranges: &[DotRange]) -> Option<u64> {
+    /// The number that names the only dot of `ranges`, which the operation `counter` of `author` deletes, if one does.
+    fn dot_number(&self, author: Author, counter: u64, ranges: &[DotRange]) -> Option<u64> {
         let [DotRange { site: of, first: dot, last }] = *ranges else { return None };
         if dot != last {
             return None;
         }
-        if let Some(before) = self.memory.deleted(site).filter(|before| before.site == of) {
+        if let Some(before) = self.memory.deleted(author).filter(|before| before.site == of) {
             if before.first == dot + 1 {
                 return Some(code::BEFORE_LAST);
             }
@@ -168,32 +231,38 @@ impl StreamEncoder {
                 return Some(code::BEHIND_LAST);
             }
         }
-        (of == site && dot < counter).then(|| counter + 1 - dot)
+        (of == author.site && dot < counter).then(|| counter + 1 - dot)
     }
 
-    fn ranges(&mut self, ranges: &[DotRange], out: &mut Vec<u8>) {
-        let mut previous: Option<DotRange> = None;
+    fn ranges(&mut self, site: SiteId, counter: u64, ranges: &[DotRange], out: &mut Vec<u8>) {
+        let own = ranges.iter().all(|range| range.site == site && range.first < counter);
+        short_head(code::DELETE, u8::from(own), ranges.len(), out);
+        let mut before: Option<DotRange> = None;
         for range in ranges {
-            self.who(range.site, out);
-            match previous.filter(|previous| previous.site == range.site) {
-                Some(previous) => write_varint(out, range.first.wrapping_sub(previous.last)),
-                None => {
-                    let next = self.memory.next(range.site).max(1);
-                    write_varint(out, zigzag(next.wrapping_sub(range.first) as i64));
-                }
+            if !own {
+                self.who(range.site, out);
             }
-            write_varint(out, range.last.wrapping_sub(range.first));
-            previous = Some(*range);
+            let start = match before.filter(|before| before.site == range.site) {
+                Some(before) => range.first.wrapping_sub(before.last).wrapping_sub(2),
+                None if own => counter - range.first,
+                None => zigzag(self.memory.next(range.site).wrapping_sub(range.first) as i64),
+            };
+            let others = range.last.wrapping_sub(range.first);
+            let short = others.min(code::RANGE_BEHIND);
+            write_varint(out, start << 2 | short);
+            if short == code::RANGE_BEHIND {
+                write_varint(out, others - short);
+            }
+            before = Some(*range);
         }
     }
 
     fn who(&mut self, site: SiteId, out: &mut Vec<u8>) {
         match self.memory.number(site) {
-            Some(number) => write_varint(out, u64::from(number) + 1),
+            Some(number) => write_varint(out, u64::from(number) + code::SITES),
             None => {
-                out.push(0);
-                out.extend_from_slice(&site.get().to_le_bytes());
-                self.memory.add(site);
+                write_site(site, out);
+                self.memory.add(site).expect("it has no number");
             }
         }
     }
@@ -208,20 +277,23 @@ fn head(code: u8, number: u64, out: &mut Vec<u8>) {
     }
 }
 
-fn path_lengths(shared: usize, others: usize, out: &mut Vec<u8>) {
-    if shared < code::LENGTHS_END && others < code::LENGTHS_END {
-        out.push((shared | others << 4) as u8);
+/// A head with a flag and a number, which is not 0.
+fn short_head(code: u8, flag: u8, number: usize, out: &mut Vec<u8>) {
+    if number < code::SHORT_END {
+        out.push(code | flag << 3 | (number as u8) << code::SHORT_SHIFT);
     } else {
-        out.push(code::LENGTHS_BEHIND);
-        write_varint(out, shared as u64);
-        write_varint(out, others as u64);
+        out.push(code | flag << 3);
+        write_varint(out, number as u64);
     }
 }
 
-fn write_digit(digit: Digit, dot: Dot, level: usize, out: &mut Vec<u8>) {
-    if digit == Digit::hashed(dot, level) {
-        out.push(0);
-    } else {
-        write_varint(out, zigzag(digit.get()));
+/// A character of a remembered run, counted back from the newest, or the root.
+fn write_atom(runs: &Runs, atom: Option<Atom>, out: &mut Vec<u8>) {
+    let Some((atom, run)) = atom.and_then(|atom| Some((atom, runs.get(atom.run)?))) else { return out.push(0) };
+    let back = run.last - atom.counter;
+    let short = back.min(code::ATOM_BEHIND);
+    write_varint(out, (u64::from(runs.len() - 1 - atom.run) << 2 | short) + 1);
+    if short == code::ATOM_BEHIND {
+        write_varint(out, back - short);
     }
 }

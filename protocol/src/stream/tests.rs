@@ -1,9 +1,11 @@
 //! The stream codec is lossless over any deltas, and any bytes are read or refused.
 
 use proptest::prelude::*;
-use selvedge_engine::{Delta, Digit, Direction, DotRange, Element, Op, Path, Piece, Rebase, SiteId};
+use selvedge_engine::{Delta, Digit, Direction, Dot, DotRange, Element, Op, Path, Piece, Rebase, SiteId};
 
 use super::*;
+use crate::Random;
+use crate::error::DecodeError;
 use crate::level::Instant;
 
 fn site() -> impl Strategy<Value = SiteId> {
@@ -117,6 +119,23 @@ proptest! {
     }
 
     #[test]
+    fn changed_states_are_read_or_refused(deltas in deltas(), at: prop::sample::Index, byte: u8, next in deltas()) {
+        let mut encoder = StreamEncoder::new();
+        deltas.iter().for_each(|delta| encoder.push(delta, &mut Vec::new()));
+        let mut state = encoder.state();
+        *at.get_mut(&mut state) = byte;
+        let mut bytes = Vec::new();
+        next.iter().chain(&deltas).for_each(|delta| encoder.push(delta, &mut bytes));
+        if let Ok(mut decoder) = StreamDecoder::from_state(&state) {
+            let _ = decoder.decode(&bytes);
+        }
+        if let Ok(mut encoder) = StreamEncoder::from_state(&state) {
+            prop_assert_eq!(StreamEncoder::from_state(&encoder.state()).unwrap().state(), encoder.state());
+            next.iter().chain(&deltas).for_each(|delta| encoder.push(delta, &mut bytes));
+        }
+    }
+
+    #[test]
     fn a_room_is_read_from_wherever_one_joins(deltas in deltas(), join: prop::sample::Index, renew: prop::sample::Index) {
         let mut room = RoomEncoder::new(Instant(0));
         let (join, renew) = (join.index(deltas.len() + 1), renew.index(deltas.len() + 1));
@@ -169,6 +188,107 @@ fn a_keystroke_costs_a_byte_beside_its_text() {
     assert_eq!(bytes_of(deleted(b, 4, 2)), 1, "the one behind it");
 }
 
+/// Documents of two sites that write anywhere: each insert in a fork of a run, or before or behind one's own.
+struct Anywhere {
+    random: Random,
+    next: [u64; 2],
+    runs: Vec<(Path, Element, Direction, u64)>,
+}
+
+impl Anywhere {
+    fn new() -> Self {
+        Self { random: Random::new(3), next: [1; 2], runs: Vec::new() }
+    }
+
+    fn delta(&mut self) -> Delta {
+        let author = self.random.below(2) as usize;
+        let site = SiteId::random(author as u64);
+        let first = self.next[author];
+        let length = 1 + self.random.below(4);
+        let (parent, digit, direction) = self.stand(Dot::new(site, first));
+        self.next[author] = first + length;
+        let k = if direction == Direction::After { first as i64 } else { -((first + length - 1) as i64) };
+        self.runs.push((parent.clone(), Element { digit, site, k }, direction, length));
+        let text = "x".repeat(length as usize);
+        Delta { site, first, ops: vec![Op::Insert { parent, digit, direction, text }] }
+    }
+
+    fn stand(&mut self, dot: Dot) -> (Path, Digit, Direction) {
+        if self.runs.is_empty() {
+            return (Path::root(), Digit::new(7), Direction::After);
+        }
+        // Mostly near the newest, where the paths grow deep.
+        let reach = if self.random.below(4) == 0 { self.runs.len() } else { self.runs.len().min(40) };
+        let at = self.runs.len() - 1 - self.random.below(reach as u64) as usize;
+        let (parent, element, direction, length) = &self.runs[at];
+        let deep = parent.depth() > 40;
+        if element.site == dot.site && (deep || self.random.below(2) == 0) {
+            let direction = if self.random.below(2) == 0 { Direction::After } else { Direction::Before };
+            return (parent.clone(), element.digit, direction);
+        }
+        let mut path = if deep { Path::root() } else { parent.clone() };
+        if !deep {
+            path.push(Element { k: element.k + self.random.below(*length) as i64, ..*element });
+        }
+        let level = path.depth();
+        let digit = if self.random.below(4) == 0 { Digit::new(5) } else { Digit::hashed(dot, level) };
+        (path, digit, *direction)
+    }
+}
+
+#[test]
+fn runs_are_remembered_and_forgotten_alike_on_both_sides() {
+    let mut written = Anywhere::new();
+    let mut encoder = StreamEncoder::new();
+    let mut decoders = vec![StreamDecoder::new()];
+    let (mut bytes, mut most) = (Vec::new(), 0);
+    for n in 0..5 * GENERATION_RUNS {
+        let delta = written.delta();
+        bytes.clear();
+        encoder.push(&delta, &mut bytes);
+        for decoder in &mut decoders {
+            assert_eq!(decoder.decode(&bytes).unwrap(), vec![delta.clone()], "{n}");
+        }
+        if n % 1500 == 700 {
+            let state = encoder.state();
+            most = most.max(state.len());
+            decoders.push(StreamDecoder::from_state(&state).unwrap());
+            if n % 3000 == 700 {
+                encoder = StreamEncoder::from_state(&state).unwrap();
+            }
+        }
+    }
+    assert!(most < 12 * 2 * GENERATION_RUNS, "{most}");
+}
+
+#[test]
+fn a_caret_that_jumps_costs_three_bytes_beside_the_text() {
+    let site = SiteId::leased(0, 1);
+    let mut encoder = StreamEncoder::new();
+    let mut bytes_of = |parent: &[(i64, i64)], digit: Option<i64>, direction, first: u64, text: &str| {
+        let element = |&(digit, k): &(i64, i64)| Element { digit: Digit::new(digit), site, k };
+        let parent = Path::from(parent.iter().map(element).collect::<Vec<_>>());
+        let hashed = Digit::hashed(Dot::new(site, first), parent.depth());
+        let op = Op::Insert { digit: digit.map_or(hashed, Digit::new), parent, direction, text: text.into() };
+        let mut bytes = Vec::new();
+        encoder.push(&Delta { site, first, ops: vec![op] }, &mut bytes);
+        bytes.len() - text.len()
+    };
+    use Direction::{After, Before};
+    assert_eq!(bytes_of(&[], None, After, 1, "some text"), 4, "the site is new");
+    let digit = Digit::hashed(Dot::new(site, 1), 0).get();
+    assert_eq!(bytes_of(&[(digit, 9)], None, After, 10, "behind"), 2);
+    assert_eq!(bytes_of(&[(digit, 2)], None, After, 16, "within"), 3);
+    let below = Digit::hashed(Dot::new(site, 10), 1).get();
+    assert_eq!(bytes_of(&[(digit, 9)], Some(below), After, 22, "more behind"), 2);
+    assert_eq!(bytes_of(&[(digit, 9)], Some(below), Before, 33, "more before"), 2);
+    assert_eq!(bytes_of(&[(digit, 9), (below, 15)], Some(300), After, 44, "a digit"), 4);
+    assert_eq!(bytes_of(&[(digit, 9), (below, 15)], Some(-300), Before, 51, "a direction"), 5);
+    let far = [(digit, 9), (below, 15), (-300, -61), (7, 4000)];
+    assert_eq!(bytes_of(&far, None, After, 62, "what is not remembered"), 9);
+    assert_eq!(bytes_of(&far, Some(8), After, 84, "now it is"), 3);
+}
+
 #[test]
 fn a_lost_frame_is_noticed_and_the_next_epoch_heals_it() {
     let typed = |first| Delta { site: SiteId::random(1), first, ops: vec![Op::Void { length: 1 }] };
@@ -196,5 +316,3 @@ fn memory_stays_bounded_on_both_sides() {
     }
     assert!(most < 16 * 1024, "{most}");
 }
-
-use crate::error::DecodeError;

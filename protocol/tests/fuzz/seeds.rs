@@ -1,7 +1,7 @@
 //! Valid inputs of the fuzz targets, and some made to claim the most.
 
 use selvedge_engine::{
-    Bias, Delta, Digit, Direction, Document, Element, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, SiteId,
+    Bias, Delta, Digit, Direction, Document, Dot, Element, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, SiteId,
     VersionVector,
 };
 use selvedge_protocol::message::Presence;
@@ -85,8 +85,7 @@ fn deltas() -> Vec<Delta> {
 /// groups, and voids.
 fn greedy(turns: usize) -> Vec<Delta> {
     let site = SiteId::leased(0, 3);
-    let element =
-        |level: usize| Element { digit: Digit::hashed(selvedge_engine::Dot::new(site, 1), level), site, k: 1 };
+    let element = |level: usize| Element { digit: Digit::hashed(Dot::new(site, 1), level), site, k: 1 };
     let deep: Path = (0..PATH_LEVELS_MAX - 1).map(element).collect::<Vec<_>>().into();
     let insert = |at: usize| Op::Insert {
         parent: deep.clone(),
@@ -210,6 +209,7 @@ fn streams() -> Vec<Vec<u8>> {
         encoder.push(&delta, &mut bytes);
         all.push(bytes);
     }
+    all.push(jumping(300));
     // One keystroke after the other, each a delta of two bytes.
     let mut typed = vec![0];
     let mut encoder = StreamEncoder::new();
@@ -220,6 +220,23 @@ fn streams() -> Vec<Vec<u8>> {
     }
     all.push(typed);
     all
+}
+
+/// Three bytes an insert, each below another of two characters as deep as can be.
+fn jumping(inserts: usize) -> Vec<u8> {
+    let site = SiteId::leased(0, 3);
+    let hashed = |counter, level| Digit::hashed(Dot::new(site, counter), level);
+    let element = |level, k| Element { digit: hashed(k as u64, level), site, k };
+    let deep: Vec<Element> = (0..PATH_LEVELS_MAX - 2).map(|level| element(level, 1)).collect();
+    let insert = |first: usize| {
+        let last = element(deep.len(), 1 + first as i64 % 2);
+        let parent = Path::from([&deep[..], &[last]].concat());
+        let digit = hashed(first as u64, parent.depth());
+        Op::Insert { parent, digit, direction: Direction::After, text: "x".into() }
+    };
+    let mut bytes = vec![0];
+    StreamEncoder::new().push(&Delta { site, first: 3, ops: (3..3 + inserts).map(insert).collect() }, &mut bytes);
+    bytes
 }
 
 fn lists() -> Vec<Vec<u8>> {

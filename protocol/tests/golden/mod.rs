@@ -5,7 +5,7 @@
 //! whole; `fields`, an array of `[hex, note]` whose hex joined gives `hex`; for frames `channel`, `kind` and `payload`
 //! (hex) beside. Only strings, numbers and arrays: any reader will do.
 
-use selvedge_engine::{Delta, Digit, Direction, DotRange, Element, Op, Path, Piece, Rebase, SiteId};
+use selvedge_engine::{Delta, Digit, Direction, Dot, DotRange, Element, Op, Path, Piece, Rebase, SiteId};
 
 use selvedge_protocol::message::*;
 use selvedge_protocol::stream::StreamEncoder;
@@ -146,6 +146,10 @@ pub fn deltas() -> Vec<Delta> {
         let ranges = vec![DotRange { site, first: dot, last: dot }];
         Delta { site, first, ops: vec![Op::Delete { ranges }] }
     };
+    let own = vec![DotRange { site: a, first: 3, last: 3 }, DotRange { site: a, first: 65, last: 69 }];
+    let mut hello = Path::root();
+    hello.push(Element { digit: Digit::new(40), site: a, k: 1 });
+    let hashed = |counter| Digit::hashed(Dot::new(a, counter), 1).get();
     let mut deep = below.clone();
     let piece = |slot, site, first_k, length| Piece { slot, site, first_k, length };
     let rebase = Rebase {
@@ -173,6 +177,10 @@ pub fn deltas() -> Vec<Delta> {
         delete(a, 60, 2),
         Delta { site: a, first: 61, ops: vec![insert(&deep, 7, Direction::After, "deep")] },
         Delta { site: b, first: 45, ops: vec![Op::Rebase(Box::new(rebase))] },
+        Delta { site: a, first: 65, ops: vec![insert(&hello, hashed(65), Direction::After, "below")] },
+        Delta { site: a, first: 70, ops: vec![insert(&Path::root(), 40, Direction::Before, "beside")] },
+        Delta { site: a, first: 76, ops: vec![insert(&hello, 900, Direction::After, "a digit")] },
+        Delta { site: a, first: 83, ops: vec![Op::Delete { ranges: own }] },
     ]
 }
 
@@ -343,6 +351,10 @@ fn streams() -> Vec<Vector> {
         "a dot far back",
         "an insert on a long path",
         "a rebase",
+        "an insert below a character remembered",
+        "an insert beside a run remembered",
+        "an insert of a digit chosen",
+        "a delete of several ranges",
     ];
     let mut vectors = Vec::new();
     for (name, delta) in names.into_iter().zip(deltas()) {

@@ -59,6 +59,21 @@ const said: Record<string, (a: bigint, b: bigint) => StreamDelta> = {
       ],
     }],
   }),
+  "an insert below a character remembered": (a) => ({
+    site: a, first: 65n,
+    ops: [{ kind: "insert", parent: [{ digit: 40n, site: a, k: 1n }], digit: null, direction: "after", text: "below" }],
+  }),
+  "an insert beside a run remembered": (a) => ({
+    site: a, first: 70n, ops: [{ kind: "insert", parent: [], digit: 40n, direction: "before", text: "beside" }],
+  }),
+  "an insert of a digit chosen": (a) => ({
+    site: a, first: 76n,
+    ops: [{ kind: "insert", parent: [{ digit: 40n, site: a, k: 1n }], digit: 900n, direction: "after", text: "a digit" }],
+  }),
+  "a delete of several ranges": (a) => ({
+    site: a, first: 83n,
+    ops: [{ kind: "delete", ranges: [{ site: a, first: 3n, last: 3n }, { site: a, first: 65n, last: 69n }] }],
+  }),
 };
 
 describe("golden vectors of the stream form", () => {

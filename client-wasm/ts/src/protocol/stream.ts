@@ -1,9 +1,9 @@
 /** The stream form of deltas, as `PROTOCOL.md` describes it: read one after the other, each with what those before it left. */
 
 import { MalformedError, Reader } from "./reader.js";
+import { PATH_LEVELS_MAX, Runs, type Atom, type PathElement, type Run } from "./runs.js";
 
-/** A place on a path. The digit is null where it is the hash of the element's dot and so was not written. */
-export interface PathElement { readonly digit: bigint | null; readonly site: bigint; readonly k: bigint }
+export type { PathElement } from "./runs.js";
 
 /** A range of dots of one site, both ends included. */
 export interface Dots { readonly site: bigint; readonly first: bigint; readonly last: bigint }
@@ -45,24 +45,33 @@ const INLINE_END = 31;
 const DELTA = 6;
 const CONTINUES = 1 << 3;
 const SINGLE = 1 << 4;
-const SITE_SHIFT = 5;
-/** The length of a void that none has: a rebase. */
-const REBASE = 0;
-/** The lengths of a path follow as two varints. */
-const LENGTHS_BEHIND = 255;
-const PATH_LEVELS_MAX = 64;
+const WHO_SHIFT = 5;
+const WHO_BEHIND = 7;
+/** Who: a site in eight bytes, a leased one as a varint; then come numbers. */
+const NEW_SITE = 0n;
+const NEW_LEASED = 1n;
+const SITES = 2n;
+const LEASED_END = 1n << 31n;
+/** Beyond these everything is forgotten where a delta begins. */
+const SITES_MAX = 1024;
+const ELEMENTS_MAX = 4096;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-interface Known { readonly site: bigint; next: bigint; place: StreamPlace | null; deleted: Dots | null }
+interface Place extends StreamPlace { run: Run }
+interface Known { readonly site: bigint; next: bigint; place: Place | null; deleted: Dots | null }
+interface Stand extends StreamPlace { readonly above: Atom | null }
 
 /** The reading side of a stream. The rules of the engine's format beyond the form itself are not checked here. */
 export class StreamReader {
   #known: Known[] = [];
+  #runs = new Runs();
   #last: Known | null = null;
 
   /** What is remembered: per site in the order of their numbers its next counter, the place of its last insert and its last deletion. */
-  get known(): readonly Readonly<Known>[] {
-    return this.#known;
+  get known(): readonly { readonly site: bigint; readonly next: bigint; readonly place: StreamPlace | null; readonly deleted: Dots | null }[] {
+    return this.#known.map(({ site, next, place, deleted }) => (
+      { site, next, place: place && { parent: place.parent, digit: place.digit, direction: place.direction }, deleted }
+    ));
   }
 
   /** Reads on from a state as it is handed to those who join. Throws {@link MalformedError}. */
@@ -70,9 +79,16 @@ export class StreamReader {
     const reader = new Reader(bytes);
     const stream = new StreamReader();
     const count = reader.count();
-    if (count * 10 > reader.left) throw new MalformedError("more sites than bytes");
-    for (let i = 0; i < count; i++) stream.#add(readSite(reader));
+    if (count * 4 > reader.left) throw new MalformedError("more sites than bytes");
+    for (let i = 0; i < count; i++) {
+      const who = reader.varint();
+      if (who >= SITES) throw new MalformedError("a site that is not spelled");
+      stream.#site(who, reader);
+    }
     stream.#last = stream.#numberedOrNone(reader.varint());
+    const [old, young] = [reader.count(), reader.count()];
+    if ((old + young) * 2 > reader.left) throw new MalformedError("more runs than bytes");
+    stream.#runs = Runs.restored(old, young, (above) => stream.#run(above, reader));
     for (const known of stream.#known) {
       known.next = reader.varint();
       const of = stream.#numberedOrNone(reader.varint());
@@ -80,19 +96,24 @@ export class StreamReader {
         const first = reader.varint();
         known.deleted = { site: of.site, first, last: first + reader.varint() };
       }
-      const direction = reader.u8();
-      if (direction > 2) throw new MalformedError("no direction");
-      if (direction === 0) continue;
-      const digit = unzigzag(reader.varint());
-      const parent: PathElement[] = [];
-      for (let depth = levels(reader); depth > 0; depth--) {
-        const of = unzigzag(reader.varint());
-        parent.push({ digit: of, site: stream.#numbered(reader.varint()).site, k: unzigzag(reader.varint()) });
-      }
-      known.place = { parent, digit, direction: direction === 1 ? "after" : "before" };
+      const place = reader.varint();
+      if (place > 0n) known.place = stream.#placeOf(stream.#runs.numbered(place - 1n));
     }
     reader.end();
     return stream;
+  }
+
+  #run(above: (back: number) => Run | undefined, reader: Reader): Run | number {
+    const back = reader.count();
+    if (back === 0) return reader.count();
+    const over = back > 1 ? above(back - 1) : null;
+    if (over === undefined) throw new MalformedError("a run nobody spoke of");
+    const parent = over && atomOf(over, reader.varint());
+    const { site } = this.#numbered(reader.varint());
+    const digit = readDigit(reader);
+    const first = reader.varint();
+    const others = reader.varint();
+    return { parent, site, digit, direction: (others & 1n) === 0n ? "after" : "before", first, last: first + (others >> 1n) };
   }
 
   /** Reads every delta of `bytes`. Throws {@link MalformedError}; the stream is lost then. */
@@ -104,17 +125,33 @@ export class StreamReader {
   }
 
   #delta(reader: Reader): StreamDelta {
+    this.#forget();
     const byte = reader.u8();
     if ((byte & 7) !== DELTA) {
       if (!this.#last) throw new MalformedError("an operation of nobody");
       return this.#ops(this.#last, this.#last.next, 1, reader, byte);
     }
-    const number = byte >> SITE_SHIFT;
-    const author = number > 0 ? this.#numbered(BigInt(number - 1)) : this.#who(reader);
+    const who = byte >> WHO_SHIFT;
+    const author = this.#site(who === WHO_BEHIND ? reader.varint() : BigInt(who), reader);
     const first = (byte & CONTINUES) !== 0 ? author.next : reader.varint();
     const count = (byte & SINGLE) !== 0 ? 1 : reader.count();
     if (count > reader.left) throw new MalformedError("more operations than bytes");
     return this.#ops(author, first, count, reader);
+  }
+
+  /** Both sides forget alike. */
+  #forget(): void {
+    const elements = this.#known.reduce((sum, { place }) => sum + (place?.parent.length ?? 0), 0);
+    if (this.#known.length > SITES_MAX || elements > ELEMENTS_MAX) {
+      this.#known = [];
+      this.#runs = new Runs();
+      this.#last = null;
+    } else if (this.#runs.turn()) {
+      for (const known of this.#known) {
+        const run = known.place && this.#runs.now(known.place.run);
+        known.place = run && known.place ? { ...known.place, run } : null;
+      }
+    }
   }
 
   /** A delta of `count` operations, of which the first byte may be read already. */
@@ -132,41 +169,110 @@ export class StreamReader {
   }
 
   #op(author: Known, counter: bigint, byte: number, reader: Reader): StreamOp {
-    const number = byte >> 3 === INLINE_END ? reader.count() : byte >> 3;
+    const number = (): number => (byte >> 3 === INLINE_END ? reader.count() : byte >> 3);
+    const flag = (byte & 8) !== 0;
+    const short = (): number => byte >> 4 || reader.count();
     switch (byte & 7) {
       case 0:
-        if (!author.place) throw new MalformedError("an extension of nothing");
-        return { kind: "insert", ...author.place, text: readText(reader, number) };
-      case 1:
+        return this.#extend(author, counter, readText(reader, number()));
+      case 1: {
+        const length = number();
+        return this.#insert(author, counter, this.#below(this.#atom(reader), null), length, reader);
+      }
       case 2: {
-        const parent = this.#path(author, reader);
-        author.place = { parent, digit: readDigit(reader), direction: (byte & 7) === 1 ? "after" : "before" };
-        return { kind: "insert", ...author.place, text: readText(reader, number) };
+        const length = short();
+        const run = this.#runs.at(reader.varint());
+        if (run.site !== author.site) throw new MalformedError("a run of another site");
+        const stand = { ...this.#below(run.parent, run.digit), direction: flag ? "before" : "after" } as const;
+        return this.#insert(author, counter, stand, length, reader);
       }
       case 3: {
-        const ranges = this.#ranges(number, reader);
+        const ranges = this.#ranges(flag ? author : null, counter, short(), reader);
         author.deleted = ranges.at(-1) ?? author.deleted;
         return { kind: "delete", ranges };
       }
-      case 4: {
-        const key = readText(reader, number);
-        const flag = reader.u8();
-        if (flag > 1) throw new MalformedError("no flag");
-        return { kind: "meta", key, value: flag === 1 ? reader.bytes(reader.count()) : null, lamport: reader.varint() };
+      case 4:
+        return this.#other(byte >> 3, reader);
+      case 5: {
+        const length = short();
+        const stand = flag ? this.#stand(reader) : this.#below(this.#atom(reader), unzigzag(reader.varint()));
+        return this.#insert(author, counter, stand, length, reader);
       }
-      case 5:
-        return number === REBASE ? this.#rebase(author, reader) : { kind: "void", length: BigInt(number) };
       case 7:
-        author.deleted = dotOf(author, counter, number);
+        author.deleted = dotOf(author, counter, number());
         return { kind: "delete", ranges: [author.deleted] };
       default:
         throw new MalformedError("an operation nobody knows");
     }
   }
 
-  #rebase(author: Known, reader: Reader): StreamRebase {
-    const parent = this.#path(author, reader);
+  #other(kind: number, reader: Reader): StreamOp {
+    if (kind === 0) return this.#rebase(reader);
+    if (kind === 1) return { kind: "void", length: reader.varint() };
+    if (kind !== 2) throw new MalformedError("an operation nobody knows");
+    const key = readText(reader, reader.count());
+    const flag = reader.u8();
+    if (flag > 1) throw new MalformedError("no flag");
+    return { kind: "meta", key, value: flag === 1 ? reader.bytes(reader.count()) : null, lamport: reader.varint() };
+  }
+
+  #extend(author: Known, first: bigint, text: string): StreamOp {
+    const { place } = author;
+    if (!place) throw new MalformedError("an extension of nothing");
+    const last = first + BigInt([...text].length) - 1n;
+    place.run = this.#runs.refresh(place.run);
+    if (place.run.last < first && first <= last) place.run.last = last;
+    else place.run = this.#runs.push({ ...place.run, first, last });
+    const { parent, digit, direction } = place;
+    return { kind: "insert", parent, digit, direction, text };
+  }
+
+  #insert(author: Known, first: bigint, stand: Stand, length: number, reader: Reader): StreamOp {
+    const text = readText(reader, length);
+    const { above, parent, digit, direction } = stand;
+    const last = first + BigInt([...text].length) - 1n;
+    const run = this.#runs.push({ parent: above, digit, site: author.site, direction, first, last });
+    author.place = { parent, digit, direction, run };
+    return { kind: "insert", parent, digit, direction, text };
+  }
+
+  #placeOf(run: Run): Place {
+    return { parent: this.#runs.path(run.parent), digit: run.digit, direction: run.direction, run };
+  }
+
+  #below(above: Atom | null, digit: bigint | null): Stand {
+    return { above, parent: this.#runs.path(above), digit, direction: "after" };
+  }
+
+  #stand(reader: Reader): Stand {
+    let above = this.#atom(reader);
+    const byte = reader.u8();
+    const parent = this.#runs.path(above);
+    if (parent.length + (byte >> 1) > PATH_LEVELS_MAX) throw new MalformedError("a path that is too long");
+    const spelled: PathElement[] = [];
+    for (let i = 0; i < byte >> 1; i++) {
+      const digit = readDigit(reader);
+      spelled.push({ digit, site: this.#who(reader).site, k: unzigzag(reader.varint()) });
+    }
     const digit = readDigit(reader);
+    for (const { digit, site, k } of spelled) {
+      const counter = k < 0n ? -k : k;
+      const direction = k < 0n ? "before" : "after";
+      above = { run: this.#runs.push({ parent: above, digit, site, direction, first: counter, last: counter }), counter };
+    }
+    return { above, parent: [...parent, ...spelled], digit, direction: (byte & 1) === 0 ? "after" : "before" };
+  }
+
+  /** A character of a run that is remembered; null: the root. */
+  #atom(reader: Reader): Atom | null {
+    const code = reader.varint() - 1n;
+    if (code < 0n) return null;
+    const run = this.#runs.at(code >> 2n);
+    return atomOf(run, (code & 3n) === 3n ? reader.varint() + 3n : code & 3n);
+  }
+
+  #rebase(reader: Reader): StreamRebase {
+    const { parent, digit } = this.#stand(reader);
     const lamport = reader.varint();
     const spacing = reader.varint();
     const count = reader.count();
@@ -182,39 +288,35 @@ export class StreamReader {
     return { kind: "rebase", parent, digit, lamport, spacing, pieces };
   }
 
-  #path(author: Known, reader: Reader): PathElement[] {
-    const both = reader.u8();
-    const [shared, others] = both === LENGTHS_BEHIND ? [levels(reader), levels(reader)] : [both & 15, both >> 4];
-    const before = author.place?.parent ?? [];
-    if (shared > before.length || shared + others > PATH_LEVELS_MAX) throw new MalformedError("a path that is too long");
-    const path = before.slice(0, shared);
-    for (let i = 0; i < others; i++) {
-      const digit = readDigit(reader);
-      path.push({ digit, site: this.#who(reader).site, k: unzigzag(reader.varint()) });
-    }
-    return path;
-  }
-
-  #ranges(count: number, reader: Reader): Dots[] {
+  /** Ranges of `own` alone, or each with its site. */
+  #ranges(own: Known | null, counter: bigint, count: number, reader: Reader): Dots[] {
     const ranges: Dots[] = [];
     for (let i = 0; i < count; i++) {
-      const { site, next } = this.#who(reader);
-      const start = reader.varint();
+      const { site, next } = own ?? this.#who(reader);
+      const code = reader.varint();
+      const start = code >> 2n;
       const before = ranges.at(-1);
-      const first = before?.site === site ? before.last + start : (next > 1n ? next : 1n) - unzigzag(start);
-      ranges.push({ site, first, last: first + reader.varint() });
+      const first = before?.site === site ? before.last + start + 2n : own ? counter - start : next - unzigzag(start);
+      ranges.push({ site, first, last: first + ((code & 3n) === 3n ? reader.varint() + 3n : code & 3n) });
     }
     return ranges;
   }
 
   #who(reader: Reader): Known {
-    const number = reader.varint();
-    return number === 0n ? this.#add(readSite(reader)) : this.#numbered(number - 1n);
+    return this.#site(reader.varint(), reader);
+  }
+
+  #site(who: bigint, reader: Reader): Known {
+    if (who === NEW_SITE) return this.#add(readSite(reader));
+    if (who !== NEW_LEASED) return this.#numbered(who - SITES);
+    const site = reader.varint();
+    if (site >= LEASED_END) throw new MalformedError("a number that is no leased site");
+    return this.#add(site);
   }
 
   #add(site: bigint): Known {
     if (this.#known.some((known) => known.site === site)) throw new MalformedError("a site named twice");
-    const known: Known = { site, next: 0n, place: null, deleted: null };
+    const known: Known = { site, next: 1n, place: null, deleted: null };
     this.#known.push(known);
     return known;
   }
@@ -261,10 +363,11 @@ function readText(reader: Reader, length: number): string {
   }
 }
 
-function levels(reader: Reader): number {
-  const count = reader.count();
-  if (count > PATH_LEVELS_MAX) throw new MalformedError("a path that is too long");
-  return count;
+/** The character `back` before the last of a run. */
+function atomOf(run: Run, back: bigint): Atom {
+  const counter = run.last - back;
+  if (counter < run.first) throw new MalformedError("a character outside its run");
+  return { run, counter };
 }
 
 function unzigzag(value: bigint): bigint {
