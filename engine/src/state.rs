@@ -152,22 +152,18 @@ impl StateDiff {
 
     /// Checks that dots and vectors agree, and that no dot comes twice.
     pub(crate) fn validate(&self) -> Result<(), DecodeError> {
-        let mut seen: Vec<DotRange> = self.runs.iter().map(|run| self.dots(*run)).collect();
-        // Most documents are by few hands: by the counters alone, which compares faster, if it is by one.
-        if seen.iter().all(|dots| dots.site == seen[0].site) {
-            seen.sort_unstable_by_key(|dots| dots.first);
-        } else {
-            seen.sort_unstable();
-        }
-        let disjoint = seen.windows(2).all(|pair| pair[0].site != pair[1].site || pair[0].last < pair[1].first);
-        // Disjoint and in order: the first and the last of a site bound the others.
-        let new = seen.chunk_by(|a, b| a.site == b.site).all(|dots| {
-            let (site, first, last) = (dots[0].site, dots[0].first, dots[dots.len() - 1].last);
-            (first > self.since.get(site) || !self.rebases.moved.is_empty()) && last <= self.vector.get(site)
+        let moved = !self.rebases.moved.is_empty();
+        let mut seen = DotsSeen::new(self);
+        let once = self.runs.iter().all(|run| {
+            let dots = self.dots(*run);
+            (moved || dots.first > self.since.get(dots.site)) && seen.add(dots)
         });
+        if !once || !seen.are_disjoint() {
+            return Err(DecodeError::Dots);
+        }
         let old = self.live.iter().all(|dots| dots.last <= self.since.get(dots.site));
         let beyond = self.pending.iter().all(|dots| dots.first > self.vector.get(dots.site));
-        if !(disjoint && new && old && beyond) {
+        if !(old && beyond) {
             return Err(DecodeError::Dots);
         }
         if self.rebases.is_empty() || self.has_valid_rebases() { Ok(()) } else { Err(DecodeError::Dots) }
@@ -208,5 +204,104 @@ impl StateDiff {
                 && known(&target.stamp)
         });
         here && awaited
+    }
+}
+
+/// Counters for each run at most for which there is a bit each.
+const BITS_PER_RUN_MAX: u64 = 1024;
+
+/// The dots of the runs of a state, to see whether one comes twice: a bit for each counter of the vector, which takes O(n) for n
+/// runs, or, where those are too many, the ranges, to be sorted.
+struct DotsSeen {
+    /// Per site its highest counter and the bit of its counter 0.
+    sites: Vec<(SiteId, u64, u64)>,
+    /// Where the site asked last is among them: the next is often the same.
+    recent: usize,
+    bits: Vec<u64>,
+    ranges: Vec<DotRange>,
+}
+
+impl DotsSeen {
+    fn new(state: &StateDiff) -> Self {
+        let mut bits = 0_u64;
+        let mut sites = Vec::with_capacity(state.vector.len());
+        for (site, counter) in state.vector.iter() {
+            sites.push((site, counter, bits));
+            bits = bits.saturating_add(counter + 1);
+        }
+        let few = bits <= state.runs.len() as u64 * BITS_PER_RUN_MAX;
+        let (words, ranges) = if few { (bits.div_ceil(64) as usize, 0) } else { (0, state.runs.len()) };
+        Self { sites, recent: 0, bits: vec![0; words], ranges: Vec::with_capacity(ranges) }
+    }
+
+    /// Adds a range. False if the vector does not cover it, or a dot of it is found to have come.
+    fn add(&mut self, dots: DotRange) -> bool {
+        if self.sites.get(self.recent).is_none_or(|entry| entry.0 != dots.site) {
+            let Ok(found) = self.sites.binary_search_by_key(&dots.site, |entry| entry.0) else { return false };
+            self.recent = found;
+        }
+        let (_, counter, start) = self.sites[self.recent];
+        if dots.last > counter {
+            return false;
+        }
+        if self.bits.is_empty() {
+            self.ranges.push(dots);
+            return true;
+        }
+        self.add_bits(start + dots.first, start + dots.last)
+    }
+
+    fn add_bits(&mut self, first: u64, last: u64) -> bool {
+        let from = u64::MAX << (first % 64);
+        let to = u64::MAX >> (63 - last % 64);
+        let (at, end) = ((first / 64) as usize, (last / 64) as usize);
+        let mut fresh = true;
+        let mut set = |word: &mut u64, mask: u64| {
+            fresh &= *word & mask == 0;
+            *word |= mask;
+        };
+        match &mut self.bits[at..=end] {
+            [word] => set(word, from & to),
+            [low, between @ .., high] => {
+                set(low, from);
+                between.iter_mut().for_each(|word| set(word, u64::MAX));
+                set(high, to);
+            }
+            [] => {}
+        }
+        fresh
+    }
+
+    fn are_disjoint(mut self) -> bool {
+        self.ranges.sort_unstable();
+        self.ranges.windows(2).all(|pair| pair[0].site != pair[1].site || pair[0].last < pair[1].first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ways of looking find the same dots that come twice.
+    #[test]
+    fn a_dot_that_comes_twice_is_seen() {
+        let site = SiteId::leased(0, 1);
+        let check = |ranges: &[(u64, u64)], expected: bool| {
+            for counter in [400, BITS_PER_RUN_MAX * 1000] {
+                let run = StateRun { group: 0, first_k: 1, scalars: 1, bytes: 1 };
+                let mut state = StateDiff { runs: vec![run; ranges.len()], ..StateDiff::default() };
+                state.vector.set(site, counter);
+                let mut seen = DotsSeen::new(&state);
+                assert_eq!(seen.bits.is_empty(), counter > 400);
+                let added = ranges.iter().all(|&(first, last)| seen.add(DotRange { site, first, last }));
+                assert_eq!(added && seen.are_disjoint(), expected, "{ranges:?} of {counter}");
+            }
+        };
+        check(&[(1, 1), (2, 2)], true);
+        check(&[(1, 63), (64, 64), (65, 400)], true);
+        check(&[(65, 400), (1, 65)], false);
+        check(&[(130, 130), (1, 300)], false);
+        check(&[(1, 300), (64, 64)], false);
+        check(&[(399, 400), (400, 400)], false);
     }
 }

@@ -3,10 +3,15 @@
 //! A reader never panics and never reserves more than its input could fill. `delta` has the durable form of operations,
 //! `single` the same for a keystroke, `state` that of snapshots and state diffs, `rebases` what these have of rebases, `text` the packing of their text.
 
+mod bits;
 pub(crate) mod delta;
+mod huffman;
+mod numbers;
 mod rebases;
+mod runs;
 pub(crate) mod single;
 mod site_numbers;
+mod sites;
 pub(crate) mod state;
 mod text;
 

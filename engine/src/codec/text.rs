@@ -1,52 +1,187 @@
-//! Packing of columns and text.
+//! Packing of text.
+//!
+//! ```text
+//! text     0  bytes                          plain
+//!          1  length  deflate
+//!          2  length  code  halves           letters, each by its code, see `huffman`
+//! halves   the first half of the letters forwards from the beginning, the others backwards from the end
+//! ```
+//!
+//! A text goes on to the end of the bytes it is in. Deflate finds what comes again, and a code alone takes a fraction of its time where
+//! nothing does. Two halves are read at once: each bit of one waits for those before it, but not for the other half.
 
+use super::bits::{BitReader, BitWriter};
+use super::huffman::{Code, Pairs, SYMBOLS, Table};
 use super::{Reader, Writer};
 use crate::error::DecodeError;
 
 /// Plain bytes for every packed one at most. What packs better is left as it is, so that a decoder's memory stays
 /// within a constant of its input.
 const RATIO_MAX: usize = 64;
-/// Shorter input is left as it is: the compressor itself costs more than it could win.
-const PACKED_BYTES_MIN: usize = 256;
+/// Shorter input is left as it is: packing itself costs more than it could win.
+const PACKED_BYTES_MIN: usize = 64;
 /// Effort of the compressor.
 const LEVEL: u8 = 6;
 
+/// Whether what is written is made short, or left as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Packing {
+    Shortest,
+    None,
+}
+
 const PLAIN: u8 = 0;
 const DEFLATE: u8 = 1;
+const LETTERS: u8 = 2;
 
-pub(crate) fn pack(bytes: &[u8], writer: &mut Writer) {
-    if bytes.len() >= PACKED_BYTES_MIN {
-        let packed = miniz_oxide::deflate::compress_to_vec(bytes, LEVEL);
-        if packed.len() < bytes.len() && bytes.len() <= packed.len() * RATIO_MAX {
-            writer.byte(DEFLATE);
-            writer.varint(bytes.len() as u64);
-            writer.blob(&packed);
-            return;
-        }
+/// Writes a text, to the end of all.
+pub(super) fn write(text: &[u8], packing: Packing, writer: &mut Writer) {
+    if packing == Packing::None || text.len() < PACKED_BYTES_MIN {
+        return leave(text, writer);
     }
-    leave(bytes, writer);
+    let letters = encode_letters(text);
+    let deflated = miniz_oxide::deflate::compress_to_vec(text, LEVEL);
+    let (kind, packed) = if letters.len() <= deflated.len() { (LETTERS, letters) } else { (DEFLATE, deflated) };
+    if packed.len() >= text.len() || text.len() > packed.len() * RATIO_MAX {
+        return leave(text, writer);
+    }
+    writer.byte(kind);
+    writer.varint(text.len() as u64);
+    writer.raw(&packed);
 }
 
-/// Writes bytes for [`unpack`] without packing them.
-pub(crate) fn leave(bytes: &[u8], writer: &mut Writer) {
+fn leave(text: &[u8], writer: &mut Writer) {
     writer.byte(PLAIN);
-    writer.blob(bytes);
+    writer.raw(text);
 }
 
-pub(crate) fn unpack(reader: &mut Reader<'_>) -> Result<Vec<u8>, DecodeError> {
-    match reader.byte()? {
-        PLAIN => Ok(reader.blob()?.to_vec()),
-        DEFLATE => {
+/// Reads what goes on to the end.
+pub(super) fn read(mut reader: Reader<'_>) -> Result<String, DecodeError> {
+    let kind = reader.byte()?;
+    let bytes = match kind {
+        PLAIN => reader.rest().to_vec(),
+        DEFLATE | LETTERS => {
             let length = usize::try_from(reader.varint()?).map_err(|_| DecodeError::TooLarge)?;
-            let packed = reader.blob()?;
-            if length > packed.len().saturating_mul(RATIO_MAX) {
+            if length > reader.remaining().saturating_mul(RATIO_MAX) {
                 return Err(DecodeError::TooLarge);
             }
-            let mut bytes = vec![0; length];
-            let packed = core::iter::once(packed);
-            let unpacked = miniz_oxide::inflate::decompress_slice_iter_to_slice(&mut bytes, packed, false, true);
-            if unpacked == Ok(length) { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
+            if kind == DEFLATE { inflate(reader.rest(), length)? } else { decode_letters(reader.rest(), length)? }
         }
-        _ => Err(DecodeError::Unsupported),
+        _ => return Err(DecodeError::Unsupported),
+    };
+    String::from_utf8(bytes).map_err(|_| DecodeError::Text)
+}
+
+fn inflate(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut bytes = vec![0; length];
+    let packed = core::iter::once(packed);
+    let unpacked = miniz_oxide::inflate::decompress_slice_iter_to_slice(&mut bytes, packed, false, true);
+    if unpacked == Ok(length) { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
+}
+
+fn encode_letters(text: &[u8]) -> Vec<u8> {
+    let mut counts = [0; SYMBOLS];
+    text.iter().for_each(|&letter| counts[usize::from(letter)] += 1);
+    let code = Code::of(&counts);
+    let mut header = BitWriter::default();
+    code.write(&mut header);
+    let codes = code.codes();
+    let coded = |letters: &[u8]| {
+        let mut writer = BitWriter::default();
+        for &letter in letters {
+            let (code, length) = codes[usize::from(letter)];
+            writer.put(u64::from(code), u32::from(length));
+        }
+        writer.finish()
+    };
+    let (first, second) = text.split_at(text.len().div_ceil(2));
+    let mut bytes = header.finish();
+    bytes.extend(coded(first));
+    bytes.extend(coded(second).into_iter().rev());
+    bytes
+}
+
+fn decode_letters(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut header = BitReader::<'_, false>::new(packed);
+    let table = Code::read(&mut header)?.table();
+    let packed = &packed[packed.len() - header.end()?..];
+    let mut text = vec![0; length];
+    let (first, second) = text.split_at_mut(length.div_ceil(2));
+    let mut first = Half { reader: BitReader::<'_, false>::new(packed), letters: first, count: 0 };
+    let mut second = Half { reader: BitReader::<'_, true>::new(packed), letters: second, count: 0 };
+    let pairs = table.pairs();
+    while first.step(&pairs) && second.step(&pairs) {}
+    let (left, right) = (first.finish(&table)?, second.finish(&table)?);
+    // Each half has bytes of its own, and both together all.
+    if left + right == packed.len() { Ok(text) } else { Err(DecodeError::NotCanonical) }
+}
+
+/// Letters that a step takes at most.
+const STEP: usize = 8;
+
+/// One half of the letters: where they come from, where they go, how many have come.
+struct Half<'a, 'b, const BACKWARDS: bool> {
+    reader: BitReader<'a, BACKWARDS>,
+    letters: &'b mut [u8],
+    count: usize,
+}
+
+impl<const BACKWARDS: bool> Half<'_, '_, BACKWARDS> {
+    /// Takes four to eight letters, if there is room for as many.
+    #[inline(always)]
+    fn step(&mut self, pairs: &Pairs) -> bool {
+        let Some(room) = self.letters.get_mut(self.count..).and_then(|rest| rest.first_chunk_mut::<STEP>()) else {
+            return false;
+        };
+        self.reader.refill();
+        let (mut letters, mut count) = (0, 0);
+        for _ in 0..STEP / 2 {
+            let (symbols, more) = pairs.symbols(&mut self.reader);
+            letters |= u64::from(symbols) << (8 * count);
+            count += more;
+        }
+        *room = letters.to_le_bytes();
+        self.count += count as usize;
+        true
+    }
+
+    /// Takes the letters that are left, one by one. Answers how many bytes they leave.
+    fn finish(mut self, table: &Table) -> Result<usize, DecodeError> {
+        for letter in &mut self.letters[self.count..] {
+            self.reader.refill();
+            *letter = table.symbol(&mut self.reader);
+        }
+        self.reader.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn texts_survive_their_bytes(text in prop_oneof!["[a-e]{0,300}", "[ -~]{64,400}", "(warp and )?(weft|\\PC){40,90}", "a{64,200}b{0,2}"]) {
+            for packing in [Packing::Shortest, Packing::None] {
+                let mut writer = Writer::default();
+                write(text.as_bytes(), packing, &mut writer);
+                let bytes = writer.finish();
+                prop_assert!(bytes.len() <= text.len() + 1);
+                prop_assert_eq!(read(Reader::new(&bytes)), Ok(text.clone()));
+            }
+            if !text.is_empty() {
+                let letters = encode_letters(text.as_bytes());
+                prop_assert_eq!(decode_letters(&letters, text.len()), Ok(text.into_bytes()));
+            }
+        }
+
+        #[test]
+        fn damaged_letters_are_refused_or_a_text(text in "[a-k]{100,200}", at: prop::sample::Index, byte: u8, length in 0_usize..400) {
+            let mut letters = encode_letters(text.as_bytes());
+            let at = at.index(letters.len());
+            letters[at] = byte;
+            let _ = decode_letters(&letters, length);
+        }
     }
 }

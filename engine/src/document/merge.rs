@@ -85,12 +85,8 @@ impl Document {
         {
             return Err(ApplyError::OwnSite { site: writer.site });
         }
-        if self.vector.is_empty()
-            && self.pending.is_empty()
-            && self.rebases.pending.is_empty()
-            && let Ok(sequence) = sequence_of(diff)
-        {
-            return Ok(self.become_state(diff, sequence));
+        if self.vector.is_empty() && self.pending.is_empty() && self.rebases.pending.is_empty() {
+            return Ok(self.become_state(diff));
         }
         let mut patches = PatchList::default();
         for range in self.gone_in(diff) {
@@ -110,8 +106,8 @@ impl Document {
     }
 
     /// Merges into a document that knows nothing: O(n), n = runs of the diff.
-    fn become_state(&mut self, diff: &StateDiff, sequence: Sequence) -> Vec<TextPatch> {
-        self.sequence = sequence;
+    fn become_state(&mut self, diff: &StateDiff) -> Vec<TextPatch> {
+        self.sequence = sequence_of(diff);
         self.vector = diff.vector.clone();
         self.pending = diff.pending.clone();
         self.rebases = diff.rebases.clone();
@@ -208,29 +204,23 @@ impl Document {
     /// What is wrong with the bytes.
     pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> {
         let state = codec::decode_snapshot(bytes)?;
-        let sequence = sequence_of(&state)?;
+        let sequence = sequence_of(&state);
         let StateDiff { vector, pending, meta, rebases, .. } = state;
         let clock = rebases.latest();
         Ok(Self { sequence, vector, pending, meta, rebases, clock, ..Self::default() })
     }
 }
 
-/// The runs of a state as a sequence of their own: O(n d + g), n = runs, d = depth, g = groups.
-fn sequence_of(state: &StateDiff) -> Result<Sequence, DecodeError> {
+/// The runs of a state as a sequence of their own: O(n + g), n = runs, g = groups. Every state has them in order, however it was made.
+fn sequence_of(state: &StateDiff) -> Sequence {
     let atom = |group: u32, k: i64| Atom { group: group + 1, k };
     let groups = state.groups.iter().map(|group| {
         let parent = group.parent.map_or(Atom::ROOT, |(parent, k)| atom(parent, k));
         (parent, group.digit, group.site)
     });
-    let groups = Groups::of_table(groups).ok_or(DecodeError::Order)?;
-    let ascending = state.runs.windows(2).all(|pair| {
-        groups.compare(atom(pair[0].group, pair[0].last_k()), atom(pair[1].group, pair[1].first_k)).is_lt()
-    });
-    if !ascending {
-        return Err(DecodeError::Order);
-    }
+    let groups = Groups::of_table(groups);
     let runs = state.runs().map(|(run, text)| (atom(run.group, run.first_k), text, run.scalars));
-    Ok(Sequence::from_runs(groups, runs))
+    Sequence::from_runs(groups, runs)
 }
 
 /// The part of a run, whose dots are `dots`, beyond counter `known`: how many characters to skip, and how many it has.

@@ -79,23 +79,15 @@ impl Default for Groups {
 }
 
 impl Groups {
-    /// The groups of a table in which each comes after its parent: the n-th, from 0 on, is group n + 1. They have references
-    /// from their children only. `None` if the children of a group do not come in the order of the text: so none stands
-    /// twice. O(g), g = groups.
-    pub(crate) fn of_table(table: impl ExactSizeIterator<Item = Key>) -> Option<Self> {
+    /// The groups of a table in which each comes after its parent and none twice: the n-th, from 0 on, is group n + 1. They have
+    /// references from their children only. O(g), g = groups.
+    pub(crate) fn of_table(table: impl ExactSizeIterator<Item = Key>) -> Self {
         let mut groups = Self::default();
         groups.groups.reserve_exact(table.len());
-        // Per group its last child so far; 0, which is nobody's child, while there is none.
-        let mut last_children: Vec<GroupIndex> = vec![0; table.len() + 1];
         for (parent, digit, site) in table {
-            let last = core::mem::replace(&mut last_children[parent.group as usize], groups.slots() as GroupIndex);
-            let before = &groups.groups[last as usize];
-            if last != 0 && before.key() >= (parent, digit, site) {
-                return None;
-            }
             groups.add(parent, digit, site);
         }
-        Some(groups)
+        groups
     }
 
     /// The group of (digit, site, ...) below `parent`, made if it is new. A new group has no reference yet: give it one

@@ -153,7 +153,7 @@ fn diffs() -> Vec<Vec<u8>> {
 fn snapshots() -> Vec<Vec<u8>> {
     let all = documents();
     let saved = all.iter().flat_map(|document| [document.snapshot(), document.snapshot_plain()]);
-    saved.map(|bytes| bytes[..bytes.len() - 8].to_vec()).collect()
+    saved.map(|bytes| bytes[..bytes.len() - 4].to_vec()).collect()
 }
 
 fn messages() -> Vec<(u8, Vec<u8>)> {

@@ -1,0 +1,231 @@
+//! Packing of numbers: several columns, told in one order that writer and reader share.
+//!
+//! ```text
+//! numbers  0  varint*
+//!          1  { 0: 1 bit, none    or    1  code }*  { class  rest }*      a code per column, of classes; see `huffman`
+//! class    below 16 the number itself, else 16 + 2 (e - 4) + b: a number of e + 1 bits whose second one is b; rest: the e - 1 others
+//! ```
+//!
+//! What is random in a number are its lower bits, which stay as they are; what is not is how large it is, which gets a code.
+
+use super::bits::{BitReader, BitWriter};
+use super::huffman::{CODE_BITS_MAX, Code, Counts, SYMBOLS};
+use super::{Reader, Writer};
+use crate::error::DecodeError;
+
+const PLAIN: u8 = 0;
+const CODED: u8 = 1;
+
+/// Numbers that are their own class.
+const SMALL: u64 = 16;
+/// The exponent of the first that is not.
+const SMALL_BITS: u32 = SMALL.ilog2();
+/// Classes there are: a 64-bit number has exponent 63 at most.
+const CLASSES: u64 = SMALL + 2 * (u64::BITS - SMALL_BITS) as u64;
+
+/// The class of a number, and how many bits are left of it.
+const fn class_of(number: u64) -> (u8, u32) {
+    if number < SMALL {
+        return (number as u8, 0);
+    }
+    let exponent = number.ilog2();
+    let second = number >> (exponent - 1) & 1;
+    ((SMALL + 2 * (exponent - SMALL_BITS) as u64 + second) as u8, exponent - 1)
+}
+
+/// Numbers told by column.
+pub(super) struct Numbers<const COLUMNS: usize> {
+    told: Vec<(u8, u64)>,
+}
+
+impl<const COLUMNS: usize> Numbers<COLUMNS> {
+    pub(super) fn with_capacity(numbers: usize) -> Self {
+        Self { told: Vec::with_capacity(numbers) }
+    }
+
+    pub(super) fn tell(&mut self, column: usize, number: u64) {
+        self.told.push((column as u8, number));
+    }
+
+    /// Their bytes as varints.
+    pub(super) fn leave(&self) -> Vec<u8> {
+        let mut writer = Writer::with_capacity(2 * self.told.len());
+        writer.byte(PLAIN);
+        self.told.iter().for_each(|&(_, number)| writer.varint(number));
+        writer.finish()
+    }
+
+    /// Their bytes in the shorter form.
+    pub(super) fn pack(&self) -> Vec<u8> {
+        let (plain, coded) = (self.leave(), self.coded());
+        if coded.len() < plain.len() { coded } else { plain }
+    }
+
+    fn coded(&self) -> Vec<u8> {
+        let mut counts: [Counts; COLUMNS] = [[0; SYMBOLS]; COLUMNS];
+        for &(column, number) in &self.told {
+            counts[usize::from(column)][usize::from(class_of(number).0)] += 1;
+        }
+        let mut writer = BitWriter::default();
+        writer.put(u64::from(CODED), u8::BITS);
+        let codes = counts.map(|counts| {
+            let code = counts.iter().any(|&count| count > 0).then(|| Code::of(&counts));
+            writer.put(u64::from(code.is_some()), 1);
+            code.map(|code| {
+                code.write(&mut writer);
+                code.codes()
+            })
+        });
+        for &(column, number) in &self.told {
+            let (class, rest) = class_of(number);
+            let (code, length) = codes[usize::from(column)].as_ref().map_or((0, 0), |codes| codes[usize::from(class)]);
+            writer.put(u64::from(code), u32::from(length));
+            let high = rest.saturating_sub(u32::BITS);
+            let left = number & ((1 << rest) - 1);
+            writer.put(left >> (rest - high), high);
+            writer.put(left & ((1 << (rest - high)) - 1), rest - high);
+        }
+        writer.finish()
+    }
+}
+
+/// Numbers to read, in the order they were told.
+pub(super) enum NumberReader<'a, const COLUMNS: usize> {
+    Plain(Reader<'a>),
+    Coded { reader: BitReader<'a>, tables: [NumberTable; COLUMNS] },
+}
+
+impl<'a, const COLUMNS: usize> NumberReader<'a, COLUMNS> {
+    pub(super) fn new(mut bytes: Reader<'a>) -> Result<Self, DecodeError> {
+        match bytes.byte()? {
+            PLAIN => Ok(Self::Plain(bytes)),
+            CODED => {
+                let mut reader = BitReader::new(bytes.rest());
+                let mut tables = [const { NumberTable::NONE }; COLUMNS];
+                for table in &mut tables {
+                    reader.refill();
+                    if reader.take(1) == 1 {
+                        *table = NumberTable::of(&Code::read(&mut reader)?)?;
+                    }
+                }
+                Ok(Self::Coded { reader, tables })
+            }
+            _ => Err(DecodeError::Unsupported),
+        }
+    }
+
+    /// The next number, which is of `column`.
+    #[inline(always)]
+    pub(super) fn next(&mut self, column: usize) -> Result<u64, DecodeError> {
+        match self {
+            Self::Plain(reader) => reader.varint(),
+            Self::Coded { reader, tables } => tables[column].number(reader),
+        }
+    }
+
+    pub(super) fn end(self) -> Result<(), DecodeError> {
+        match self {
+            Self::Plain(reader) => reader.end(),
+            Self::Coded { reader, .. } => {
+                if reader.end()? == 0 {
+                    Ok(())
+                } else {
+                    Err(DecodeError::TrailingBytes)
+                }
+            }
+        }
+    }
+}
+
+/// Numbers of a class: `top` and behind it the bits that are left.
+#[derive(Clone, Copy)]
+struct Entry {
+    top: u8,
+    /// How many bits are left.
+    rest: u8,
+    /// Bits of the class's code.
+    length: u8,
+}
+
+/// What numbers begin with, by the next bits: one step for all classes, since nobody can guess which comes.
+pub(super) struct NumberTable {
+    bits: u32,
+    /// 2^bits of them; none if the column has no numbers.
+    entries: Vec<Entry>,
+}
+
+impl NumberTable {
+    const NONE: Self = Self { bits: 1, entries: Vec::new() };
+
+    fn of(code: &Code) -> Result<Self, DecodeError> {
+        let table = code.table();
+        let entry = |&(class, length): &(u8, u8)| {
+            let class = u64::from(class);
+            if class >= CLASSES {
+                return Err(DecodeError::NotCanonical);
+            }
+            let above = class.saturating_sub(SMALL);
+            let (top, rest) =
+                if class < SMALL { (class, 0) } else { (2 | above & 1, above / 2 + u64::from(SMALL_BITS) - 1) };
+            Ok(Entry { top: top as u8, rest: rest as u8, length })
+        };
+        Ok(Self { bits: table.bits(), entries: table.entries().iter().map(entry).collect::<Result<_, _>>()? })
+    }
+
+    #[inline(always)]
+    fn number(&self, reader: &mut BitReader<'_>) -> Result<u64, DecodeError> {
+        reader.refill();
+        let &Entry { top, rest, length } = self.entries.get(reader.peek(self.bits)).ok_or(DecodeError::NotCanonical)?;
+        reader.skip(u32::from(length));
+        let (top, rest) = (u64::from(top), u32::from(rest));
+        if rest <= u32::BITS {
+            return Ok(top << rest | reader.take(rest));
+        }
+        let high = reader.take(rest - u32::BITS);
+        reader.refill();
+        Ok(top << rest | high << u32::BITS | reader.take(u32::BITS))
+    }
+}
+
+const _: () = assert!(CODE_BITS_MAX + u32::BITS <= super::bits::REFILLED);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![8 => 0_u64..4, 4 => 0_u64..300, 2 => any::<u32>().prop_map(u64::from), 1 => any::<u64>(), 1 => Just(u64::MAX)]
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_survive_their_bytes(told in prop::collection::vec((0_usize..3, number()), 0..300)) {
+            let mut numbers = Numbers::<3>::with_capacity(told.len());
+            told.iter().for_each(|&(column, number)| numbers.tell(column, number));
+            let mut coded = numbers.coded();
+            for bytes in [numbers.leave(), numbers.pack(), coded.clone()] {
+                let mut reader = NumberReader::<3>::new(Reader::new(&bytes)).unwrap();
+                for &(column, number) in &told {
+                    prop_assert_eq!(reader.next(column), Ok(number));
+                }
+                prop_assert_eq!(reader.end(), Ok(()));
+            }
+            coded.push(0);
+            let mut reader = NumberReader::<3>::new(Reader::new(&coded)).unwrap();
+            for &(column, _) in &told {
+                let _ = reader.next(column);
+            }
+            prop_assert_eq!(reader.end(), Err(DecodeError::TrailingBytes));
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let Ok(mut reader) = NumberReader::<2>::new(Reader::new(&bytes)) else { return Ok(()) };
+            for column in (0..50).map(|at| at % 2) {
+                let _ = reader.next(column);
+            }
+            let _ = reader.end();
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Numbers of the runs of a state, and of the groups they stand on.
+//!
+//! ```text
+//! runs     runs  groups  numbers { up  new  [next]  [parent k]  { site  k  digit }*  length }*      per run, in text order
+//!   up        groups to go up from the one of the run before, to the last one that both paths have; the root is above all
+//!   new       0: the run stands on that group; n: below it are n new groups, each the parent of the next, the run on the last
+//!   next      without new groups: k between the last one of the group and the run's first
+//!   parent k  of the first new group, unless it is at the root: k from the one the path before has there
+//!   site      2 n, or 2 n + 1 if k is negative; n is its number in vector + sites
+//!   k         without its sign, of the group's first character or of what the next group stands on: zigzag of the difference to
+//!             the one before of that site
+//!   digit     as in a delta, hashed by the dot of that k
+//!   length    characters - 1
+//! ```
+//!
+//! Paths in text order are the branches of a tree, walked depth first: each stands on a group of the path before, at a higher k, or below one,
+//! in groups that sort behind those that came there before. So what is told stands in order and nothing twice, and the path before is all that a
+//! reader must know to tell.
+
+use super::delta::{digit_code, digit_of};
+use super::numbers::{NumberReader, Numbers};
+use super::sites::Sites;
+use super::text::Packing;
+use super::{Reader, Writer};
+use crate::error::DecodeError;
+use crate::id::{COUNTER_END, Dot, SiteId};
+use crate::limits::{PATH_BYTES_MAX, PATH_LEVELS_MAX};
+use crate::position::{Digit, group_bytes, k_bytes, unzigzag, zigzag};
+use crate::state::{StateGroup, StateRun};
+
+const UP: usize = 0;
+const NEW: usize = 1;
+const NEXT: usize = 2;
+const PARENT_K: usize = 3;
+const SITE: usize = 4;
+const K: usize = 5;
+const DIGIT: usize = 6;
+const LENGTH: usize = 7;
+const COLUMNS: usize = 8;
+
+/// Runs and groups for each byte at most: a decoder's memory stays within a constant of its input.
+const RATIO_MAX: usize = 16;
+/// Numbers of a run and of a group, about.
+const NUMBERS: usize = 4;
+
+/// Writes runs and the groups they stand on, shorter or as they are.
+pub(super) fn write(groups: &[StateGroup], runs: &[StateRun], sites: &Sites, packing: Packing, writer: &mut Writer) {
+    let count = groups.len() + runs.len();
+    let numbers = Numbers::with_capacity(NUMBERS * count);
+    let mut teller = Teller { sites, walk: Walk::new(sites), numbers, groups: 0 };
+    for run in runs {
+        teller.run(groups, *run);
+    }
+    let mut numbers = match packing {
+        Packing::Shortest => teller.numbers.pack(),
+        Packing::None => teller.numbers.leave(),
+    };
+    if count > numbers.len() * RATIO_MAX {
+        numbers = teller.numbers.leave();
+    }
+    writer.varint(runs.len() as u64);
+    writer.varint(groups.len() as u64);
+    writer.blob(&numbers);
+}
+
+/// Reads groups and runs, whose characters are those of `text`.
+pub(super) fn read(reader: &mut Reader<'_>, sites: &Sites) -> Result<(Vec<StateGroup>, Vec<StateRun>), DecodeError> {
+    let (runs, groups) = (reader.varint()?, reader.varint()?);
+    let numbers = reader.blob()?;
+    let most = (numbers.len() * RATIO_MAX) as u64;
+    if runs > most || groups > most {
+        return Err(DecodeError::TooLarge);
+    }
+    let mut listener = Listener {
+        sites,
+        walk: Walk::new(sites),
+        numbers: NumberReader::new(Reader::new(numbers))?,
+        groups: Vec::with_capacity(groups as usize),
+    };
+    let mut told = Vec::with_capacity(runs as usize);
+    for _ in 0..runs {
+        told.push(listener.run(groups as usize)?);
+    }
+    let Listener { numbers, groups: listed, .. } = listener;
+    numbers.end()?;
+    if listed.len() as u64 == groups && runs > 0 { Ok((listed, told)) } else { Err(DecodeError::NotCanonical) }
+}
+
+/// A group of the path told last.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    group: u32,
+    digit: Digit,
+    /// Number of its site.
+    site: usize,
+    /// Where the path goes on or ends.
+    k: i64,
+    /// Whether what stands at k itself lies behind.
+    passed: bool,
+    /// Bytes of the path without its last k.
+    bytes: usize,
+}
+
+impl Level {
+    /// The lowest k that a run of the group may go on with.
+    const fn next_k(&self) -> i64 {
+        self.k + self.passed as i64
+    }
+}
+
+/// What both directions know of what was told so far.
+struct Walk {
+    path: Vec<Level>,
+    /// Per site the k told last, without its sign.
+    counters: Vec<u64>,
+}
+
+impl Walk {
+    fn new(sites: &Sites) -> Self {
+        Self { path: Vec::with_capacity(PATH_LEVELS_MAX), counters: vec![0; sites.len()] }
+    }
+
+    /// The path goes on at `k` of its last group.
+    fn go_on(&mut self, k: i64) {
+        if let Some(level) = self.path.last_mut() {
+            level.passed &= level.k == k;
+            level.k = k;
+        }
+    }
+
+    /// The path goes on in a group below the last one.
+    fn push(&mut self, level: Level) {
+        if let Some(above) = self.path.last_mut() {
+            above.passed |= level.digit.get() > 0;
+        }
+        self.path.push(level);
+    }
+
+    /// A run ends at `k` of the path's last group.
+    fn end_run(&mut self, k: i64) {
+        if let Some(level) = self.path.last_mut() {
+            self.counters[level.site] = k.unsigned_abs();
+            (level.k, level.passed) = (k, true);
+        }
+    }
+}
+
+/// Tells runs.
+struct Teller<'a> {
+    sites: &'a Sites,
+    walk: Walk,
+    numbers: Numbers<COLUMNS>,
+    groups: u32,
+}
+
+impl Teller<'_> {
+    fn run(&mut self, groups: &[StateGroup], run: StateRun) {
+        let (known, path) = (self.groups, &mut self.walk.path);
+        let is_new = run.group >= known;
+        let above = if is_new { groups[known as usize].parent.map(|parent| parent.0) } else { Some(run.group) };
+        let levels =
+            above.map_or(0, |above| path.iter().rposition(|level| level.group == above).map_or(0, |at| at + 1));
+        self.numbers.tell(UP, (path.len() - levels) as u64);
+        path.truncate(levels);
+        self.numbers.tell(NEW, u64::from((run.group + 1).saturating_sub(known)));
+        if is_new {
+            self.parent_k(groups[known as usize]);
+            for number in known..=run.group {
+                let child = if number < run.group { groups[number as usize + 1].parent } else { None };
+                self.group(number, groups[number as usize], child.map_or(run.first_k, |(_, k)| k));
+            }
+        } else if let Some(level) = self.walk.path.last() {
+            self.numbers.tell(NEXT, (run.first_k - level.k) as u64 - u64::from(level.passed));
+        }
+        self.numbers.tell(LENGTH, u64::from(run.scalars) - 1);
+        self.walk.end_run(run.last_k());
+    }
+
+    fn parent_k(&mut self, group: StateGroup) {
+        if let (Some(level), Some((_, k))) = (self.walk.path.last(), group.parent) {
+            self.numbers.tell(PARENT_K, (k - level.k) as u64);
+            self.walk.go_on(k);
+        }
+    }
+
+    fn group(&mut self, number: u32, group: StateGroup, k: i64) {
+        let StateGroup { digit, site, .. } = group;
+        let at = self.sites.number(site);
+        let counter = k.unsigned_abs();
+        self.numbers.tell(SITE, at as u64 * 2 + u64::from(k < 0));
+        self.numbers.tell(K, zigzag(counter as i64 - self.walk.counters[at] as i64));
+        self.numbers.tell(DIGIT, digit_code(digit, Dot::new(site, counter), self.walk.path.len()));
+        self.walk.counters[at] = counter;
+        self.walk.push(Level { group: number, digit, site: at, k, passed: false, bytes: 0 });
+        self.groups = number + 1;
+    }
+}
+
+/// Listens to what a [`Teller`] told.
+struct Listener<'a> {
+    sites: &'a Sites,
+    walk: Walk,
+    numbers: NumberReader<'a, COLUMNS>,
+    groups: Vec<StateGroup>,
+}
+
+impl Listener<'_> {
+    fn run(&mut self, groups_max: usize) -> Result<StateRun, DecodeError> {
+        let path = &mut self.walk.path;
+        let up = self.numbers.next(UP)?;
+        let levels = (path.len() as u64).checked_sub(up).ok_or(DecodeError::Order)? as usize;
+        let new = self.numbers.next(NEW)?;
+        if new == 0 {
+            path.truncate(levels);
+            let level = path.last_mut().ok_or(DecodeError::Order)?;
+            let next = self.numbers.next(NEXT)?;
+            if up == 0 && next == 0 {
+                // It would be one run with the one before.
+                return Err(DecodeError::NotCanonical);
+            }
+            level.k = valid_k(add(level.next_k(), next))?;
+        } else {
+            if new > (groups_max - self.groups.len()) as u64 {
+                return Err(DecodeError::NotCanonical);
+            }
+            self.new_groups(levels, new)?;
+        }
+        let Some(&Level { group, k: first_k, bytes, .. }) = self.walk.path.last() else {
+            return Err(DecodeError::Order);
+        };
+        let length = self.numbers.next(LENGTH)?;
+        let scalars = u32::try_from(length).ok().and_then(|length| length.checked_add(1)).ok_or(DecodeError::Text)?;
+        let run = StateRun { group, first_k, scalars, bytes: 0 };
+        let last_k = valid_k(Some(run.last_k()))?;
+        if (first_k > 0) != (last_k > 0) {
+            return Err(DecodeError::Counter);
+        }
+        if bytes + k_bytes(if first_k > 0 { last_k } else { first_k }) > PATH_BYTES_MAX {
+            return Err(DecodeError::PathTooLong);
+        }
+        self.walk.end_run(last_k);
+        Ok(run)
+    }
+
+    /// Reads groups below the first `levels` of the path before.
+    fn new_groups(&mut self, levels: usize, count: u64) -> Result<(), DecodeError> {
+        let mut sibling = self.walk.path.get(levels).map(|level| self.key(level));
+        self.walk.path.truncate(levels);
+        if let Some(level) = self.walk.path.last() {
+            let more = self.numbers.next(PARENT_K)?;
+            let k = valid_k(add(level.k, more))?;
+            sibling = sibling.filter(|_| more == 0);
+            self.walk.go_on(k);
+        }
+        let passed = self.walk.path.last().is_some_and(|level| level.passed);
+        self.group()?;
+        let first = &self.walk.path[levels];
+        let behind = sibling.is_none_or(|sibling| sibling < self.key(first));
+        if !behind || (passed && first.digit.get() < 0) {
+            return Err(DecodeError::Order);
+        }
+        (1..count).try_for_each(|_| self.group())
+    }
+
+    /// What groups below one character are ordered by.
+    fn key(&self, level: &Level) -> (Digit, Option<SiteId>) {
+        (level.digit, self.sites.get(level.site as u64))
+    }
+
+    fn group(&mut self) -> Result<(), DecodeError> {
+        let code = self.numbers.next(SITE)?;
+        let site = self.sites.get(code / 2).ok_or(DecodeError::Site)?;
+        let at = (code / 2) as usize;
+        let counter = (self.walk.counters[at] as i64).checked_add(unzigzag(self.numbers.next(K)?));
+        let counter = valid_k(counter.filter(|&counter| counter > 0))?;
+        let k = if code % 2 == 1 { -counter } else { counter };
+        let above = self.walk.path.last();
+        let level = self.walk.path.len();
+        if level >= PATH_LEVELS_MAX {
+            return Err(DecodeError::PathTooLong);
+        }
+        let digit = digit_of(self.numbers.next(DIGIT)?, Dot::new(site, counter as u64), level)?;
+        let bytes = above.map_or(0, |above| above.bytes + k_bytes(above.k)) + group_bytes(digit);
+        if bytes > PATH_BYTES_MAX {
+            return Err(DecodeError::PathTooLong);
+        }
+        let group = self.groups.len() as u32;
+        self.groups.push(StateGroup { parent: above.map(|above| (above.group, above.k)), digit, site });
+        self.walk.counters[at] = counter as u64;
+        self.walk.push(Level { group, digit, site: at, k, passed: false, bytes });
+        Ok(())
+    }
+}
+
+fn add(k: i64, more: u64) -> Option<i64> {
+    k.checked_add_unsigned(more)
+}
+
+fn valid_k(k: Option<i64>) -> Result<i64, DecodeError> {
+    k.filter(|&k| k != 0 && k.unsigned_abs() < COUNTER_END).ok_or(DecodeError::Counter)
+}
