@@ -12,8 +12,9 @@ use crate::message::{CodecState, Deltas};
 
 /// How long an epoch lasts, in milliseconds.
 pub const EPOCH_MS: u64 = 30_000;
-/// Most bytes of a state for joiners, so that it fits a frame; a larger one begins a new epoch instead.
-const STATE_BYTES_MAX: usize = 48 * 1024;
+/// Most bytes of a state for joiners; a larger one begins a new epoch instead, so that many may join a document that many
+/// write, and each costs little. What is forgotten is spelled once more as it is used.
+const STATE_BYTES_MAX: usize = 16 * 1024;
 
 /// The room's side.
 #[derive(Clone, Debug)]
