@@ -109,7 +109,7 @@ export class Link {
 
   /** Opens a document; `attach` gets its channel and returns its side of the link. */
   open({ document, principal, store, restored, adopt = false, initialText }: OpenDocument, attach: (channel: number) => LinkedDocument): void {
-    const channel = this.ask((client, now) => client.open(document, principal, randomSeed(), store, restored, adopt, initialText, now));
+    const channel = this.#call((client, now) => client.open(document, principal, randomSeed(), store, restored, adopt, initialText, now));
     this.#documents.set(channel, attach(channel));
     this.pumpSoon();
   }
@@ -121,7 +121,7 @@ export class Link {
 
   /** Closes a document at the relay and lets the machine finish with the store. */
   leave(channel: number): void {
-    this.ask((client, now) => client.close(channel, now));
+    this.#call((client, now) => client.close(channel, now));
     this.#drain();
     this.#work(); // also from inside a pump: a page that goes away has no later
   }
@@ -133,23 +133,23 @@ export class Link {
 
   /** Calls the machine and does what it then wants. */
   run<T>(call: (client: Client, now: number) => T): T {
-    const result = this.ask(call);
+    const result = this.#call(call);
     this.pump();
     return result;
   }
 
   /** Calls the machine; its effects wait until the end of this task, so that edits made together travel together. */
   edit<T>(call: (client: Client, now: number) => T): T {
-    const result = this.ask(call);
+    const result = this.#call(call);
     this.pumpSoon();
     return result;
   }
 
-  /** Calls the machine for an answer alone. */
-  ask<T>(call: (client: Client, now: number) => T): T {
+  /** Calls the machine for an answer alone; the clock is not read. */
+  ask<T>(question: (client: Client) => T): T {
     if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
     try {
-      return call(this.#client, instant());
+      return question(this.#client);
     } catch (cause) {
       if (cause instanceof WebAssembly.RuntimeError) this.#broke(cause);
       throw facadeError(cause);
@@ -212,6 +212,10 @@ export class Link {
       this.#pumping = false;
     }
     this.#arm();
+  }
+
+  #call<T>(call: (client: Client, now: number) => T): T {
+    return this.ask((client) => call(client, instant()));
   }
 
   #work(): void {
@@ -347,7 +351,7 @@ export class Link {
 
   #end(): void {
     if (this.#over) return;
-    this.ask((client, now) => client.goOffline(now));
+    this.#call((client, now) => client.goOffline(now));
     this.#drain();
     this.#work(); // also when closed from inside a pump: what was to be sent goes out before the connections close
     this.#over = true;

@@ -19,7 +19,7 @@ export interface Shell {
   send(attempt: number, bytes: Uint8Array): void;
   disconnect(attempt: number, code: number): void;
 
-  outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void;
+  outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: number): void;
   outboxDelete(site: string, first: number): void;
   framePut(site: string, first: number, bytes: Uint8Array): void;
   frameDelete(site: string, first: number): void;
@@ -33,9 +33,9 @@ export interface Shell {
 
   localDelta(channel: number, bytes: Uint8Array): void;
   metaChanged(channel: number): void;
-  savedAt(level: string, ops: number, bytes: number, through: number): void;
+  savedAt(level: number, ops: number, bytes: number, through: number): void;
   /** Closes the three levels begun by `savedAt`. */
-  saved(channel: number, edited: number, oldestPendingMs: number, highest: string): void;
+  saved(channel: number, edited: number, oldestPendingMs: number, highest: number): void;
   status(channel: number, status: string): void;
   rights(channel: number, rights: string): void;
 
