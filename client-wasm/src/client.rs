@@ -1,6 +1,6 @@
 //! The machine, method by method.
 
-use selvedge_engine::{Anchor, Bias, DeltaHeader, SiteId, TextPatch, VersionVector};
+use selvedge_engine::{Anchor, Bias, DELTA_BYTES_MAX, SiteId, TextPatch, VersionVector};
 use selvedge_protocol::client::{self, ClientConfig, Replica, ReplicaConfig, StoreError, StoreTicket};
 use selvedge_protocol::{Channel, CloseCode, Endpoint};
 use wasm_bindgen::JsError;
@@ -10,13 +10,26 @@ use crate::convert::{channel_number, failure, instant, integer, number, transpor
 use crate::restored::Restored;
 use crate::shell::Shell;
 
+/// Bytes of the window at least: the longest delta fits.
+const WINDOW_BYTES_MIN: usize = 64 * 1024;
+const _: () = assert!(WINDOW_BYTES_MIN >= DELTA_BYTES_MAX);
+
+/// What a call through the window answers when it was refused: [`Client::explain`] says why.
+const REFUSED: i32 = -1;
+
 /// The protocol's client: one connection, many documents by channel.
+///
+/// What is called for each edit and each update goes through a *window*: memory that both sides see, so that such a call
+/// takes and answers numbers alone, and neither side allocates for it.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Client {
     machine: client::Client,
     /// What the last edit, undo or redo owes its editor.
     owed: Vec<TextPatch>,
+    window: Vec<u8>,
+    /// Why the last call through the window was refused.
+    refusal: Option<client::Error>,
 }
 
 #[wasm_bindgen]
@@ -36,7 +49,12 @@ impl Client {
         let transports: Vec<_> = transports.iter().filter_map(|name| transport(name)).collect();
         let endpoints = urls.iter().map(|url| Endpoint::at(url, &transports)).collect();
         let config = ClientConfig { endpoints, signed, transports, token, seed, client: name, online: false };
-        Client { machine: client::Client::new(config, instant(now)), owed: Vec::new() }
+        Client {
+            machine: client::Client::new(config, instant(now)),
+            owed: Vec::new(),
+            window: vec![0; WINDOW_BYTES_MIN],
+            refusal: None,
+        }
     }
 
     /// Opens a document on a new channel. `store`: whether transactions will be executed; `adopt`: whether entries of other
@@ -179,19 +197,39 @@ impl Client {
         self.fail_store(channel, ticket, error, now);
     }
 
-    /// A delta of another tab. Returns false when one before it is missing.
+    /// Where the window is, made to hold `bytes`. It stays there until the next call of this; a view of it does not outlive
+    /// growth of the memory.
+    pub fn window(&mut self, bytes: usize) -> *const u8 {
+        let room = bytes.max(WINDOW_BYTES_MIN);
+        if self.window.len() < room || self.window.len() / 4 > room {
+            self.window = vec![0; room];
+        }
+        self.window.as_ptr()
+    }
+
+    /// Why the last call through the window was refused.
     ///
     /// # Errors
-    /// If the bytes are no delta.
+    /// That.
+    pub fn explain(&mut self) -> Result<(), JsError> {
+        self.refusal.take().map_or(Ok(()), |error| Err(thrown(error)))
+    }
+
+    /// Applies the delta of `length` bytes in the window: of another tab, or one that the application brought. 1; 0 when one
+    /// before it is missing; or -1.
     #[wasm_bindgen(js_name = applyFromTab)]
-    pub fn apply_from_tab(&mut self, channel: f64, delta: &[u8], now: f64) -> Result<bool, JsError> {
-        let header = DeltaHeader::peek(delta).map_err(|error| failure("update", error))?;
-        let have = self.find(channel)?.document().vector().get(header.site);
-        if header.first > have + 1 {
-            return Ok(false);
+    pub fn apply_from_tab(&mut self, channel: f64, length: usize, now: f64) -> i32 {
+        let delta = self.window.get(..length).unwrap_or_default();
+        match self.machine.apply_from_tab(self::channel(channel), delta, instant(now)) {
+            Ok(()) => 1,
+            Err(client::Error::Missing) => 0,
+            Err(error) => self.refuse(error),
         }
-        self.machine.apply_from_tab(self::channel(channel), delta, instant(now)).map_err(thrown)?;
-        Ok(true)
+    }
+
+    /// Whether changes of the text that come from elsewhere are told to the shell.
+    pub fn watch(&mut self, channel: f64, watched: bool) {
+        self.machine.watch(self::channel(channel), watched);
     }
 
     /// Takes up entries of the outbox that another tab stored; `entries` carries them, its state is not looked at.
@@ -212,23 +250,30 @@ impl Client {
         self.machine.merge_state(self::channel(channel), diff, instant(now)).map_err(thrown)
     }
 
-    /// Replaces text; returns how many patches `takePatches` has for the editor: normally none. `tracked`: as an undo step.
-    ///
-    /// # Errors
-    /// Read-only, or outside the text.
-    pub fn edit(
-        &mut self,
-        channel: f64,
-        at: f64,
-        remove: f64,
-        insert: &str,
-        tracked: bool,
-        now: f64,
-    ) -> Result<usize, JsError> {
+    /// Replaces text by the `length` bytes of UTF-8 in the window; how many patches `takePatches` has for the editor, normally
+    /// none, or -1. `tracked`: as an undo step.
+    pub fn edit(&mut self, channel: f64, at: f64, remove: f64, length: usize, tracked: bool, now: f64) -> i32 {
         let edit = if tracked { client::Client::edit } else { client::Client::edit_untracked };
         let (channel, at, remove) = (self::channel(channel), at as usize, remove as usize);
-        self.owed = edit(&mut self.machine, channel, at, remove, insert, instant(now)).map_err(thrown)?;
-        Ok(self.owed.len())
+        let bytes = self.window.get(..length).unwrap_or_default();
+        // The encoder of JavaScript writes nothing else; a program that does gets what it would write.
+        let insert = String::from_utf8_lossy(bytes);
+        match edit(&mut self.machine, channel, at, remove, &insert, instant(now)) {
+            Ok(owed) => {
+                self.owed = owed;
+                self.owed.len() as i32
+            }
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    /// Seals what was edited until now, and writes the next delta that nobody was told of into the window, where nobody stores: its
+    /// length, less than 0 if more of them wait; or 0: there is none.
+    pub fn flush(&mut self, channel: f64, now: f64) -> i32 {
+        let Some(flushed) = self.machine.flush(self::channel(channel), instant(now)) else { return 0 };
+        let length = flushed.delta.len();
+        self.window[..length].copy_from_slice(&flushed.delta);
+        if flushed.more { -(length as i32) } else { length as i32 }
     }
 
     /// [`Client::edit`] with text that has lone surrogates.
@@ -498,6 +543,11 @@ impl Client {
     #[wasm_bindgen(js_name = setPresence)]
     pub fn set_presence(&mut self, channel: f64, data: Option<Vec<u8>>, now: f64) -> Result<(), JsError> {
         self.machine.set_presence(self::channel(channel), data, instant(now)).map_err(thrown)
+    }
+
+    fn refuse(&mut self, error: client::Error) -> i32 {
+        self.refusal = Some(error);
+        REFUSED
     }
 
     fn find(&self, channel: f64) -> Result<&Replica, JsError> {

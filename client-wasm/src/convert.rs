@@ -57,6 +57,11 @@ pub(crate) fn transport(name: &str) -> Option<Transport> {
     [Transport::WebSocket, Transport::WebTransport].into_iter().find(|transport| transport_name(*transport) == name)
 }
 
+/// The place of a level from least to most safe: it is told with every edit, and a word would be decoded each time.
+pub(crate) fn level_number(level: AckLevel) -> u8 {
+    level as u8
+}
+
 /// The level a word names; what is no word counts as least.
 pub(crate) fn level(name: &str) -> AckLevel {
     [AckLevel::Replicated, AckLevel::Region].into_iter().find(|level| level.name() == name).unwrap_or(AckLevel::Device)

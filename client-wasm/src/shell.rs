@@ -3,10 +3,11 @@
 //! The shell must only write down what it is told: it is called while the machine is borrowed.
 
 use selvedge_engine::TextPatch;
+use selvedge_protocol::AckLevel;
 use selvedge_protocol::client::{Effect, Origin, Pending, StoreTransaction};
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::convert::{channel_number, number, position_bytes, transport_name};
+use crate::convert::{channel_number, level_number, number, position_bytes, transport_name};
 
 #[wasm_bindgen]
 extern "C" {
@@ -22,7 +23,7 @@ extern "C" {
     fn disconnect(this: &Shell, attempt: f64, code: u16);
 
     #[wasm_bindgen(method, js_name = outboxPut)]
-    fn outbox_put(this: &Shell, site: &str, first: f64, last: f64, principal: &str, bytes: Vec<u8>, acked: &str);
+    fn outbox_put(this: &Shell, site: &str, first: f64, last: f64, principal: &str, bytes: Vec<u8>, acked: u8);
     #[wasm_bindgen(method, js_name = outboxDelete)]
     fn outbox_delete(this: &Shell, site: &str, first: f64);
     #[wasm_bindgen(method, js_name = framePut)]
@@ -52,9 +53,9 @@ extern "C" {
     #[wasm_bindgen(method, js_name = metaChanged)]
     fn meta_changed(this: &Shell, channel: f64);
     #[wasm_bindgen(method, js_name = savedAt)]
-    fn saved_at(this: &Shell, level: &str, ops: f64, bytes: f64, through: f64);
+    fn saved_at(this: &Shell, level: u8, ops: f64, bytes: f64, through: f64);
     #[wasm_bindgen(method)]
-    fn saved(this: &Shell, channel: f64, edited: f64, oldest_pending_ms: f64, highest: &str);
+    fn saved(this: &Shell, channel: f64, edited: f64, oldest_pending_ms: f64, highest: u8);
     #[wasm_bindgen(method)]
     fn status(this: &Shell, channel: f64, status: &str);
     #[wasm_bindgen(method)]
@@ -109,11 +110,11 @@ impl Shell {
             Effect::LocalDelta { channel, bytes } => self.local_delta(channel_number(channel), bytes),
             Effect::Meta { channel } => self.meta_changed(channel_number(channel)),
             Effect::Saved { channel, state } => {
-                self.tell_pending("device", state.device);
-                self.tell_pending("region", state.region);
-                self.tell_pending("replicated", state.replicated);
+                self.tell_pending(AckLevel::Device, state.device);
+                self.tell_pending(AckLevel::Region, state.region);
+                self.tell_pending(AckLevel::Replicated, state.replicated);
                 let oldest = number(state.oldest_pending_ms);
-                self.saved(channel_number(channel), number(state.edited), oldest, state.highest.name());
+                self.saved(channel_number(channel), number(state.edited), oldest, level_number(state.highest));
             }
             Effect::Status { channel, status } => self.status(channel_number(channel), status.name()),
             Effect::Synced { channel } => self.synced(channel_number(channel)),
@@ -155,7 +156,7 @@ impl Shell {
 
     fn tell_transaction(&self, transaction: StoreTransaction) {
         for entry in transaction.put_outbox {
-            let (site, acked) = (entry.site.to_string(), entry.acked.name());
+            let (site, acked) = (entry.site.to_string(), level_number(entry.acked));
             self.outbox_put(&site, number(entry.first), number(entry.last), &entry.principal, entry.bytes, acked);
         }
         for key in transaction.delete_outbox {
@@ -174,8 +175,8 @@ impl Shell {
         }
     }
 
-    fn tell_pending(&self, level: &str, pending: Pending) {
-        self.saved_at(level, number(pending.ops), number(pending.bytes), number(pending.through));
+    fn tell_pending(&self, level: AckLevel, pending: Pending) {
+        self.saved_at(level_number(level), number(pending.ops), number(pending.bytes), number(pending.through));
     }
 }
 

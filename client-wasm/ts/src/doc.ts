@@ -66,9 +66,17 @@ export class Doc extends Emitter<DocEvents> {
     return this.#replica.transact(fn, origin);
   }
 
+  /**
+   * Makes an update of everything edited until now, without waiting for the end of this task: later edits are updates of their own.
+   * Where nothing is kept on this device, `update` is told inside this call.
+   */
+  flush(): void {
+    this.#replica.flush();
+  }
+
   /** What this replica has seen. Everything edited until now goes out as it is: later edits are updates of their own. */
   encodeStateVector(): Uint8Array {
-    this.#replica.run((client, channel, now) => client.seal(channel, now));
+    this.flush();
     return this.#replica.ask((client, channel) => client.vector(channel));
   }
 
@@ -84,7 +92,7 @@ export class Doc extends Emitter<DocEvents> {
 
   /** Merges an update of another replica. Returns false when an earlier one of its site is missing. */
   applyUpdate(update: Uint8Array): boolean {
-    return this.#replica.run((client, channel, now) => client.applyFromTab(channel, update, now));
+    return this.#replica.apply(update);
   }
 
   /** Whether this replica has seen everything that `vector` has. */

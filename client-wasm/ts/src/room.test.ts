@@ -220,6 +220,60 @@ describe("meta", () => {
 });
 
 describe("replicas", () => {
+  it("makes an update of each flush, told at once where nothing is stored", async () => {
+    const [a, b] = [await memoryRoom("a"), await memoryRoom("a")];
+    const updates: Uint8Array[] = [];
+    a.doc.on("update", (update) => updates.push(update));
+    for (const [index, word] of ["one ", "two ", "drei ", "😀"].entries()) {
+      a.text.insert(a.text.length, word);
+      a.doc.flush();
+      assert.equal(updates.length, index + 1);
+    }
+    a.doc.flush();
+    assert.equal(updates.length, 4);
+    for (const update of updates) assert.ok(b.doc.applyUpdate(update));
+    assert.equal(b.text.toString(), "one two drei 😀");
+  });
+
+  it("tells every listener of updates in order, also of those a listener makes", async () => {
+    const { doc, text } = await memoryRoom();
+    const heard: number[][] = [[], []];
+    doc.on("update", (update) => {
+      heard[0]?.push(update.length);
+      if (text.length < 3) {
+        text.insert(text.length, "more".repeat(text.length));
+        doc.flush();
+      }
+    });
+    doc.on("update", (update) => heard[1]?.push(update.length));
+    text.insert(0, "x");
+    doc.flush();
+    await Promise.resolve();
+    assert.equal(heard[0]?.length, 2);
+    assert.deepEqual(heard[0], heard[1]);
+  });
+
+  it("tells changes from elsewhere to whoever observes at the time, inside the call that brings them", async () => {
+    const [a, b] = [await memoryRoom("a"), await memoryRoom("a")];
+    const updates: Uint8Array[] = [];
+    a.doc.on("update", (update) => updates.push(update));
+    for (const word of ["one ", "two ", "three "]) {
+      a.text.insert(a.text.length, word);
+      a.doc.flush();
+    }
+    const [first, second, third] = updates as [Uint8Array, Uint8Array, Uint8Array];
+    b.doc.applyUpdate(first);
+    const heard: string[] = [];
+    const stop = b.text.observe((event) => heard.push(...event.changes.map(({ insert }) => insert)));
+    assert.equal(b.doc.applyUpdate(third), false);
+    b.doc.applyUpdate(second);
+    assert.deepEqual(heard, ["two "]);
+    stop();
+    b.doc.applyUpdate(third);
+    assert.deepEqual(heard, ["two "]);
+    assert.equal(b.text.toString(), "one two three ");
+  });
+
   it("merge each other's states and updates, in any order and twice", async () => {
     const [a, b] = [await memoryRoom(), await memoryRoom()];
     const updates: Uint8Array[] = [];

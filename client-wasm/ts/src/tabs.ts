@@ -116,7 +116,7 @@ export class Tabs {
       }
       case "delta":
         // One before it is missing: ask for the state, but not once per delta.
-        if (!replica.run((client, channel, now) => client.applyFromTab(channel, message.bytes, now)) && performance.now() - this.#greeted > 1000) this.#hello();
+        if (!replica.apply(message.bytes) && performance.now() - this.#greeted > 1000) this.#hello();
         return;
       case "bye":
         replica.takeUpSoon();

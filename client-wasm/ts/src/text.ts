@@ -30,7 +30,6 @@ export class SharedText {
     this.doc = doc;
     this.#replica = replica;
     bindReplica(this, replica);
-    replica.on("text", (patches, by, origin) => this.#changed(patches, by, origin));
   }
 
   /** Length in UTF-16 units. */
@@ -50,11 +49,17 @@ export class SharedText {
 
   /** Replaces the units from `from` up to `to`. */
   replace(from: number, to: number, text: string, origin?: unknown): void {
-    const length = this.length;
-    if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from || to > length) {
-      throw new SelvedgeError("bad-argument", `The range ${from}..${to} does not lie in a text of ${length} units.`);
+    if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to < from) throw this.#outside(from, to);
+    if (from === to && text === "") {
+      if (to > this.length) throw this.#outside(from, to);
+      return;
     }
-    this.#replica.edit(from, to - from, text, origin);
+    try {
+      this.#replica.edit(from, to - from, text, origin);
+    } catch (error) {
+      // Asked only now: an edit is one call of the module.
+      throw to > this.length ? this.#outside(from, to) : error;
+    }
   }
 
   /** Makes the text equal to `next` by the smallest edits; beyond `timeoutMs` (50) by one replacement. */
@@ -100,12 +105,15 @@ export class SharedText {
 
   /** Calls `fn` after every change, from wherever, until the returned function is called. */
   observe(fn: (event: TextEvent) => void): () => void {
-    return this.#observers.on("change", fn);
+    this.#observers.on("change", fn);
+    this.#replica.watch(this.#changed);
+    return () => this.unobserve(fn);
   }
 
   /** Undoes {@link observe}. */
   unobserve(fn: (event: TextEvent) => void): void {
     this.#observers.off("change", fn);
+    if (!this.#observers.any) this.#replica.unwatch(this.#changed);
   }
 
   /** A place that survives edits: before the character at `index` if `assoc` >= 0 (and moving with it), else after the one before. */
@@ -126,9 +134,12 @@ export class SharedText {
     return site === undefined ? null : { site };
   }
 
-  #changed(patches: readonly TextPatch[], by: ChangeSource, origin: unknown): void {
-    if (!this.#observers.any) return;
+  readonly #changed = (patches: readonly TextPatch[], by: ChangeSource, origin: unknown): void => {
     this.#observers.tell(new Change(this, patches, by, origin));
+  };
+
+  #outside(from: number, to: number): SelvedgeError {
+    return new SelvedgeError("bad-argument", `The range ${from}..${to} does not lie in a text of ${this.length} units.`);
   }
 }
 

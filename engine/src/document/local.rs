@@ -352,6 +352,7 @@ impl Document {
     fn delete_at(&mut self, at: usize, delete: usize, capture: Option<&mut Change>) {
         let mut deleted = Deleted::new(self.unsealed.first());
         let mut capture = capture;
+        let settled = capture.as_deref().map_or(0, |change| change.removed.len());
         let mut left = delete as u32;
         while left > 0 {
             let place = self.sequence.seek(at).0;
@@ -367,7 +368,7 @@ impl Document {
             deleted.add(self.writer, gone);
         }
         if let Some(change) = capture {
-            change.settle();
+            change.settle(settled);
         }
         self.record_delete(deleted);
     }

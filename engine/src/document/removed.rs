@@ -74,9 +74,10 @@ impl Change {
         self.inserted.is_empty() && self.removed.is_empty()
     }
 
-    /// Forgets text that this change itself inserted and removed again.
-    pub(crate) fn settle(&mut self) {
-        let removed = core::mem::take(&mut self.removed);
+    /// Forgets text that this change itself inserted and removed again, among the runs from the `from`-th on: those before are
+    /// settled, and what was inserted since is not in them.
+    pub(crate) fn settle(&mut self, from: usize) {
+        let removed = self.removed.split_off(from);
         let mut forgotten: Vec<RemovedRun> = Vec::new();
         for run in removed {
             let dots = run.dots(0, run.scalars());

@@ -88,8 +88,9 @@ impl UndoStack {
 
     fn capture<T>(&mut self, edit: impl FnOnce(&mut Change) -> Result<T, EditError>) -> Result<T, EditError> {
         let mut change = if self.capturing { self.done.pop_back() } else { None }.unwrap_or_default();
+        let removed = change.removed.len();
         let result = edit(&mut change);
-        self.originate(&mut change);
+        self.originate(&mut change, removed);
         if result.is_ok() {
             self.undone.clear();
             // A step that came to nothing is none, and the next edit must not join the one before it.
@@ -159,16 +160,16 @@ impl UndoStack {
         Ok(patches)
     }
 
-    /// Removed text is remembered by its first paths.
-    fn originate(&self, change: &mut Change) {
-        let removed = core::mem::take(&mut change.removed);
-        change.removed = removed.into_iter().flat_map(|run| self.origins.original(run)).collect();
+    /// Removed text is remembered by its first paths: that of the runs from the `from`-th on, as others are already.
+    fn originate(&self, change: &mut Change, from: usize) {
+        let removed = change.removed.split_off(from);
+        change.removed.extend(removed.into_iter().flat_map(|run| self.origins.original(run)));
     }
 
     /// Other steps mean characters that came back under new dots: from now on by those.
     fn settle(&mut self, reverted: Reverted) -> (Change, Vec<TextPatch>) {
         let Reverted { patches, mut inverse, renamed } = reverted;
-        self.originate(&mut inverse);
+        self.originate(&mut inverse, 0);
         let by_old: BTreeMap<Dot, &Renamed> =
             renamed.iter().map(|part| (Dot::new(part.old.site, part.old.first), part)).collect();
         let now = |dot: Dot| by_old.range(..=dot).next_back().and_then(|(_, part)| part.rename(dot)).unwrap_or(dot);

@@ -32,6 +32,9 @@ pub enum Error {
     /// A presence of more than 1 KiB.
     #[error("a presence has at most 1024 bytes")]
     PresenceTooLarge,
+    /// What comes before an update is not here yet.
+    #[error("an earlier update of its site is missing")]
+    Missing,
     /// Bytes of another tab that are no delta.
     #[error("the update cannot be read: {0}")]
     Update(String),
@@ -49,6 +52,7 @@ impl Error {
             Self::Edit(_) => "edit",
             Self::Stored(_) => "stored-copy",
             Self::PresenceTooLarge => "presence-too-large",
+            Self::Missing => "missing",
             Self::Update(_) => "update",
         }
     }

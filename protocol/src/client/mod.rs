@@ -29,7 +29,7 @@ mod sync;
 use std::collections::{BTreeMap, VecDeque};
 
 use selvedge_engine::undo::UndoStack;
-use selvedge_engine::{Delta, SEED_TEXT_BYTES_MAX, StateDiff, TextPatch, VersionVector};
+use selvedge_engine::{ApplyError, SEED_TEXT_BYTES_MAX, StateDiff, TextPatch, VersionVector};
 
 pub use config::{ClientConfig, KeptFrame, OutboxEntry, OutboxKey, ReplicaConfig, Restored};
 pub use effect::{
@@ -43,7 +43,7 @@ pub use ping::{DEAD_MS_MIN, SUSPECT_MS_MIN};
 pub use presence::{PRESENCE_MS_MIN, PRESENCES_MAX};
 pub use push::PUSH_WINDOW_BYTES;
 pub use race::ADDRESS_MS;
-pub use replica::{Refusal, Replica, SEAL_MS_MAX};
+pub use replica::{Flushed, Refusal, Replica, SEAL_MS_MAX};
 #[cfg(feature = "planted-faults")]
 pub use rule::Rule;
 pub use store::STATE_MS;
@@ -312,6 +312,23 @@ impl Client {
         });
     }
 
+    /// [`Client::seal`] for a caller that takes each update at once: where nobody stores, a delta of this replica that is still to be
+    /// told is handed out here, and by no effect. Everything else waits for the next [`Client::poll_effect`].
+    pub fn flush(&mut self, channel: Channel, now: Instant) -> Option<Flushed> {
+        let (replica, mut cx) = self.replica_now(channel, now)?;
+        if replica.seal(now) {
+            replica.push_due(&mut cx);
+        }
+        replica.take_local()
+    }
+
+    /// Whether changes of the text that come from elsewhere are told, as [`Effect::Patch`]: they are unless this says no.
+    pub fn watch(&mut self, channel: Channel, watched: bool) {
+        if let Some(replica) = self.replicas.get_mut(&channel) {
+            replica.watched = watched;
+        }
+    }
+
     /// Whether somebody looks at the page or has used it lately: pings are frequent only then, or with something
     /// unacknowledged.
     pub fn set_active(&mut self, active: bool, now: Instant) {
@@ -386,14 +403,18 @@ impl Client {
         self.with(channel, now, |replica, cx| replica.store_failed(ticket, error, cx));
     }
 
-    /// Another tab of this profile stored a delta.
+    /// Another tab of this profile stored a delta, or the application brought one. Storing it waits for the next
+    /// [`Client::poll_effect`].
     ///
     /// # Errors
-    /// [`Error::Update`] if it cannot be applied (a missing predecessor comes with the next sync), [`Error::NotOpen`].
+    /// [`Error::Missing`] (what comes before it comes with the next sync), [`Error::Update`] if it is no delta to be applied here,
+    /// [`Error::NotOpen`].
     pub fn apply_from_tab(&mut self, channel: Channel, delta: &[u8], now: Instant) -> Result<(), Error> {
-        let delta = Delta::decode(delta).map_err(|error| Error::Update(error.to_string()))?;
-        let applied = self.with(channel, now, |replica, cx| replica.apply_from_tab(&delta, cx));
-        applied.ok_or(Error::NotOpen)?.map_err(|error| Error::Update(error.to_string()))
+        let (replica, mut cx) = self.replica_now(channel, now).ok_or(Error::NotOpen)?;
+        replica.apply_from_tab(delta, &mut cx).map_err(|error| match error {
+            ApplyError::Gap { .. } => Error::Missing,
+            error => Error::Update(error.to_string()),
+        })
     }
 
     /// Takes up entries of the outbox that another tab of this profile stored: any tab may push any entry of its principal, and
@@ -515,8 +536,7 @@ impl Client {
         let Self { link, effects, .. } = self;
         link.flush(effects, now);
         let info = link.info();
-        let place = |info: &Option<LinkInfo>| info.as_ref().map(|info| (info.url.clone(), info.session));
-        if place(&info) != place(&self.told) {
+        if info.as_ref().map(place) != self.told.as_ref().map(place) {
             self.told.clone_from(&info);
             effects.push_back(Effect::Link { link: info });
         }
@@ -559,6 +579,13 @@ impl Client {
         replica.change(now, grows, change)
     }
 
+    /// A document and what it needs, for a call whose effects wait for the next poll.
+    fn replica_now(&mut self, channel: Channel, now: Instant) -> Option<(&mut Replica, Context<'_>)> {
+        self.now = self.now.max(now);
+        let replica = self.replicas.get_mut(&channel)?;
+        Some((replica, Context { link: &mut self.link, effects: &mut self.effects, now }))
+    }
+
     fn with<T>(
         &mut self,
         channel: Channel,
@@ -570,4 +597,8 @@ impl Client {
         self.tick(now);
         Some(result)
     }
+}
+
+fn place(info: &LinkInfo) -> (&str, u64) {
+    (&info.url, info.session)
 }

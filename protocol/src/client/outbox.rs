@@ -4,6 +4,7 @@
 //! device's quota.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use selvedge_engine::{SiteId, SiteKind, VersionVector};
 
@@ -17,7 +18,7 @@ use crate::message::{Known, OUTBOX_SITES_MAX, SiteRange};
 pub(super) struct Entry {
     pub(super) first: u64,
     pub(super) last: u64,
-    pub(super) principal: String,
+    pub(super) principal: Arc<str>,
     pub(super) bytes: Vec<u8>,
     pub(super) acked: AckLevel,
     pub(super) stored: bool,
@@ -91,6 +92,10 @@ impl Queue {
     /// Takes in an entry at its place.
     fn insert(&mut self, at: usize, entry: Entry) {
         self.reached = self.reached.map(|reached| reached.min(entry.first.saturating_sub(1)));
+        if at == self.entries.len() && LEVELS.into_iter().all(|level| entry.lacks(level)) {
+            // Behind everything else, and with no level reached, it moves none of them.
+            return self.entries.push_back(entry);
+        }
         self.entries.insert(at, entry);
         self.advance();
     }
@@ -191,7 +196,7 @@ impl Outbox {
             site,
             first: entry.first,
             last: entry.last,
-            principal: entry.principal.clone(),
+            principal: entry.principal.to_string(),
             bytes: entry.bytes.clone(),
             acked: entry.acked,
         }
@@ -511,7 +516,7 @@ mod tests {
         Entry {
             first,
             last,
-            principal: String::new(),
+            principal: "".into(),
             bytes: vec![0; 8],
             acked,
             stored: false,

@@ -1,5 +1,8 @@
 //! One document of a client: the engine's document, its outbox, and where its sync stands.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{Delta, DeltaHeader, Document, SealedDelta, SiteId, TextPatch, VersionVector};
 
@@ -41,12 +44,21 @@ impl Refusal {
     }
 }
 
+/// A delta of this replica, told at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// The durable delta.
+    pub delta: Vec<u8>,
+    /// Whether another follows.
+    pub more: bool,
+}
+
 /// One open document. All changes go through [`super::Client`].
 #[derive(Debug)]
 pub struct Replica {
     pub(super) handle: Channel,
     pub(super) id: DocumentId,
-    pub(super) principal: String,
+    pub(super) principal: Arc<str>,
     pub(super) token: Option<String>,
     pub(super) document: Document,
     pub(super) undo: UndoStack,
@@ -78,8 +90,10 @@ pub struct Replica {
     edit_sealed: u64,
     unsealed_since: Option<Instant>,
     pub(super) saved_changed: bool,
+    /// Whether somebody is told of changes of the text.
+    pub(super) watched: bool,
     /// Sealed deltas to tell, where no store tells when they are safe.
-    local: Vec<Vec<u8>>,
+    local: VecDeque<Vec<u8>>,
     saved_told: Option<SaveState>,
     status_told: Option<Status>,
 }
@@ -91,7 +105,7 @@ impl Replica {
         let mut replica = Self {
             handle,
             id: config.document,
-            principal: config.principal,
+            principal: config.principal.into(),
             token: config.token,
             document: Document::new(),
             undo: UndoStack::new(),
@@ -120,7 +134,8 @@ impl Replica {
             edit_sealed: 0,
             unsealed_since: None,
             saved_changed: true,
-            local: Vec::new(),
+            watched: true,
+            local: VecDeque::new(),
             saved_told: None,
             status_told: None,
         };
@@ -290,11 +305,11 @@ impl Replica {
         Ok(self.document.begin_writing(site, 1)?)
     }
 
-    /// Seals what is unsealed into the outbox and the store's next transaction.
-    pub(super) fn seal(&mut self, now: Instant) {
+    /// Seals what is unsealed into the outbox and the store's next transaction. False if there was nothing.
+    pub(super) fn seal(&mut self, now: Instant) -> bool {
         if !self.document.has_unsealed() {
             self.unsealed_since = None;
-            return;
+            return false;
         }
         let sealed = self.unsealed_since.take().unwrap_or(now);
         for delta in self.document.seal_encoded() {
@@ -302,6 +317,12 @@ impl Replica {
         }
         self.edit_sealed = self.edited;
         self.saved_changed = true;
+        true
+    }
+
+    /// The next delta of this replica that is still to be told, where no store tells when it is safe.
+    pub(super) fn take_local(&mut self) -> Option<Flushed> {
+        self.local.pop_front().map(|delta| Flushed { delta, more: !self.local.is_empty() })
     }
 
     pub(super) fn queue(&mut self, delta: SealedDelta, sealed: Instant, now: Instant) {
@@ -319,7 +340,7 @@ impl Replica {
         if self.store.is_enabled() {
             self.store.put(Outbox::stored_form(site, &entry), now);
         } else {
-            self.local.push(entry.bytes.clone());
+            self.local.push_back(entry.bytes.clone());
         }
         self.outbox.push(site, entry);
     }
@@ -344,7 +365,7 @@ impl Replica {
 
     /// Shows patches in the editor.
     pub(super) fn show(&mut self, patches: Vec<TextPatch>, origin: Origin, cx: &mut Context<'_>) {
-        if !patches.is_empty() {
+        if self.watched && !patches.is_empty() {
             cx.effects.push_back(Effect::Patch { channel: self.handle, patches, origin });
         }
     }

@@ -25,7 +25,7 @@ impl Replica {
         entries.sort_by_key(|entry| (entry.site, entry.first));
         let mut foreign = Vec::new();
         for stored in entries {
-            let own = stored.principal == self.principal;
+            let own = *stored.principal == *self.principal;
             if !own && !adopt {
                 continue;
             }
@@ -54,12 +54,14 @@ impl Replica {
     /// ones, this load's own, and those of another principal are left alone.
     pub(super) fn adopt_entry(&mut self, stored: OutboxEntry, cx: &mut Context<'_>) {
         let own_site = self.document.site() == Some(stored.site);
-        if own_site || stored.principal != self.principal || stored.acked >= self.highest {
+        if own_site || *stored.principal != *self.principal || stored.acked >= self.highest {
             return;
         }
-        let Some(delta) = self.delta_of(&stored, cx) else { return };
+        if self.delta_of(&stored, cx).is_none() {
+            return;
+        }
         // What cannot be applied yet (its beginning is still to come) is pushed all the same.
-        let _ = self.apply_from_tab(&delta, cx);
+        let _ = self.apply_from_tab(&stored.bytes, cx);
         if self.outbox.adopt(stored.site, taken_up(stored, self.edited, cx)) {
             self.saved_changed = true;
             self.push_due(cx);
@@ -87,7 +89,7 @@ fn taken_up(stored: OutboxEntry, edit_before: u64, cx: &Context<'_>) -> Entry {
     Entry {
         first: stored.first,
         last: stored.last,
-        principal: stored.principal,
+        principal: stored.principal.into(),
         bytes: stored.bytes,
         acked: stored.acked,
         stored: true,

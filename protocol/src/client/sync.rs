@@ -319,11 +319,12 @@ impl Replica {
     }
 
     /// A delta of another tab of this profile.
-    pub(super) fn apply_from_tab(&mut self, delta: &Delta, cx: &mut Context<'_>) -> Result<(), ApplyError> {
-        let applied = self.document.apply(delta)?;
+    pub(super) fn apply_from_tab(&mut self, delta: &[u8], cx: &mut Context<'_>) -> Result<(), ApplyError> {
+        let meta = owned_meta(&self.document);
+        let applied = self.document.apply_encoded(delta)?;
         if applied.outcome != selvedge_engine::Outcome::Known {
             self.store.state_changed(cx.now);
-            if delta.ops.iter().any(|op| matches!(op, Op::Meta { .. })) {
+            if owned_meta(&self.document) != meta {
                 cx.effects.push_back(Effect::Meta { channel: self.handle });
             }
         }

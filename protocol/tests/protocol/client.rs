@@ -466,3 +466,87 @@ fn the_same_gap_told_for_ever_neither_spins_nor_floods() {
     let sends = world.nodes[a].seen[before..].iter().filter(|effect| matches!(effect, Effect::Send { .. })).count();
     assert!(sends <= 40, "{sends}");
 }
+
+/// A client without a relay whose document nobody stores.
+fn alone(seed: u64) -> (Client, Channel) {
+    let config = ClientConfig {
+        endpoints: Vec::new(),
+        signed: false,
+        transports: Vec::new(),
+        token: None,
+        seed,
+        client: "test".into(),
+        online: false,
+    };
+    let mut client = Client::new(config, Instant(0));
+    let document = "t/notes".parse().unwrap();
+    let channel = client.open(ReplicaConfig::new(document, "ann", seed), Instant(0)).unwrap();
+    effects(&mut client);
+    (client, channel)
+}
+
+fn effects(client: &mut Client) -> Vec<Effect> {
+    std::iter::from_fn(|| client.poll_effect()).collect()
+}
+
+#[test]
+fn a_flush_hands_out_each_delta_once_and_tells_the_rest_later() {
+    let ((mut a, here), (mut b, there)) = (alone(1), alone(2));
+    let now = Instant(5);
+    assert_eq!(a.flush(here, now), None);
+    for (at, word) in [(0, "one "), (4, "two "), (8, "three ")] {
+        a.edit(here, at, 0, word, now).unwrap();
+        let flushed = a.flush(here, now).unwrap();
+        assert!(!flushed.more);
+        b.apply_from_tab(there, &flushed.delta, now).unwrap();
+    }
+    // More than one delta holds.
+    a.edit(here, 14, 0, &"long ".repeat(20_000), now).unwrap();
+    while let Some(flushed) = a.flush(here, now) {
+        b.apply_from_tab(there, &flushed.delta, now).unwrap();
+    }
+    assert_eq!(a.replica(here).unwrap().document().text(), b.replica(there).unwrap().document().text());
+    let told = effects(&mut a);
+    assert!(!told.iter().any(|effect| matches!(effect, Effect::LocalDelta { .. })), "once is enough");
+    assert!(told.iter().any(|effect| matches!(effect, Effect::Saved { state, .. } if state.edited == 4)));
+}
+
+#[test]
+fn changes_from_elsewhere_are_told_only_where_somebody_watches() {
+    let ((mut a, here), (mut b, there)) = (alone(1), alone(2));
+    let now = Instant(5);
+    let mut bring = |b: &mut Client, meta: bool| {
+        match meta {
+            true => a.set_meta(here, "title", Some(b"Minutes"), now).unwrap(),
+            false => drop(a.edit(here, 0, 0, "word ", now).unwrap()),
+        }
+        let delta = a.flush(here, now).unwrap().delta;
+        b.apply_from_tab(there, &delta, now).unwrap();
+        effects(b)
+    };
+    let tells_text = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Patch { .. }));
+    let tells_meta = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Meta { .. }));
+    assert!(tells_text(&bring(&mut b, false)));
+    b.watch(there, false);
+    assert!(!tells_text(&bring(&mut b, false)));
+    b.watch(there, true);
+    let told = bring(&mut b, false);
+    assert!(tells_text(&told) && !tells_meta(&told));
+    assert!(tells_meta(&bring(&mut b, true)));
+    assert!(!tells_meta(&bring(&mut b, false)));
+}
+
+#[test]
+fn a_delta_whose_predecessor_is_missing_is_told_apart_from_a_damaged_one() {
+    let ((mut a, here), (mut b, there)) = (alone(1), alone(2));
+    let now = Instant(5);
+    a.edit(here, 0, 0, "one", now).unwrap();
+    let first = a.flush(here, now).unwrap().delta;
+    a.edit(here, 3, 0, "two", now).unwrap();
+    let second = a.flush(here, now).unwrap().delta;
+    assert_eq!(b.apply_from_tab(there, &second, now), Err(Error::Missing));
+    assert!(matches!(b.apply_from_tab(there, &[1, 2, 3], now), Err(Error::Update(_))));
+    b.apply_from_tab(there, &first, now).unwrap();
+    b.apply_from_tab(there, &second, now).unwrap();
+    assert_eq!(b.replica(there).unwrap().document().text(), "onetwo");
+}

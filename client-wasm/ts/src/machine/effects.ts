@@ -1,6 +1,6 @@
 /** Turns the calls of one drain into a list of effects; executing them is the link's work. */
 
-import { NONE_PENDING, type Pending, type Rights, type SaveLevel, type Status } from "../status.js";
+import { NONE_PENDING, SAVE_LEVELS, type Pending, type Rights, type SaveLevel, type Status } from "../status.js";
 import type { OutboxEntry, StoredFrame, StoredState, StoreTransaction } from "../store/store.js";
 import type { TextPatch } from "../text-event.js";
 import type { Shell } from "../wasm/selvedge.js";
@@ -65,6 +65,9 @@ export type DocumentEffect =
 /** One thing to do. */
 export type Effect = LinkEffect | { readonly channel: number; readonly effect: DocumentEffect };
 
+/** The level at a place of {@link SAVE_LEVELS}. */
+const levelAt = (place: number): SaveLevel => SAVE_LEVELS[place] ?? "device";
+
 /** The shell that only writes down. */
 export class Recorder implements Shell {
   #effects: Effect[] = [];
@@ -104,8 +107,8 @@ export class Recorder implements Shell {
     this.#effects.push({ kind: "disconnect", attempt, code });
   }
 
-  outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void {
-    this.#put.push({ site, first, last, principal, bytes, acked: acked as SaveLevel });
+  outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: number): void {
+    this.#put.push({ site, first, last, principal, bytes, acked: levelAt(acked) });
   }
 
   outboxDelete(site: string, first: number): void {
@@ -157,13 +160,13 @@ export class Recorder implements Shell {
     this.#document(channel, { kind: "meta" });
   }
 
-  savedAt(level: string, ops: number, bytes: number, through: number): void {
-    this.#levels[level as SaveLevel] = { ops, bytes, through };
+  savedAt(level: number, ops: number, bytes: number, through: number): void {
+    this.#levels[levelAt(level)] = { ops, bytes, through };
   }
 
-  saved(channel: number, edited: number, oldestPendingMs: number, highest: string): void {
+  saved(channel: number, edited: number, oldestPendingMs: number, highest: number): void {
     const { device, region, replicated } = this.#levels;
-    this.#document(channel, { kind: "saved", counts: { device, region, replicated, edited, oldestPendingMs, highest: highest as SaveLevel } });
+    this.#document(channel, { kind: "saved", counts: { device, region, replicated, edited, oldestPendingMs, highest: levelAt(highest) } });
   }
 
   status(channel: number, status: string): void {

@@ -9,6 +9,7 @@ import type { TextPatch } from "../text-event.js";
 import type { Transport, TransportConnection } from "../transport/transport.js";
 import type { Client, Restored } from "../wasm/selvedge.js";
 import { EffectQueue } from "./effect-queue.js";
+import { Window } from "./window.js";
 import { Recorder, type DocumentEffect, type Effect, type LinkEffect, type LinkInfo } from "./effects.js";
 
 /** A token, or what gives one each time it is asked. */
@@ -71,11 +72,14 @@ export class Link {
   readonly #token: TokenSource;
   readonly #endpoints: EndpointKeeper | undefined;
   readonly #onEmpty: () => void;
+  readonly #window: Window;
   readonly #recorder = new Recorder();
   readonly #connections = new Map<number, { readonly connection: TransportConnection }>();
   readonly #documents = new Map<number, LinkedDocument>();
   readonly #queue = new EffectQueue();
   #pumping = false;
+  /** The clock as it was read first in this task. */
+  #now: number | null = null;
   #scheduled = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** The deadline the timer runs for. */
@@ -86,6 +90,7 @@ export class Link {
 
   constructor(options: LinkOptions) {
     this.#client = options.client;
+    this.#window = new Window(options.client);
     this.#transports = options.transports;
     this.#token = options.token;
     this.#endpoints = options.endpoints;
@@ -109,7 +114,7 @@ export class Link {
 
   /** Opens a document; `attach` gets its channel and returns its side of the link. */
   open({ document, principal, store, restored, adopt = false, initialText }: OpenDocument, attach: (channel: number) => LinkedDocument): void {
-    const channel = this.ask((client, now) => client.open(document, principal, randomSeed(), store, restored, adopt, initialText, now));
+    const channel = this.#call((client, now) => client.open(document, principal, randomSeed(), store, restored, adopt, initialText, now));
     this.#documents.set(channel, attach(channel));
     this.pumpSoon();
   }
@@ -121,7 +126,7 @@ export class Link {
 
   /** Closes a document at the relay and lets the machine finish with the store. */
   leave(channel: number): void {
-    this.ask((client, now) => client.close(channel, now));
+    this.#call((client, now) => client.close(channel, now));
     this.#drain();
     this.#work(); // also from inside a pump: a page that goes away has no later
   }
@@ -133,26 +138,78 @@ export class Link {
 
   /** Calls the machine and does what it then wants. */
   run<T>(call: (client: Client, now: number) => T): T {
-    const result = this.ask(call);
+    const result = this.#call(call);
     this.pump();
     return result;
   }
 
   /** Calls the machine; its effects wait until the end of this task, so that edits made together travel together. */
   edit<T>(call: (client: Client, now: number) => T): T {
-    const result = this.ask(call);
+    const result = this.#call(call);
     this.pumpSoon();
     return result;
   }
 
-  /** Calls the machine for an answer alone. */
-  ask<T>(call: (client: Client, now: number) => T): T {
+  /**
+   * Replaces text of a document by `insert`; how many echo patches {@link takePatches} has. As with {@link edit}, its effects wait. One
+   * call of the module, numbers in and out.
+   */
+  replace(channel: number, at: number, remove: number, insert: string, tracked: boolean): number {
+    if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
+    let echoes: number;
+    try {
+      const length = this.#window.writeText(insert);
+      echoes = length < 0
+        ? this.#client.editUtf16(channel, at, remove, utf16Of(insert), tracked, this.#taskNow())
+        : this.#client.edit(channel, at, remove, length, tracked, this.#taskNow());
+      if (echoes < 0) this.#client.explain();
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
+    this.pumpSoon();
+    return echoes;
+  }
+
+  /** Applies another replica's delta; its effects wait for {@link pump} or the end of this task. False: one before it is missing. */
+  apply(channel: number, delta: Uint8Array): boolean {
+    if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
+    let applied: number;
+    try {
+      applied = this.#client.applyFromTab(channel, this.#window.write(delta), this.#taskNow());
+      if (applied < 0) this.#client.explain();
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
+    this.pumpSoon();
+    return applied > 0;
+  }
+
+  /** Seals what was edited until now, and tells the deltas that nobody was told of, where nobody stores. The rest waits as in {@link edit}. */
+  flush(channel: number, tell: (delta: Uint8Array) => void): void {
+    for (let length = -1; length < 0;) {
+      if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
+      try {
+        length = this.#client.flush(channel, this.#taskNow());
+      } catch (cause) {
+        throw this.#failed(cause);
+      }
+      if (length !== 0) tell(this.#window.read(Math.abs(length)));
+    }
+    this.pumpSoon();
+  }
+
+  /** Whether effects wait, or are being executed: what is told now would be told before them. */
+  get busy(): boolean {
+    return this.#pumping || this.#queue.length > 0;
+  }
+
+  /** Calls the machine for an answer alone; the clock is not read. */
+  ask<T>(question: (client: Client) => T): T {
     if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
     try {
-      return call(this.#client, instant());
+      return question(this.#client);
     } catch (cause) {
-      if (cause instanceof WebAssembly.RuntimeError) this.#broke(cause);
-      throw facadeError(cause);
+      throw this.#failed(cause);
     }
   }
 
@@ -202,6 +259,7 @@ export class Link {
 
   /** Executes effects until there are none. Called from inside itself, it leaves the work to the outer call. */
   pump(): void {
+    this.#now = null;
     if (this.#over) return;
     this.#drain();
     if (this.#pumping) return;
@@ -212,6 +270,20 @@ export class Link {
       this.#pumping = false;
     }
     this.#arm();
+  }
+
+  #call<T>(call: (client: Client, now: number) => T): T {
+    return this.ask((client) => call(client, instant()));
+  }
+
+  /** The clock for what is called often: read once in a task, since a task's edits are made at one time. */
+  #taskNow(): number {
+    return (this.#now ??= instant());
+  }
+
+  #failed(cause: unknown): SelvedgeError {
+    if (cause instanceof WebAssembly.RuntimeError) this.#broke(cause);
+    return facadeError(cause);
   }
 
   #work(): void {
@@ -347,7 +419,7 @@ export class Link {
 
   #end(): void {
     if (this.#over) return;
-    this.ask((client, now) => client.goOffline(now));
+    this.#call((client, now) => client.goOffline(now));
     this.#drain();
     this.#work(); // also when closed from inside a pump: what was to be sent goes out before the connections close
     this.#over = true;
@@ -357,6 +429,13 @@ export class Link {
     this.#client.free();
     this.#onEmpty();
   }
+}
+
+/** The text's own units, for what cannot be said in UTF-8. */
+function utf16Of(text: string): Uint16Array {
+  const units = new Uint16Array(text.length);
+  for (let i = 0; i < text.length; i++) units[i] = text.charCodeAt(i);
+  return units;
 }
 
 function isPatchOf(effect: Effect, channel: number): boolean {

@@ -77,7 +77,6 @@ const MAY_TURN: ReadonlySet<DocumentEffect["kind"]> = new Set(["status", "rights
 
 /** How long a tab that says goodbye may take to store its last edits. */
 const LEAVING_TAB_MS = 300;
-const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:[^\uD800-\uDBFF]|^)[\uDC00-\uDFFF]/;
 
 /** One open document. */
 export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
@@ -97,11 +96,18 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   #transaction: { origin: unknown; patches: TextPatch[]; by: ChangeSource } | null = null;
   readonly #changes: Parameters<ReplicaEvents["text"]>[] = [];
   #telling = false;
+  #flushing = false;
+  /** Whether the machine tells of changes of the text; it does unless told otherwise. */
+  #watched = true;
   #storing: Promise<void> | null = null;
   #edited = false;
   #closing: Promise<void> | null = null;
   #destroyed = false;
   #stopTabs: (() => void) | null = null;
+  readonly #tellDelta = (bytes: Uint8Array): void => {
+    this.tabs?.post(bytes);
+    this.emit("delta", bytes);
+  };
   #trackedOrigins: Set<unknown> | null = null;
 
   constructor(options: ReplicaOptions) {
@@ -118,6 +124,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   /** Takes its place on the link. Called once, by the link's `open`. */
   attach(channel: number): this {
     this.#channel = channel;
+    this.#watchMachine();
     this.#stopTabs = this.tabs?.listen(this) ?? null;
     return this;
   }
@@ -135,7 +142,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
 
   /** Asks the machine about this document. */
   ask<T>(question: (client: Client, channel: number) => T): T {
-    if (this.#destroyed) throw new SelvedgeError("closed", `The document ${this.document} is closed.`);
+    if (this.#destroyed) throw this.#gone();
     return this.link.ask((client) => question(client, this.#channel));
   }
 
@@ -155,18 +162,53 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   /** Replaces text of this document; what Unicode does not allow comes back as an echo. */
   edit(at: number, remove: number, insert: string, origin: unknown): void {
     if (remove === 0 && insert === "") return;
-    this.#mayWrite();
+    if (this.#destroyed) throw this.#gone();
     this.link.settle(this.#channel);
     const tracked = this.#tracks(this.#transaction ? this.#transaction.origin : origin);
-    if (tracked) this.emit("beforeTrackedEdit");
-    this.transact(() => {
-      const echoes = this.link.edit((client, now) => LONE_SURROGATE.test(insert)
-        ? client.editUtf16(this.#channel, at, remove, utf16Of(insert), tracked, now)
-        : client.edit(this.#channel, at, remove, insert, tracked, now));
-      this.#transaction?.patches.push({ at, delete: remove, insert });
-      if (echoes > 0) this.#echo();
-    }, origin);
+    if (tracked && this.listens("beforeTrackedEdit")) {
+      this.#mayWrite();
+      this.emit("beforeTrackedEdit");
+    }
+    if (this.listens("text")) this.transact(() => this.#replace(at, remove, insert, tracked), origin);
+    else this.link.replace(this.#channel, at, remove, insert, tracked);
     this.#firstEdit();
+  }
+
+  /** Merges another replica's delta. False: one before it is missing. */
+  apply(delta: Uint8Array): boolean {
+    if (this.#destroyed) throw this.#gone();
+    const applied = this.link.apply(this.#channel, delta);
+    if (this.listens("text") || this.listens("meta")) this.link.pump();
+    return applied;
+  }
+
+  /** Seals what was edited until now, and tells it where no store tells when it is safe. */
+  flush(): void {
+    if (this.#destroyed) throw this.#gone();
+    const seal = (client: Client, now: number): void => client.seal(this.#channel, now);
+    // Inside a listener of an update: every listener hears of this one after that.
+    if (this.#flushing) return this.link.edit(seal);
+    // A store or a relay is told at once; and what waits to be told comes first.
+    if (this.store || this.#status !== "offline" || this.link.busy) return this.link.run(seal);
+    this.#flushing = true;
+    try {
+      this.link.flush(this.#channel, this.#tellDelta);
+    } finally {
+      this.#flushing = false;
+    }
+  }
+
+  /** Calls `fn` with every change of the text: the machine tells those from elsewhere only while somebody asks. */
+  watch(fn: ReplicaEvents["text"]): () => void {
+    this.on("text", fn);
+    this.#watchMachine();
+    return () => this.unwatch(fn);
+  }
+
+  /** Undoes {@link watch}. */
+  unwatch(fn: ReplicaEvents["text"]): void {
+    this.off("text", fn);
+    this.#watchMachine();
   }
 
   /** Whose edits are undo steps; null: everybody's in this page. */
@@ -196,7 +238,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
 
   /** Calls the machine for something that is no edit: presence, what other tabs and callers hand in. */
   run<T>(call: (client: Client, channel: number, now: number) => T): T {
-    if (this.#destroyed) throw new SelvedgeError("closed", `The document ${this.document} is closed.`);
+    if (this.#destroyed) throw this.#gone();
     return this.link.run((client, now) => call(client, this.#channel, now));
   }
 
@@ -217,8 +259,7 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
       case "meta":
         return this.emit("meta");
       case "local-delta":
-        this.tabs?.post(effect.bytes);
-        return this.emit("delta", effect.bytes);
+        return this.#tellDelta(effect.bytes);
       case "saved":
         return this.#counted(effect.counts);
       case "status":
@@ -355,6 +396,19 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     this.emit("saved", state);
   }
 
+  #replace(at: number, remove: number, insert: string, tracked: boolean): void {
+    const echoes = this.link.replace(this.#channel, at, remove, insert, tracked);
+    this.#transaction?.patches.push({ at, delete: remove, insert });
+    if (echoes > 0) this.#echo();
+  }
+
+  #watchMachine(): void {
+    const watched = this.listens("text");
+    if (watched === this.#watched || this.#channel < 0 || this.#destroyed || this.link.over) return;
+    this.#watched = watched;
+    this.ask((client, channel) => client.watch(channel, watched));
+  }
+
   #patched(patches: readonly TextPatch[], origin: PatchOrigin): void {
     if (patches.length > 0) this.#tell(patches, origin, origin);
   }
@@ -397,8 +451,12 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     this.emit("writable", writable);
   }
 
+  #gone(): SelvedgeError {
+    return new SelvedgeError("closed", `The document ${this.document} is closed.`);
+  }
+
   #mayWrite(): void {
-    if (this.#destroyed) throw new SelvedgeError("closed", `The document ${this.document} is closed.`);
+    if (this.#destroyed) throw this.#gone();
     if (!this.writable) throw new SelvedgeError("read-only", `You may not change ${this.document}.`);
   }
 
@@ -409,11 +467,4 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
       if (!this.#destroyed) this.emit("persisted", granted);
     });
   }
-}
-
-/** The text's own units, for what cannot be said in UTF-8. */
-function utf16Of(text: string): Uint16Array {
-  const units = new Uint16Array(text.length);
-  for (let i = 0; i < text.length; i++) units[i] = text.charCodeAt(i);
-  return units;
 }

@@ -47,7 +47,6 @@ export class ReconcileWatch {
   constructor(replica: Replica, done: (event: Reconciled) => void) {
     this.#replica = replica;
     this.#done = done;
-    replica.on("text", (patches, by) => { if (this.#since !== null) this.#text(patches, by); });
   }
 
   /** Told every status. */
@@ -57,12 +56,13 @@ export class ReconcileWatch {
       this.#everConnected = true;
     } else if ((status === "offline" || status === "connecting") && this.#everConnected && this.#since === null) {
       this.#since = instant();
+      this.#replica.watch(this.#text);
     } else if (status === "syncing" && this.#since !== null) {
       this.#sent = this.#replica.saved.region.ops;
     }
   }
 
-  #text(patches: readonly TextPatch[], by: ChangeSource): void {
+  readonly #text = (patches: readonly TextPatch[], by: ChangeSource): void => {
     const theirs = by === "remote";
     if (by === "restore") return;
     for (const patch of patches) {
@@ -72,7 +72,7 @@ export class ReconcileWatch {
       if (spans.length < RANGES_MAX) spans.push({ from: patch.at, to: patch.at + patch.insert.length });
       if (theirs) this.#received += patch.insert.length;
     }
-  }
+  };
 
   #finish(): void {
     const offlineMs = instant() - (this.#since ?? 0);
@@ -80,6 +80,7 @@ export class ReconcileWatch {
     const event = { offlineMs, sent: this.#sent, received: this.#received, ranges };
     const changed = this.#sent > 0 || this.#received > 0 || ranges.length > 0;
     this.#since = null;
+    this.#replica.unwatch(this.#text);
     this.#sent = this.#received = 0;
     this.#own = [];
     this.#theirs = [];

@@ -2,7 +2,7 @@
 
 import { SelvedgeError } from "../errors.js";
 import type * as Facade from "./selvedge.js";
-import type { InitInput } from "./selvedge.js";
+import type { InitInput, Started } from "./selvedge.js";
 
 export type { InitInput } from "./selvedge.js";
 
@@ -11,6 +11,7 @@ export type Module = typeof Facade;
 
 let starting: Promise<Module> | null = null;
 let started: Module | null = null;
+let instance: Started | null = null;
 /** Where the module comes from when the caller names no source. */
 export type DefaultSource = () => Promise<InitInput>;
 
@@ -32,10 +33,16 @@ export function facade(): Module {
   return started;
 }
 
+/** The running module's memory. */
+export function memory(): WebAssembly.Memory {
+  if (!instance) throw new SelvedgeError("not-initialized", "Call `await init()` or `await open(...)` first.");
+  return instance.memory;
+}
+
 async function load(input: InitInput | Promise<InitInput> | undefined, source: DefaultSource): Promise<Module> {
   try {
     const module = await import("./selvedge.js");
-    await module.default({ module_or_path: await (input ?? source()) });
+    instance = await module.default({ module_or_path: await (input ?? source()) });
     started = module;
     return module;
   } catch (cause) {

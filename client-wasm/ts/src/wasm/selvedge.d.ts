@@ -8,10 +8,15 @@
 /** What a module can be made of. */
 export type InitInput = RequestInfo | URL | Response | BufferSource | WebAssembly.Module;
 
+/** What a started module has beside its classes. */
+export interface Started {
+  readonly memory: WebAssembly.Memory;
+}
+
 /** Compiles and starts the module; without an argument it is fetched from beside this file. */
-export default function init(input?: { module_or_path: InitInput | Promise<InitInput> }): Promise<unknown>;
+export default function init(input?: { module_or_path: InitInput | Promise<InitInput> }): Promise<Started>;
 /** The same from bytes or a compiled module, at once. */
-export function initSync(input: { module: BufferSource | WebAssembly.Module }): unknown;
+export function initSync(input: { module: BufferSource | WebAssembly.Module }): Started;
 
 /** Receives what the machine wants done, one call an item. It must only write down: calling the machine back is an error. */
 export interface Shell {
@@ -19,7 +24,7 @@ export interface Shell {
   send(attempt: number, bytes: Uint8Array): void;
   disconnect(attempt: number, code: number): void;
 
-  outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: string): void;
+  outboxPut(site: string, first: number, last: number, principal: string, bytes: Uint8Array, acked: number): void;
   outboxDelete(site: string, first: number): void;
   framePut(site: string, first: number, bytes: Uint8Array): void;
   frameDelete(site: string, first: number): void;
@@ -33,9 +38,9 @@ export interface Shell {
 
   localDelta(channel: number, bytes: Uint8Array): void;
   metaChanged(channel: number): void;
-  savedAt(level: string, ops: number, bytes: number, through: number): void;
+  savedAt(level: number, ops: number, bytes: number, through: number): void;
   /** Closes the three levels begun by `savedAt`. */
-  saved(channel: number, edited: number, oldestPendingMs: number, highest: string): void;
+  saved(channel: number, edited: number, oldestPendingMs: number, highest: number): void;
   status(channel: number, status: string): void;
   rights(channel: number, rights: string): void;
 
@@ -106,15 +111,30 @@ export class Client {
   /** Another tab stored `state`, which ours does not cover. */
   storeConflict(channel: number, ticket: number, state: Uint8Array, now: number): void;
   storeFailed(channel: number, ticket: number, reason: string, now: number): void;
-  /** A delta another tab stored, or one applied by hand. Returns false when one before it is missing. */
-  applyFromTab(channel: number, delta: Uint8Array, now: number): boolean;
+  /** Where the window is, made to hold `bytes`: it stays there until the next call. What follows takes and gives its bytes there. */
+  window(bytes: number): number;
+  /** Throws why the last call through the window was refused. */
+  explain(): void;
+  /** The delta in the window, which another tab stored or a caller brought: 1; 0 when one before it is missing; -1: `explain`. */
+  applyFromTab(channel: number, length: number, now: number): number;
+  /**
+   * Seals what was edited until now, and puts the next delta that nobody was told of into the window, where nobody stores. Its length;
+   * less than 0: more of them wait.
+   */
+  flush(channel: number, now: number): number;
+
+  /** Whether changes of the text that come from elsewhere are told. */
+  watch(channel: number, watched: boolean): void;
 
   /** Takes up entries of the outbox that another tab stored; consumes `entries`, whose state is not looked at. */
   adoptOutbox(channel: number, entries: Restored, now: number): void;
 
-  /** Replaces text; returns how many echo patches `takePatches` has for the editor (normally 0). `tracked`: as an undo step. */
-  edit(channel: number, at: number, remove: number, insert: string, tracked: boolean, now: number): number;
-  /** The same for text with lone surrogates. */
+  /**
+   * Replaces text by what is in the window; how many echo patches `takePatches` has for the editor (normally 0), or -1: `explain`.
+   * `tracked`: as an undo step.
+   */
+  edit(channel: number, at: number, remove: number, length: number, tracked: boolean, now: number): number;
+  /** The same for text with lone surrogates, which comes along; throws. */
   editUtf16(channel: number, at: number, remove: number, insert: Uint16Array, tracked: boolean, now: number): number;
   /** Tells the patches the last edit, undo or redo owes the editor, as `textPatch` calls. */
   takePatches(shell: Shell): void;

@@ -1,7 +1,9 @@
-/** This project's package, as an app in Node uses it: on a store in memory, without a relay. */
+/**
+ * This project's package, as an app in Node uses it that keeps and sends updates itself, like its peers here: nothing is kept on
+ * a device, and edits are no undo steps.
+ */
 
 import { open } from "../../../../client-wasm/pkg/dist/index.js";
-import { MemoryStore } from "../../../../client-wasm/pkg/dist/store/index.js";
 
 export default class Selvedge {
   #room;
@@ -9,7 +11,7 @@ export default class Selvedge {
 
   static async create() {
     const subject = new Selvedge();
-    subject.#room = await open("bench/text", { persist: new MemoryStore(), crossTab: false, awareness: false });
+    subject.#room = await open("bench/text", { persist: false, crossTab: false, awareness: false, trackedOrigins: [] });
     subject.#room.doc.on("update", (update) => subject.#updates.push(update));
     return subject;
   }
@@ -23,13 +25,10 @@ export default class Selvedge {
   edit(edits) {
     const { doc, text } = this.#room;
     for (const [at, remove, insert] of edits) text.replace(at, at + remove, insert);
-    // What is typed from here on is an update of its own.
-    doc.encodeStateVector();
+    doc.flush();
   }
 
-  /** Updates are told when the store has them. */
   async messages() {
-    await this.#room.relay.whenSaved("device");
     return this.#updates;
   }
 

@@ -1,0 +1,70 @@
+/** The machine's window: memory of the module that calls for each edit and each update go through. */
+
+import { memory } from "../wasm/load.js";
+import type { Client } from "../wasm/selvedge.js";
+
+/** Texts up to this many units are written by a loop: asking the encoder costs more. */
+const SHORT_UNITS = 32;
+/** UTF-8 has at most so many bytes for a unit of UTF-16. */
+const UNIT_BYTES_MAX = 3;
+/** What a window has at least. */
+const WINDOW_BYTES_MIN = 64 * 1024;
+
+const LONE_SURROGATE = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?:[^\uD800-\uDBFF]|^)[\uDC00-\uDFFF]/;
+const encoder = new TextEncoder();
+
+/** A view of it, made anew when the memory has grown: a view of memory that grew has no length. */
+export class Window {
+  readonly #client: Client;
+  #view = new Uint8Array(0);
+  /** Its length, also while the view has none. */
+  #size = WINDOW_BYTES_MIN;
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
+
+  /** Writes `text`; its bytes, or -1: it has half a surrogate pair, which UTF-8 cannot say. */
+  writeText(text: string): number {
+    const { length } = text;
+    if (length === 0) return 0;
+    const view = this.#holding(length * UNIT_BYTES_MAX);
+    if (length <= SHORT_UNITS) {
+      let at = 0;
+      for (; at < length; at++) {
+        const unit = text.charCodeAt(at);
+        if (unit > 0x7f) break;
+        view[at] = unit;
+      }
+      if (at === length) return length;
+    }
+    const { written } = encoder.encodeInto(text, view);
+    return written !== length && LONE_SURROGATE.test(text) ? -1 : written;
+  }
+
+  /** Writes `bytes`. */
+  write(bytes: Uint8Array): number {
+    this.#holding(bytes.length).set(bytes);
+    return bytes.length;
+  }
+
+  /** A copy of the first `length` bytes, which the last call left there. */
+  read(length: number): Uint8Array {
+    return (this.#view.length === 0 ? this.#look() : this.#view).slice(0, length);
+  }
+
+  /** The view, for at least so many bytes to be written. */
+  #holding(bytes: number): Uint8Array {
+    // One that was made large for one call is let go at the next.
+    const fits = bytes <= this.#size && (this.#size === WINDOW_BYTES_MIN || bytes > WINDOW_BYTES_MIN);
+    if (fits && this.#view.length > 0) return this.#view;
+    if (!fits) this.#size = Math.max(bytes, WINDOW_BYTES_MIN);
+    return this.#look();
+  }
+
+  #look(): Uint8Array {
+    const at = this.#client.window(this.#size);
+    this.#view = new Uint8Array(memory().buffer, at, this.#size);
+    return this.#view;
+  }
+}
