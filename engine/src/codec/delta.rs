@@ -18,8 +18,6 @@
 //!
 //! There is one encoding of a delta; a decoder refuses any other.
 
-use smallvec::SmallVec;
-
 use super::site_numbers::SiteNumbers;
 use super::{Reader, Writer, varint_len};
 use crate::delta::{Delta, DeltaHeader};
@@ -27,7 +25,7 @@ use crate::error::DecodeError;
 use crate::id::{COUNTER_END, Dot, DotRange, SiteId};
 use crate::limits::{DELTA_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, PATH_LEVELS_MAX};
 use crate::op::{Direction, Op};
-use crate::position::{Digit, Element, Path, unzigzag, zigzag};
+use crate::position::{Digit, Element, Elements, Path, unzigzag, zigzag};
 use crate::rebase::{Piece, Rebase};
 
 /// Format version 1 in the high nibble, kind in the low one.
@@ -309,18 +307,18 @@ impl<'a> Decoder<'a> {
     }
 
     fn path(&mut self, first: u64) -> Result<(Path, Digit), DecodeError> {
-        let elements = self.elements()?;
+        let mut elements = Elements::new();
+        self.elements(&mut elements)?;
         let digit = digit_of(self.reader.varint()?, Dot::new(self.site, first), elements.len())?;
         Ok((Path::from(elements.as_slice()), digit))
     }
 
-    /// The path an insert stands on. Its bytes are not counted.
-    pub(super) fn elements(&mut self) -> Result<SmallVec<[Element; 16]>, DecodeError> {
+    /// Adds the path an insert stands on. Its bytes are not counted.
+    pub(super) fn elements(&mut self, elements: &mut Elements) -> Result<(), DecodeError> {
         let depth = self.reader.count(3)?;
         if depth >= PATH_LEVELS_MAX {
             return Err(DecodeError::PathTooLong);
         }
-        let mut elements: SmallVec<[Element; 16]> = SmallVec::with_capacity(depth);
         for level in 0..depth {
             let code = self.reader.varint()?;
             let site = self.reference()?;
@@ -331,7 +329,7 @@ impl<'a> Decoder<'a> {
             let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
             elements.push(Element { digit, site, k });
         }
-        Ok(elements)
+        Ok(())
     }
 
     fn reference(&mut self) -> Result<SiteId, DecodeError> {

@@ -3,8 +3,6 @@
 //! The bytes are those of [`super::delta`]. A reader takes only what it recognises and leaves everything else, the
 //! damaged and the not canonical included, to that module.
 
-use smallvec::SmallVec;
-
 use super::delta::{BEFORE, DELETE, DELTA, Decoder, INSERT, SINGLE, digit_code, digit_of, read_header, write_path};
 use super::site_numbers::SiteNumbers;
 use super::{Reader, Writer, varint_len};
@@ -12,7 +10,7 @@ use crate::delta::DeltaHeader;
 use crate::id::{COUNTER_END, Dot, DotRange, SiteId};
 use crate::limits::OP_TEXT_BYTES_MAX;
 use crate::op::Direction;
-use crate::position::{Digit, Element};
+use crate::position::{Digit, Element, Elements};
 
 /// Text at a place whose path is spelled already.
 #[derive(Clone, Copy, Debug)]
@@ -22,15 +20,6 @@ pub(crate) struct SingleInsert<'a> {
     pub(crate) depth: usize,
     pub(crate) direction: Direction,
     pub(crate) text: &'a str,
-}
-
-/// Text at a place together with its path.
-#[derive(Debug)]
-pub(crate) struct SpelledInsert<'a> {
-    pub(crate) path: SmallVec<[Element; 16]>,
-    /// The bytes of the path.
-    pub(crate) spelled: &'a [u8],
-    pub(crate) insert: SingleInsert<'a>,
 }
 
 /// Bytes to reserve for an element: few take more.
@@ -110,14 +99,15 @@ impl<'a> SingleReader<'a> {
         self.insert_after(self.rest.strip_prefix(spelled)?, depth)
     }
 
-    /// The one insert of the delta with its path. The bytes of that are not counted, nor its counters checked against its text.
-    pub(crate) fn spelled_insert(&self) -> Option<SpelledInsert<'a>> {
+    /// The one insert of the delta with the bytes of its path, whose elements are added to `path`. The bytes are not counted, nor
+    /// the counters checked against the text.
+    pub(crate) fn spelled_insert(&self, path: &mut Elements) -> Option<(SingleInsert<'a>, &'a [u8])> {
         let bytes = self.rest.rest();
         let mut decoder = Decoder::new(Reader::new(bytes), self.header.site);
-        let path = decoder.elements().ok()?;
+        decoder.elements(path).ok()?;
         let rest = decoder.rest();
         let insert = self.insert_after(Reader::new(rest), path.len())?;
-        Some(SpelledInsert { path, spelled: &bytes[..bytes.len() - rest.len()], insert })
+        Some((insert, &bytes[..bytes.len() - rest.len()]))
     }
 
     /// What follows a path of `depth` levels, if it is all of the delta.

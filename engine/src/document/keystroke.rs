@@ -6,15 +6,16 @@
 //! takes the way over [`Delta`].
 
 use super::local::first_atom;
+use super::remote::first_element;
 use super::{Applied, Document, Outcome};
-use crate::codec::single::{SingleInsert, SingleReader, SpelledInsert, encode_delete, encode_insert, spell_path};
+use crate::codec::single::{SingleInsert, SingleReader, encode_delete, encode_insert, spell_path};
 use crate::delta::{Delta, DeltaHeader};
 use crate::id::{DotRange, SiteId};
 use crate::limits::{OP_TEXT_BYTES_MAX, PATH_BYTES_MAX};
 use crate::op::{Direction, Op};
 use crate::patch::PatchList;
 use crate::position::group::{Atom, GroupIndex, Groups};
-use crate::position::{group_bytes, k_bytes};
+use crate::position::{Elements, group_bytes, k_bytes};
 use crate::sequence::Measure;
 
 /// A delta in its durable bytes, with what it covers.
@@ -136,12 +137,14 @@ impl Document {
             let first = first_atom(group, insert.direction, dots);
             fits(&insert).then(|| self.integrate_undeleted((first, None), dots, insert.text, patches))
         } else {
-            let SpelledInsert { path, spelled, insert } = reader.spelled_insert()?;
-            let above = path.iter().map(|element| element.bytes()).sum::<usize>();
+            let mut elements = Elements::new();
+            let (insert, spelled) = reader.spelled_insert(&mut elements)?;
+            let above = elements.iter().map(|element| element.bytes()).sum::<usize>();
             let bytes = above + group_bytes(insert.digit) + k_bytes(dots.last as i64);
             let valid = bytes <= PATH_BYTES_MAX && fits(&insert);
             valid.then(|| {
-                self.apply_insert(&path, insert.digit, (insert.direction, dots), insert.text, patches);
+                elements.push(first_element(insert.digit, insert.direction, dots));
+                self.apply_insert(&elements, dots, insert.text, patches);
                 self.heard.hear(&self.sequence.groups, dots.site, spelled);
             })
         }

@@ -142,9 +142,9 @@ impl Document {
     fn edit_tail(&mut self, at: usize, delete: usize, insert: &str) -> bool {
         let Some(writer) = self.writer.filter(|_| !self.awaits_dots()) else { return false };
         if delete == 0 && !insert.is_empty() {
+            let Some((next, _)) = self.sequence.tail().filter(|&(_, end)| end == at) else { return false };
+            let own = next.k == writer.next as i64 && self.sequence.groups.site(next.group) == writer.site;
             let measure = Measure::of(insert);
-            let Some((next, end)) = self.sequence.tail() else { return false };
-            let own = end == at && next.k == writer.next as i64 && self.sequence.groups.site(next.group) == writer.site;
             let last = writer.next + u64::from(measure.scalars) - 1;
             if !own || last + 1 >= COUNTER_END || !self.sequence.append(next, insert, measure) {
                 return false;

@@ -10,7 +10,7 @@ use crate::meta;
 use crate::op::{Direction, Op};
 use crate::patch::PatchList;
 use crate::position::group::Atom;
-use crate::position::{Digit, Element};
+use crate::position::{Digit, Element, Elements};
 use crate::sequence::{Measure, Place};
 
 impl Document {
@@ -85,7 +85,9 @@ impl Document {
             let dots = DotRange { site, first, last };
             match op {
                 Op::Insert { parent, digit, direction, text } => {
-                    self.apply_insert(parent.elements(), *digit, (*direction, dots), text, patches);
+                    let mut elements = Elements::from_slice(parent.elements());
+                    elements.push(first_element(*digit, *direction, dots));
+                    self.apply_insert(&elements, dots, text, patches);
                 }
                 Op::Delete { ranges } => {
                     for range in ranges {
@@ -104,17 +106,10 @@ impl Document {
         }
     }
 
-    /// Integrates text that is new here.
-    pub(super) fn apply_insert(
-        &mut self,
-        path: &[Element],
-        digit: Digit,
-        (direction, dots): (Direction, DotRange),
-        text: &str,
-        patches: &mut PatchList,
-    ) {
-        let k = first_atom(0, direction, dots).k;
-        let (group, place) = self.sequence.open_group(path, Element { digit, site: dots.site, k });
+    /// Integrates text that is new here; `elements`: the path of the first character.
+    pub(super) fn apply_insert(&mut self, elements: &[Element], dots: DotRange, text: &str, patches: &mut PatchList) {
+        let Some(k) = elements.last().map(|first| first.k) else { return };
+        let (group, place) = self.sequence.open_group(elements);
         self.sequence.groups.retain(group);
         self.integrate_undeleted((Atom { group, k }, place), dots, text, patches);
         self.sequence.groups.release(group);
@@ -217,6 +212,11 @@ impl Document {
             next = gone.last + 1;
         }
     }
+}
+
+/// The last element of the path of the first character of text with these dots.
+pub(super) fn first_element(digit: Digit, direction: Direction, dots: DotRange) -> Element {
+    Element { digit, site: dots.site, k: first_atom(0, direction, dots).k }
 }
 
 /// `count` characters of `text` from the `skip`-th on.

@@ -111,7 +111,13 @@ impl Document {
     fn seal_text(&mut self, counters: Range<u64>, sealing: &mut Sealing) {
         let mut next = counters.start;
         let mut before: Option<(GroupIndex, Direction)> = None;
-        while let Some((place, measure)) = self.sequence.first_live(sealing.site, next..counters.end) {
+        let mut listed = self.sequence.all_live(sealing.site, &counters).map(Vec::into_iter);
+        loop {
+            let found = match &mut listed {
+                Some(listed) => listed.next(),
+                None => self.sequence.first_live(sealing.site, next..counters.end),
+            };
+            let Some((place, measure)) = found else { break };
             let Some((run, _)) = self.sequence.rest_of_run(place) else { break };
             let text = self.sequence.text_at(place, measure);
             let length = u64::from(measure.scalars);
@@ -151,11 +157,13 @@ pub(super) struct Sealing {
     room: usize,
     /// Counter of the last operation.
     last: u64,
+    /// Its bytes, if they were counted and it has not grown since.
+    last_bytes: Option<usize>,
 }
 
 impl Sealing {
     pub(super) const fn new(site: SiteId) -> Self {
-        Self { site, deltas: Vec::new(), room: 0, last: 0 }
+        Self { site, deltas: Vec::new(), room: 0, last: 0, last_bytes: None }
     }
 
     pub(super) fn finish(self) -> Vec<Delta> {
@@ -171,6 +179,7 @@ impl Sealing {
         if text.len() + more.len() > OP_TEXT_BYTES_MAX || !fits {
             return false;
         }
+        self.last_bytes = None;
         match direction {
             Direction::After => text.push_str(more),
             Direction::Before => text.insert_str(0, more),
@@ -184,19 +193,23 @@ impl Sealing {
         {
             if let (Op::Void { length }, Op::Void { length: before }) = (&op, &mut *last) {
                 *before += length;
+                self.last_bytes = None;
                 return;
             }
-            let taken = op_bytes_max(self.site, last, self.last);
+            let taken = self.last_bytes.unwrap_or_else(|| op_bytes_max(self.site, last, self.last));
             let room = self.room.saturating_sub(taken);
-            if op_bytes_max(self.site, &op, first) <= room {
+            let bytes = op_bytes_max(self.site, &op, first);
+            if bytes <= room {
                 self.room = room;
                 self.last = first;
+                self.last_bytes = Some(bytes);
                 delta.ops.push(op);
                 return;
             }
         }
         self.room = DELTA_BYTES_MAX - HEADER_BYTES_MAX;
         self.last = first;
+        self.last_bytes = None;
         self.deltas.push(Delta { site: self.site, first, ops: vec![op] });
     }
 }

@@ -162,14 +162,14 @@ impl Descent<'_> {
 /// A digit strictly between both sides, if the level has one.
 fn free_digit(groups: &Groups, level: usize, low: Side, high: Side, dot: Dot) -> Option<Digit> {
     let max = Digit::max_of(level);
-    let hashed = Digit::hashed(dot, level);
-    let stride = stride(dot);
+    let hashed = || Digit::hashed(dot, level);
     let digit = |atom: Atom| groups.digit(atom.group).get();
+    let negative = |digit: Digit| Digit::new(-digit.get());
     match (low, high) {
-        (Side::Open | Side::Ended, Side::Open) => Some(hashed),
-        (Side::Open, Side::Ended) => Some(Digit::new(-hashed.get())),
-        (Side::Known(left), Side::Open) => above(digit(left), stride, max),
-        (Side::Open, Side::Known(right)) => above(-digit(right), stride, max).map(|digit| Digit::new(-digit.get())),
+        (Side::Open | Side::Ended, Side::Open) => Some(hashed()),
+        (Side::Open, Side::Ended) => Some(negative(hashed())),
+        (Side::Known(left), Side::Open) => above(digit(left), stride(dot), max),
+        (Side::Open, Side::Known(right)) => above(-digit(right), stride(dot), max).map(negative),
         (Side::Known(left), Side::Known(right)) => midpoint(digit(left), digit(right)),
         (Side::Known(left), Side::Ended) => midpoint(digit(left), 0),
         (Side::Ended, Side::Known(right)) => midpoint(0, digit(right)),

@@ -24,6 +24,8 @@ mod packed_group;
 use core::cmp::Ordering;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::codec::varint_len;
 use crate::error::DecodeError;
 use crate::id::{COUNTER_END, Dot, SiteId};
@@ -87,6 +89,9 @@ impl Element {
         element_bytes(self.digit, self.k)
     }
 }
+
+/// A path in the making.
+pub(crate) type Elements = SmallVec<[Element; 16]>;
 
 /// Bytes an element counts for: digit and k as zigzag varints, one byte for the site.
 pub(crate) const fn element_bytes(digit: Digit, k: i64) -> usize {

@@ -110,8 +110,14 @@ impl Leaf {
     }
 
     /// Moves from the start of a run, given by its number and the lengths before it, to the spot at `offset` units: O(runs
-    /// in between).
+    /// in between), or from an end of the leaf if that is nearer.
     pub(crate) fn walk(&self, run: &mut usize, start: &mut Measure, unit: Unit, offset: u32) -> Spot {
+        let way = offset.abs_diff(start.get(unit));
+        if offset < way {
+            (*run, *start) = (0, Measure::default());
+        } else if self.measure.get(unit) - offset < way {
+            (*run, *start) = (self.runs.len(), self.measure);
+        }
         let mut before = ShortMeasure::from(*start);
         while before.get(unit) > offset {
             *run -= 1;

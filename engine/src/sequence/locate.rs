@@ -2,13 +2,14 @@
 
 use core::ops::Range;
 
-use smallvec::SmallVec;
-
 use super::{Caret, LeafIndex, Measure, Place, Run, Sequence, Spot, Unit};
 use crate::id::{Dot, SiteId};
 use crate::position::Element;
 use crate::position::allocate::Gap;
-use crate::position::group::{Atom, GroupIndex};
+use crate::position::group::Atom;
+
+/// How much text is looked through for a counter rather than an index made.
+const SCALARS_PER_COUNTER: u64 = 8;
 
 impl Sequence {
     /// The place at a UTF-16 position within the text, before the character it splits; remembers it. O(1) near the last
@@ -160,55 +161,6 @@ impl Sequence {
         Place { leaf: index, spot }
     }
 
-    /// The group of new text that stands on a path, made if it is new, with the place of the text if that had to be looked up.
-    /// O(d) if text of the group came lately, O(d log n) else. Every group must have text or be stood on by one that has.
-    pub(crate) fn open_group(&mut self, path: &[Element], new: Element) -> (GroupIndex, Option<Place>) {
-        let Element { digit, site, .. } = new;
-        let known = self.recent.candidate(path.last().map_or(0, |above| above.k), digit, site);
-        let is_known = self.groups.is_group(known, (path, digit, site));
-        let (group, place) = if is_known { (known, None) } else { self.find_group(path, new) };
-        self.groups.set_recent(group);
-        (group, place)
-    }
-
-    fn find_group(&mut self, path: &[Element], new: Element) -> (GroupIndex, Option<Place>) {
-        let mut elements: SmallVec<[Element; 16]> = SmallVec::from_slice(path);
-        elements.push(new);
-        let place = self.place_of_path(&elements);
-        (self.groups.intern_between(&elements, self.gap(place)), Some(place))
-    }
-
-    /// Where `atom`, which is not in the text, belongs, if that is in the leaf where text of its group went last or in the next one:
-    /// O(d log r), r = runs of a leaf.
-    pub(crate) fn place_of_recent(&self, atom: Atom) -> Option<Place> {
-        let leaf = self.recent.leaf(&self.groups, atom.group)?;
-        self.place_in(leaf, atom).or_else(|| self.place_in(self.tree.get(leaf)?.next, atom))
-    }
-
-    /// Text of a group went to a leaf.
-    pub(crate) fn remember(&mut self, group: GroupIndex, leaf: LeafIndex) {
-        self.recent.remember(&self.groups, group, leaf);
-    }
-
-    fn place_in(&self, index: LeafIndex, atom: Atom) -> Option<Place> {
-        let leaf = self.tree.get(index)?;
-        let runs = &leaf.runs;
-        let less = |run: &Run| self.groups.compare(run.first(), atom).is_lt();
-        // Between two runs of its own group, if they are here, it is without a comparison.
-        let low = runs.iter().rposition(|run| run.group == atom.group && run.first_k < atom.k).map_or(0, |low| low + 1);
-        let high = runs.iter().position(|run| run.group == atom.group && run.first_k > atom.k).unwrap_or(runs.len());
-        let between = runs.get(low..high)?;
-        // Mostly it is behind the first one.
-        let at = if between.first().is_some_and(less) { low + between.partition_point(less) } else { low };
-        let run = at.checked_sub(1)?;
-        let behind = || self.tree.get(leaf.next).and_then(|next| next.runs.first());
-        if at == runs.len() && behind().is_some_and(less) {
-            return None;
-        }
-        let inside = self.groups.count_before(runs[run].first(), runs[run].measure.scalars() as usize, atom);
-        Some(Place { leaf: index, spot: leaf.within(run, inside as u32) })
-    }
-
     /// The living dots within `counters` that hold together in one run and include the lowest one; where the text of
     /// them begins and how much it is. O(log n), O(1) at the caret.
     pub(crate) fn first_live(&mut self, site: SiteId, counters: Range<u64>) -> Option<(Place, Measure)> {
@@ -219,6 +171,35 @@ impl Sequence {
             self.make_index();
             self.first_run(site, counters.clone())
         })?;
+        Some(self.part_within(index, run, self.run_start(index, run), &counters))
+    }
+
+    /// All living dots within `counters` as [`first_live`](Self::first_live) would find them one after the other, if looking through
+    /// the whole text costs no more than the counters are worth and there is no index yet. O(n + r log r), n = runs, r = those of the
+    /// result.
+    pub(crate) fn all_live(&self, site: SiteId, counters: &Range<u64>) -> Option<Vec<(Place, Measure)>> {
+        let counted = counters.end.saturating_sub(counters.start);
+        if self.index.is_made() || counted.saturating_mul(SCALARS_PER_COUNTER) < u64::from(self.measure().scalars) {
+            return None;
+        }
+        let mut found = Vec::new();
+        for (index, leaf) in self.tree.leaves() {
+            let mut start = Measure::default();
+            for (number, run) in leaf.runs.iter().enumerate() {
+                let is_within = run.low() < counters.end && run.high() >= counters.start;
+                if is_within && self.groups.site(run.group) == site {
+                    found.push((run.low(), self.part_within(index, number, start, counters)));
+                }
+                start += run.measure;
+            }
+        }
+        found.sort_unstable_by_key(|&(low, _)| low);
+        Some(found.into_iter().map(|(_, part)| part).collect())
+    }
+
+    /// Those characters of a run, before which its leaf has `start`, whose counters are within a range: where they begin, and their
+    /// lengths.
+    fn part_within(&self, index: LeafIndex, run: usize, start: Measure, counters: &Range<u64>) -> (Place, Measure) {
         let leaf = self.tree.leaf(index);
         let whole = leaf.runs[run];
         let first = whole.low().max(counters.start);
@@ -228,8 +209,8 @@ impl Sequence {
         } else {
             (whole.high() - last, whole.high() + 1 - first)
         };
-        let (start, measure) = leaf.part(run, self.run_start(index, run), from as u32, to as u32);
-        Some((Place { leaf: index, spot: start }, measure))
+        let (spot, measure) = leaf.part(run, start, from as u32, to as u32);
+        (Place { leaf: index, spot }, measure)
     }
 
     /// The run of `site` at the caret or next to it that has `counter`: where somebody types, and takes back.

@@ -288,6 +288,9 @@ impl Sequence {
             self.groups.release(whole.group);
         }
         self.focus_on(at, spot.run, start);
+        if most.scalars == whole.measure.scalars() {
+            self.close_gap(at, spot.run);
+        }
         self.tidy(at);
         Removed { first: removed.first(), range, measure: most }
     }
@@ -320,11 +323,22 @@ impl Sequence {
         }
     }
 
-    /// Makes one run of the two that meet before run `at`, if they are one.
-    fn join_runs(&mut self, leaf: LeafIndex, at: usize) {
+    /// Makes one run of the two between which one went, if they are one, and puts the caret before it.
+    fn close_gap(&mut self, leaf: LeafIndex, at: usize) {
+        let before = at.checked_sub(1).map(|left| self.tree.leaf(leaf).runs[left].measure);
+        if self.join_runs(leaf, at)
+            && let Some((caret, before)) = self.caret.as_mut().zip(before)
+        {
+            caret.run -= 1;
+            caret.start -= before;
+        }
+    }
+
+    /// Makes one run of the two that meet before run `at`, if they are one. Whether they are.
+    fn join_runs(&mut self, leaf: LeafIndex, at: usize) -> bool {
         let runs = &mut self.tree.leaf_mut(leaf).runs;
         if at == 0 || at >= runs.len() || !runs[at - 1].precedes(runs[at].first()) {
-            return;
+            return false;
         }
         let (left, right) = (runs[at - 1], runs.remove(at));
         runs[at - 1].measure += right.measure;
@@ -333,6 +347,7 @@ impl Sequence {
         self.index.remove(self.key(right));
         self.index.insert(self.key(joined), leaf);
         self.groups.release(right.group);
+        true
     }
 
     fn add_run(&mut self, run: Run, leaf: LeafIndex) {

@@ -147,16 +147,12 @@ impl Tree {
 
     /// Tells `visit` the height of each inner node on the way and the number of the child below.
     fn descend(&self, unit: Unit, offset: u32, mut visit: impl FnMut(usize, usize)) -> (LeafIndex, Measure) {
-        let (mut node, mut before) = (self.root, Measure::default());
+        let (mut node, mut before, mut whole) = (self.root, Measure::default(), self.measure);
         for height in (0..self.height).rev() {
             let children = &self.inners[node as usize].children;
-            let mut at = 0;
-            while at + 1 < children.len() && before.get(unit) + children[at].measure.get(unit) < offset {
-                before += children[at].measure;
-                at += 1;
-            }
+            let at = child_at(children, &mut before, whole, unit, offset);
             visit(height, at);
-            node = children[at].node;
+            (node, whole) = (children[at].node, children[at].measure);
         }
         (node, before)
     }
@@ -459,6 +455,28 @@ impl Tree {
         assert!(leaf.runs.len() <= LEAF_RUNS_MAX && leaf.text.len() <= LEAF_BYTES_MAX, "leaves keep their limits");
         assert!(self.height == 0 || !leaf.runs.is_empty(), "only a lone leaf is empty");
         leaf.measure
+    }
+}
+
+/// The child that holds `offset`, at a border the one that ends there: from the nearer end. `before` becomes the lengths before it.
+fn child_at(children: &[Child], before: &mut Measure, whole: Measure, unit: Unit, offset: u32) -> usize {
+    let inside = offset - before.get(unit);
+    if inside <= whole.get(unit) / 2 {
+        let mut at = 0;
+        while at + 1 < children.len() && before.get(unit) + children[at].measure.get(unit) < offset {
+            *before += children[at].measure;
+            at += 1;
+        }
+        return at;
+    }
+    *before += whole;
+    let mut at = children.len();
+    loop {
+        at -= 1;
+        *before -= children[at].measure;
+        if at == 0 || before.get(unit) < offset {
+            return at;
+        }
     }
 }
 
