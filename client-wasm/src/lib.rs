@@ -9,8 +9,10 @@ mod convert;
 mod panic;
 mod restored;
 mod shell;
+mod updates;
 
 pub use client::Client;
 pub use convert::document_name;
 pub use restored::Restored;
 pub use shell::Shell;
+pub use updates::{UpdateDecoder, UpdateEncoder};

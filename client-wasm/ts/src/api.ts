@@ -17,3 +17,4 @@ export type { ChangeSource, Delta, TextEvent, TextPatch } from "./text-event.js"
 export { UndoManager, type UndoEvents, type UndoOptions } from "./undo.js";
 export { isReady, type InitInput } from "./wasm/load.js";
 export { saveWords, type SaveWords } from "./save-words.js";
+export { UpdateDecoder, UpdateEncoder } from "./update-stream.js";

@@ -13,7 +13,7 @@ const run = promisify(execFile);
 
 /** Every entry and what its users are promised to find there. */
 const ENTRIES: { readonly [entry: string]: readonly string[] } = {
-  ".": ["open", "init", "isReady", "Doc", "SharedText", "Awareness", "UndoManager", "RelayProvider", "SelvedgeError", "positionFromJSON", "saveWords"],
+  ".": ["open", "init", "isReady", "Doc", "SharedText", "Awareness", "UndoManager", "RelayProvider", "SelvedgeError", "positionFromJSON", "saveWords", "UpdateEncoder", "UpdateDecoder"],
   "./slim": ["open", "init"],
   "./inline": ["open", "init"],
   "./provider": ["RelayProvider", "WebTransportTransport", "WebSocketTransport"],

@@ -189,5 +189,23 @@ export class Client {
   setPresence(channel: number, data: Uint8Array | undefined, now: number): void;
 }
 
+/** The writing side of a stream of updates; `state` is where another left it. */
+export class UpdateEncoder {
+  constructor(state: Uint8Array | undefined);
+  encode(update: Uint8Array): Uint8Array;
+  state(): Uint8Array;
+  free(): void;
+}
+
+/** The reading side. */
+export class UpdateDecoder {
+  constructor(state: Uint8Array | undefined);
+  /** The updates of a message, each behind its length in four bytes, little-endian. */
+  decode(message: Uint8Array): Uint8Array;
+  /** Merges them into a document. Returns false when one before them is missing. */
+  applyTo(client: Client, channel: number, message: Uint8Array, now: number): boolean;
+  free(): void;
+}
+
 /** The full form of a document's name. Throws for one outside the limits. */
 export function documentName(name: string): string;

@@ -1,9 +1,9 @@
 /**
  * This project's package, as an app in Node uses it that keeps and sends updates itself, like its peers here: nothing is kept on
- * a device, and edits are no undo steps.
+ * a device, and edits are no undo steps. Times are of updates that stand alone; what they take on a channel is counted in stream form.
  */
 
-import { open } from "../../../../client-wasm/pkg/dist/index.js";
+import { open, UpdateDecoder, UpdateEncoder } from "../../../../client-wasm/pkg/dist/index.js";
 
 export default class Selvedge {
   #room;
@@ -20,6 +20,18 @@ export default class Selvedge {
     const subject = await Selvedge.create();
     subject.#room.doc.applyState(bytes);
     return subject;
+  }
+
+  /** Messages to a channel in stream form and from it: what goes over it, and whether all arrived as it was. */
+  static channel(messages) {
+    const [encoder, decoder] = [new UpdateEncoder(), new UpdateDecoder()];
+    const sent = messages.map((message) => encoder.encode(message));
+    const arrived = sent.flatMap((bytes) => decoder.decode(bytes));
+    const same = (one, other) => one.length === other.length && one.every((byte, at) => byte === other[at]);
+    return {
+      bytes: sent.reduce((sum, { length }) => sum + length, 0),
+      whole: arrived.length === messages.length && messages.every((message, at) => same(message, arrived[at])),
+    };
   }
 
   edit(edits) {
