@@ -16,7 +16,7 @@ const wasmDir = `${pkg}/dist/wasm`;
 const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
 
 /** Bytes of the module and of the script after gzip that a change must not pass unnoticed. */
-const BUDGET = { "module (gzip)": 400_000, "script (gzip)": 40_000 };
+const BUDGET = { "module (gzip)": 260_000, "script (gzip)": 27_000 };
 
 function bin(name, args) {
   execFileSync(process.execPath, [at(`node_modules/${name}`), ...args], { cwd: at("."), stdio: ["ignore", "inherit", "inherit"] });

@@ -23,10 +23,11 @@ mod replica;
 mod restore;
 mod rule;
 mod seed;
+mod sorted_map;
 mod store;
 mod sync;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{ApplyError, SEED_TEXT_BYTES_MAX, StateDiff, TextPatch, VersionVector};
@@ -62,7 +63,8 @@ const DOCUMENTS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Client {
     link: Link,
-    replicas: BTreeMap<Channel, Replica>,
+    /// At most [`DOCUMENTS_MAX`], in the order they were opened.
+    replicas: Vec<Replica>,
     next_handle: u32,
     effects: VecDeque<Effect>,
     now: Instant,
@@ -88,7 +90,7 @@ impl Client {
     pub fn new(config: ClientConfig, now: Instant) -> Self {
         Self {
             link: Link::new(config, now),
-            replicas: BTreeMap::new(),
+            replicas: Vec::new(),
             next_handle: 1,
             effects: VecDeque::new(),
             now,
@@ -106,7 +108,7 @@ impl Client {
         if self.replicas.len() >= DOCUMENTS_MAX {
             return Err(Error::TooManyDocuments);
         }
-        if self.replicas.values().any(|replica| replica.id == config.document && !replica.closing) {
+        if self.replicas.iter().any(|replica| replica.id == config.document && !replica.closing) {
             return Err(Error::AlreadyOpen);
         }
         if config.initial_text.as_ref().is_some_and(|text| text.len() > SEED_TEXT_BYTES_MAX) {
@@ -124,7 +126,7 @@ impl Client {
         if cx.link.is_up() {
             replica.open_channel(&mut cx);
         }
-        self.replicas.insert(channel, replica);
+        self.replicas.push(replica);
         self.tick(now);
         Ok(channel)
     }
@@ -142,25 +144,25 @@ impl Client {
 
     /// An open document.
     pub fn replica(&self, channel: Channel) -> Option<&Replica> {
-        self.replicas.get(&channel)
+        self.replicas.iter().find(|replica| replica.handle == channel)
     }
 
     /// An open document goes on without one of its rules: only for tests that show what the rule is for.
     #[cfg(feature = "planted-faults")]
     pub fn without(&mut self, channel: Channel, rule: Rule) {
-        if let Some(replica) = self.replicas.get_mut(&channel) {
+        if let Some(replica) = find(&mut self.replicas, channel) {
             replica.forget_rule(rule);
         }
     }
 
     /// The open documents.
     pub fn replicas(&self) -> impl Iterator<Item = (Channel, &Replica)> {
-        self.replicas.iter().map(|(channel, replica)| (*channel, replica))
+        self.replicas.iter().map(|replica| (replica.handle, replica))
     }
 
     /// What a document is doing.
     pub fn status(&self, channel: Channel) -> Option<Status> {
-        self.replicas.get(&channel).map(|replica| replica.status(self.link.is_online()))
+        self.replica(channel).map(|replica| replica.status(self.link.is_online()))
     }
 
     /// The connection in use.
@@ -259,14 +261,14 @@ impl Client {
 
     /// Makes what comes next an undo step of its own.
     pub fn stop_capturing(&mut self, channel: Channel) {
-        if let Some(replica) = self.replicas.get_mut(&channel) {
+        if let Some(replica) = find(&mut self.replicas, channel) {
             replica.undo.stop_capturing();
         }
     }
 
     /// Forgets what could be undone.
     pub fn clear_undo(&mut self, channel: Channel) {
-        if let Some(replica) = self.replicas.get_mut(&channel) {
+        if let Some(replica) = find(&mut self.replicas, channel) {
             replica.undo.clear();
         }
     }
@@ -289,7 +291,7 @@ impl Client {
     /// Connects, and again after every loss. Also after a close for good: tries again.
     pub fn go_online(&mut self, now: Instant) {
         self.link.go_online(now);
-        for replica in self.replicas.values_mut() {
+        for replica in &mut self.replicas {
             replica.closed = None;
         }
         self.tick(now);
@@ -297,7 +299,7 @@ impl Client {
 
     /// Disconnects and stays so. Editing goes on.
     pub fn go_offline(&mut self, now: Instant) {
-        for replica in self.replicas.values_mut() {
+        for replica in &mut self.replicas {
             replica.seal(now);
         }
         let event = self.link.go_offline(&mut Io { effects: &mut self.effects, now });
@@ -324,7 +326,7 @@ impl Client {
 
     /// Whether changes of the text that come from elsewhere are told, as [`Effect::Patch`]: they are unless this says no.
     pub fn watch(&mut self, channel: Channel, watched: bool) {
-        if let Some(replica) = self.replicas.get_mut(&channel) {
+        if let Some(replica) = find(&mut self.replicas, channel) {
             replica.watched = watched;
         }
     }
@@ -354,7 +356,7 @@ impl Client {
         let event = link.received(attempt, bytes, &mut Io { effects, now }, |link, frame, io| {
             let of_channel = |replica: &&mut Replica| replica.session.wire == Some(frame.channel);
             // Frames still under way on a channel that was left are nobody's.
-            let Some(replica) = replicas.values_mut().find(of_channel) else { return Ok(()) };
+            let Some(replica) = replicas.iter_mut().find(of_channel) else { return Ok(()) };
             match ServerMessage::decode(&frame)? {
                 Some(message) => replica.handle(message, &mut Context { link, effects: io.effects, now: io.now }),
                 None => Ok(()),
@@ -481,7 +483,7 @@ impl Client {
             return;
         }
         let mut cx = Context { link: &mut self.link, effects: &mut self.effects, now };
-        for replica in self.replicas.values_mut() {
+        for replica in &mut self.replicas {
             if replica.reopen_at.is_some_and(|at| at <= now) && cx.link.is_up() {
                 replica.open_channel(&mut cx);
             }
@@ -501,7 +503,7 @@ impl Client {
     pub fn deadline(&self) -> Option<Instant> {
         let up = self.link.is_up();
         let link = if self.replicas.is_empty() { None } else { self.link.deadline(self.is_busy()) };
-        self.replicas.values().filter_map(|replica| replica.deadline(up)).chain(link).min()
+        self.replicas.iter().filter_map(|replica| replica.deadline(up)).chain(link).min()
     }
 
     /// The next thing to do. What was edited since the last call is sealed, stored and sent by this one.
@@ -516,7 +518,7 @@ impl Client {
     fn settle(&mut self, now: Instant) {
         let online = self.link.is_online();
         let mut cx = Context { link: &mut self.link, effects: &mut self.effects, now };
-        for replica in self.replicas.values_mut() {
+        for replica in &mut self.replicas {
             if replica.seal_due(now) {
                 replica.seal(now);
                 replica.push_due(&mut cx);
@@ -525,11 +527,11 @@ impl Client {
             replica.store_due(&mut cx);
             replica.tell(online, &mut cx);
         }
-        self.replicas.retain(|channel, replica| {
+        self.replicas.retain(|replica| {
             let gone = replica.closing && replica.store.is_idle();
             if gone {
                 let (code, reason) = (CloseCode::NORMAL, CloseCode::NORMAL.sentence().to_owned());
-                cx.effects.push_back(Effect::Closed { channel: *channel, code, reason });
+                cx.effects.push_back(Effect::Closed { channel: replica.handle, code, reason });
             }
             !gone
         });
@@ -544,7 +546,7 @@ impl Client {
 
     fn link_event(&mut self, event: Option<LinkEvent>, now: Instant) {
         let mut cx = Context { link: &mut self.link, effects: &mut self.effects, now };
-        for replica in self.replicas.values_mut() {
+        for replica in &mut self.replicas {
             match &event {
                 None => break,
                 Some(LinkEvent::Up) => {
@@ -564,7 +566,7 @@ impl Client {
     }
 
     fn is_busy(&self) -> bool {
-        self.active || self.replicas.values().any(Replica::is_waiting)
+        self.active || self.replicas.iter().any(Replica::is_waiting)
     }
 
     fn change<T>(
@@ -575,14 +577,14 @@ impl Client {
         change: impl FnOnce(&mut UndoStack, &mut selvedge_engine::Document) -> Result<T, selvedge_engine::EditError>,
     ) -> Result<T, Error> {
         self.now = self.now.max(now);
-        let replica = self.replicas.get_mut(&channel).filter(|replica| !replica.closing).ok_or(Error::NotOpen)?;
+        let replica = find(&mut self.replicas, channel).filter(|replica| !replica.closing).ok_or(Error::NotOpen)?;
         replica.change(now, grows, change)
     }
 
     /// A document and what it needs, for a call whose effects wait for the next poll.
     fn replica_now(&mut self, channel: Channel, now: Instant) -> Option<(&mut Replica, Context<'_>)> {
         self.now = self.now.max(now);
-        let replica = self.replicas.get_mut(&channel)?;
+        let replica = find(&mut self.replicas, channel)?;
         Some((replica, Context { link: &mut self.link, effects: &mut self.effects, now }))
     }
 
@@ -592,11 +594,15 @@ impl Client {
         now: Instant,
         act: impl FnOnce(&mut Replica, &mut Context<'_>) -> T,
     ) -> Option<T> {
-        let replica = self.replicas.get_mut(&channel)?;
+        let replica = find(&mut self.replicas, channel)?;
         let result = act(replica, &mut Context { link: &mut self.link, effects: &mut self.effects, now });
         self.tick(now);
         Some(result)
     }
+}
+
+fn find(replicas: &mut [Replica], channel: Channel) -> Option<&mut Replica> {
+    replicas.iter_mut().find(|replica| replica.handle == channel)
 }
 
 fn place(info: &LinkInfo) -> (&str, u64) {

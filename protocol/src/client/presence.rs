@@ -1,9 +1,8 @@
 //! Cursors and names: only the latest counts, sent at most ten times a second, never stored.
 
-use std::collections::BTreeMap;
-
 use super::Context;
 use super::effect::{Effect, PresenceChange};
+use super::sorted_map::SortedMap;
 use crate::frame::Channel;
 use crate::level::Instant;
 use crate::message::Presence;
@@ -19,8 +18,8 @@ pub(super) struct Presences {
     own: Option<Vec<u8>>,
     unsent: bool,
     sent_at: Option<Instant>,
-    others: BTreeMap<u64, PresenceChange>,
-    changed: BTreeMap<u64, PresenceChange>,
+    others: SortedMap<u64, PresenceChange>,
+    changed: SortedMap<u64, PresenceChange>,
 }
 
 impl Presences {
@@ -51,10 +50,10 @@ impl Presences {
         let session = presence.session;
         let change = PresenceChange { session, data: presence.data.map(Into::into), user: presence.user };
         if change.data.is_none() {
-            if self.others.remove(&session).is_none() {
+            if self.others.remove(session).is_none() {
                 return;
             }
-        } else if self.others.len() < PRESENCES_MAX || self.others.contains_key(&session) {
+        } else if self.others.len() < PRESENCES_MAX || self.others.get(session).is_some() {
             self.others.insert(session, change.clone());
         } else {
             return;
@@ -65,8 +64,8 @@ impl Presences {
     /// The connection is gone, and with it everybody.
     pub(super) fn disconnected(&mut self) {
         self.unsent = self.own.is_some();
-        for (session, gone) in std::mem::take(&mut self.others) {
-            self.changed.insert(session, PresenceChange { session, data: None, user: gone.user });
+        for gone in std::mem::take(&mut self.others).into_values() {
+            self.changed.insert(gone.session, PresenceChange { data: None, ..gone });
         }
     }
 

@@ -49,7 +49,9 @@ impl WasmToolchain {
         let mut command = match self {
             WasmToolchain::Ordinary => process::cargo(&["build"]),
             WasmToolchain::Debian => {
-                let mut command = process::cargo_of(DEBIAN_CARGO, &["build", "-Zbuild-std=std,panic_abort"]);
+                // Where the library has a shorter way, as to sort, it is taken.
+                let library = ["build", "-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
+                let mut command = process::cargo_of(DEBIAN_CARGO, &library);
                 command
                     .env("RUSTC", DEBIAN_RUSTC)
                     // Debian's is a stable compiler; building the standard library is an unstable feature.
