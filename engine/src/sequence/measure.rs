@@ -32,9 +32,9 @@ impl Measure {
         Self { scalars: scalars as u32, utf16: (scalars + astral) as u32, bytes: bytes.len() as u32 }
     }
 
-    /// The lengths of `text`, which is ASCII: O(1).
-    pub(crate) const fn of_ascii(text: &str) -> Self {
-        let length = text.len() as u32;
+    /// The lengths of `bytes` bytes of ASCII.
+    pub(crate) const fn of_ascii(bytes: usize) -> Self {
+        let length = bytes as u32;
         Self { scalars: length, utf16: length, bytes: length }
     }
 
