@@ -32,11 +32,12 @@ pub(super) struct Code {
 }
 
 impl Code {
-    /// The best code for these counts, of which one at least is not 0: O(s l), s = symbols that come, l = bits at most.
+    /// The best code of at most `bits_max` bits for these counts: O(s l), s = symbols that come, l = that. One at least must come, and 2^l at
+    /// most.
     ///
     /// By package-merge (Larmore, Hirschberg, 1990): of the cheapest 2 s - 2 items of the topmost row, which are symbols and pairs of
     /// items of the row below, a symbol is in as many as its code has bits.
-    pub(super) fn of(counts: &Counts) -> Self {
+    pub(super) fn of(counts: &Counts, bits_max: u32) -> Self {
         let mut lengths = [0; SYMBOLS];
         let mut symbols: Vec<(u32, u8)> =
             counts.iter().zip(0..=u8::MAX).map(|(&count, symbol)| (count, symbol)).collect();
@@ -47,9 +48,9 @@ impl Code {
             return Self { lengths };
         }
         // Per row, whether each of its items is a pair; from the lowest, which has symbols only.
-        let mut rows: Vec<Vec<bool>> = Vec::with_capacity(CODE_BITS_MAX as usize);
+        let mut rows: Vec<Vec<bool>> = Vec::with_capacity(bits_max as usize);
         let mut below: Vec<u64> = Vec::new();
-        for _ in 0..CODE_BITS_MAX {
+        for _ in 0..bits_max {
             let mut pairs = below.chunks_exact(2).map(|pair| pair[0] + pair[1]).peekable();
             let mut alone = symbols.iter().map(|&(count, _)| u64::from(count)).peekable();
             let mut row = Vec::with_capacity(2 * symbols.len());
@@ -269,7 +270,7 @@ mod tests {
         fn codes_are_whole_short_and_come_back(counts in counts()) {
             let mut all = [0; SYMBOLS];
             counts.iter().for_each(|(&symbol, &count)| all[usize::from(symbol)] = count);
-            let code = Code::of(&all);
+            let code = Code::of(&all, CODE_BITS_MAX);
             let mut writer = BitWriter::default();
             code.write(&mut writer);
             let bytes = writer.finish();

@@ -1,7 +1,9 @@
 //! Bytes of the engine's own types: minimal varints in, checked varints out.
 //!
 //! A reader never panics and never reserves more than its input could fill. `delta` has the durable form of operations,
-//! `single` the same for a keystroke, `state` that of snapshots and state diffs, `rebases` what these have of rebases, `text` the packing of their text.
+//! `single` the same for a keystroke, `state` that of snapshots and state diffs: of their parts `rebases` has what rebases left, `sites` the
+//! numbers of sites, `runs` the runs and what they stand on, `text` the text. `numbers` packs numbers, with `text` by the codes of `huffman`,
+//! which are made of `bits`.
 
 mod bits;
 pub(crate) mod delta;

@@ -1,15 +1,16 @@
 //! Numbers of the runs of a state, and of the groups they stand on.
 //!
 //! ```text
-//! runs     runs  groups  numbers { up  new  [next]  [parent k]  { site  k  digit }*  length }*      per run, in text order
-//!   up        groups to go up from the one of the run before, to the last one that both paths have; the root is above all
-//!   new       0: the run stands on that group; n: below it are n new groups, each the parent of the next, the run on the last
+//! runs     runs  groups  numbers { turn  [more]  [next]  [parent k]  { site  k  digit or behind }*  length }*      per run, in text order
+//!   turn      3 up + new; up: groups from the one of the run before to the last one that both paths have; the root is above all
+//!   new       0: the run stands on that group; 1: below it on a new group; 2: below it are more + 2, each the parent of the next, the run on the last
 //!   next      without new groups: k between the last one of the group and the run's first
 //!   parent k  of the first new group, unless it is at the root: k from the one the path before has there
 //!   site      2 n, or 2 n + 1 if k is negative; n is its number in vector + sites
 //!   k         without its sign, of the group's first character or of what the next group stands on: zigzag of the difference to
 //!             the one before of that site
 //!   digit     as in a delta, hashed by the dot of that k
+//!   behind    instead, if a group came below the same k: 0 and 1 as for a digit, else what is to be added to that one's digit, and 2
 //!   length    characters - 1
 //! ```
 //!
@@ -28,15 +29,24 @@ use crate::limits::{PATH_BYTES_MAX, PATH_LEVELS_MAX};
 use crate::position::{Digit, group_bytes, k_bytes, unzigzag, zigzag};
 use crate::state::{StateGroup, StateRun};
 
-const UP: usize = 0;
-const NEW: usize = 1;
-const NEXT: usize = 2;
-const PARENT_K: usize = 3;
-const SITE: usize = 4;
-const K: usize = 5;
-const DIGIT: usize = 6;
-const LENGTH: usize = 7;
-const COLUMNS: usize = 8;
+const TURN: usize = 0;
+const NEXT: usize = 1;
+const LENGTH: usize = 2;
+const MORE: usize = 3;
+/// Those from here on are of groups.
+const RUN_COLUMNS: usize = 3;
+const PARENT_K: usize = 4;
+const SITE: usize = 5;
+const K: usize = 6;
+const DIGIT: usize = 7;
+const BEHIND: usize = 8;
+const COLUMNS: usize = 9;
+
+/// New groups that a turn tells at most; it is this number, or more, that come by [`MORE`].
+const TURN_NEW: u64 = 2;
+
+/// Codes of digits below this are hashes.
+const EXPLICIT: u64 = 2;
 
 /// Runs and groups for each byte at most: a decoder's memory stays within a constant of its input.
 const RATIO_MAX: usize = 16;
@@ -149,7 +159,7 @@ impl Walk {
 struct Teller<'a> {
     sites: &'a Sites,
     walk: Walk,
-    numbers: Numbers<COLUMNS>,
+    numbers: Numbers<COLUMNS, RUN_COLUMNS>,
     groups: u32,
 }
 
@@ -160,36 +170,49 @@ impl Teller<'_> {
         let above = if is_new { groups[known as usize].parent.map(|parent| parent.0) } else { Some(run.group) };
         let levels =
             above.map_or(0, |above| path.iter().rposition(|level| level.group == above).map_or(0, |at| at + 1));
-        self.numbers.tell(UP, (path.len() - levels) as u64);
+        let new = u64::from((run.group + 1).saturating_sub(known));
+        self.numbers.tell(TURN, (path.len() - levels) as u64 * (TURN_NEW + 1) + new.min(TURN_NEW));
+        let sibling = path.get(levels).map(|level| level.digit);
         path.truncate(levels);
-        self.numbers.tell(NEW, u64::from((run.group + 1).saturating_sub(known)));
         if is_new {
-            self.parent_k(groups[known as usize]);
+            if new >= TURN_NEW {
+                self.numbers.tell(MORE, new - TURN_NEW);
+            }
+            let mut sibling = self.parent_k(groups[known as usize], sibling);
             for number in known..=run.group {
                 let child = if number < run.group { groups[number as usize + 1].parent } else { None };
-                self.group(number, groups[number as usize], child.map_or(run.first_k, |(_, k)| k));
+                self.group(number, groups[number as usize], child.map_or(run.first_k, |(_, k)| k), sibling.take());
             }
         } else if let Some(level) = self.walk.path.last() {
-            self.numbers.tell(NEXT, (run.first_k - level.k) as u64 - u64::from(level.passed));
+            self.numbers.tell(NEXT, (run.first_k - level.next_k()) as u64);
         }
         self.numbers.tell(LENGTH, u64::from(run.scalars) - 1);
         self.walk.end_run(run.last_k());
     }
 
-    fn parent_k(&mut self, group: StateGroup) {
-        if let (Some(level), Some((_, k))) = (self.walk.path.last(), group.parent) {
-            self.numbers.tell(PARENT_K, (k - level.k) as u64);
-            self.walk.go_on(k);
-        }
+    /// The path goes on where a new group stands. Answers the digit of what came below the same k.
+    fn parent_k(&mut self, group: StateGroup, sibling: Option<Digit>) -> Option<Digit> {
+        let (Some(level), Some((_, k))) = (self.walk.path.last(), group.parent) else { return sibling };
+        let more = (k - level.k) as u64;
+        self.numbers.tell(PARENT_K, more);
+        self.walk.go_on(k);
+        sibling.filter(|_| more == 0)
     }
 
-    fn group(&mut self, number: u32, group: StateGroup, k: i64) {
+    fn group(&mut self, number: u32, group: StateGroup, k: i64, sibling: Option<Digit>) {
         let StateGroup { digit, site, .. } = group;
         let at = self.sites.number(site);
         let counter = k.unsigned_abs();
         self.numbers.tell(SITE, at as u64 * 2 + u64::from(k < 0));
         self.numbers.tell(K, zigzag(counter as i64 - self.walk.counters[at] as i64));
-        self.numbers.tell(DIGIT, digit_code(digit, Dot::new(site, counter), self.walk.path.len()));
+        let code = digit_code(digit, Dot::new(site, counter), self.walk.path.len());
+        match sibling {
+            Some(sibling) if code >= EXPLICIT => {
+                self.numbers.tell(BEHIND, (digit.get() - sibling.get()) as u64 + EXPLICIT);
+            }
+            Some(_) => self.numbers.tell(BEHIND, code),
+            None => self.numbers.tell(DIGIT, code),
+        }
         self.walk.counters[at] = counter;
         self.walk.push(Level { group: number, digit, site: at, k, passed: false, bytes: 0 });
         self.groups = number + 1;
@@ -200,16 +223,16 @@ impl Teller<'_> {
 struct Listener<'a> {
     sites: &'a Sites,
     walk: Walk,
-    numbers: NumberReader<'a, COLUMNS>,
+    numbers: NumberReader<'a, COLUMNS, RUN_COLUMNS>,
     groups: Vec<StateGroup>,
 }
 
 impl Listener<'_> {
     fn run(&mut self, groups_max: usize) -> Result<StateRun, DecodeError> {
         let path = &mut self.walk.path;
-        let up = self.numbers.next(UP)?;
+        let turn = self.numbers.next(TURN)?;
+        let (up, mut new) = (turn / (TURN_NEW + 1), turn % (TURN_NEW + 1));
         let levels = (path.len() as u64).checked_sub(up).ok_or(DecodeError::Order)? as usize;
-        let new = self.numbers.next(NEW)?;
         if new == 0 {
             path.truncate(levels);
             let level = path.last_mut().ok_or(DecodeError::Order)?;
@@ -220,6 +243,9 @@ impl Listener<'_> {
             }
             level.k = valid_k(add(level.next_k(), next))?;
         } else {
+            if new == TURN_NEW {
+                new = new.saturating_add(self.numbers.next(MORE)?);
+            }
             if new > (groups_max - self.groups.len()) as u64 {
                 return Err(DecodeError::NotCanonical);
             }
@@ -253,13 +279,13 @@ impl Listener<'_> {
             self.walk.go_on(k);
         }
         let passed = self.walk.path.last().is_some_and(|level| level.passed);
-        self.group()?;
+        self.group(sibling.map(|sibling| sibling.0))?;
         let first = &self.walk.path[levels];
         let behind = sibling.is_none_or(|sibling| sibling < self.key(first));
         if !behind || (passed && first.digit.get() < 0) {
             return Err(DecodeError::Order);
         }
-        (1..count).try_for_each(|_| self.group())
+        (1..count).try_for_each(|_| self.group(None))
     }
 
     /// What groups below one character are ordered by.
@@ -267,7 +293,7 @@ impl Listener<'_> {
         (level.digit, self.sites.get(level.site as u64))
     }
 
-    fn group(&mut self) -> Result<(), DecodeError> {
+    fn group(&mut self, sibling: Option<Digit>) -> Result<(), DecodeError> {
         let code = self.numbers.next(SITE)?;
         let site = self.sites.get(code / 2).ok_or(DecodeError::Site)?;
         let at = (code / 2) as usize;
@@ -279,7 +305,11 @@ impl Listener<'_> {
         if level >= PATH_LEVELS_MAX {
             return Err(DecodeError::PathTooLong);
         }
-        let digit = digit_of(self.numbers.next(DIGIT)?, Dot::new(site, counter as u64), level)?;
+        let code = match sibling {
+            None => self.numbers.next(DIGIT)?,
+            Some(sibling) => behind(sibling, self.numbers.next(BEHIND)?)?,
+        };
+        let digit = digit_of(code, Dot::new(site, counter as u64), level)?;
         let bytes = above.map_or(0, |above| above.bytes + k_bytes(above.k)) + group_bytes(digit);
         if bytes > PATH_BYTES_MAX {
             return Err(DecodeError::PathTooLong);
@@ -290,6 +320,13 @@ impl Listener<'_> {
         self.walk.push(Level { group, digit, site: at, k, passed: false, bytes });
         Ok(())
     }
+}
+
+/// The code of a digit that is told by how far it is behind another.
+fn behind(sibling: Digit, code: u64) -> Result<u64, DecodeError> {
+    let Some(more) = code.checked_sub(EXPLICIT) else { return Ok(code) };
+    let digit = sibling.get().checked_add_unsigned(more).filter(|&digit| digit != 0).ok_or(DecodeError::Digit)?;
+    zigzag(digit).checked_add(1).ok_or(DecodeError::Digit)
 }
 
 fn add(k: i64, more: u64) -> Option<i64> {

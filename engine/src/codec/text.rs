@@ -11,8 +11,8 @@
 //! nothing does. Two halves are read at once: each bit of one waits for those before it, but not for the other half.
 
 use super::bits::{BitReader, BitWriter};
-use super::huffman::{Code, Pairs, SYMBOLS, Table};
-use super::{Reader, Writer};
+use super::huffman::{CODE_BITS_MAX, Code, Pairs, SYMBOLS, Table};
+use super::{Reader, Writer, varint_len};
 use crate::error::DecodeError;
 
 /// Plain bytes for every packed one at most. What packs better is left as it is, so that a decoder's memory stays
@@ -42,7 +42,8 @@ pub(super) fn write(text: &[u8], packing: Packing, writer: &mut Writer) {
     let letters = encode_letters(text);
     let deflated = miniz_oxide::deflate::compress_to_vec(text, LEVEL);
     let (kind, packed) = if letters.len() <= deflated.len() { (LETTERS, letters) } else { (DEFLATE, deflated) };
-    if packed.len() >= text.len() || text.len() > packed.len() * RATIO_MAX {
+    let length = varint_len(text.len() as u64);
+    if length + packed.len() >= text.len() || text.len() > packed.len() * RATIO_MAX {
         return leave(text, writer);
     }
     writer.byte(kind);
@@ -82,7 +83,7 @@ fn inflate(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
 fn encode_letters(text: &[u8]) -> Vec<u8> {
     let mut counts = [0; SYMBOLS];
     text.iter().for_each(|&letter| counts[usize::from(letter)] += 1);
-    let code = Code::of(&counts);
+    let code = Code::of(&counts, CODE_BITS_MAX);
     let mut header = BitWriter::default();
     code.write(&mut header);
     let codes = code.codes();

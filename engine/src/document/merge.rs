@@ -219,8 +219,8 @@ fn sequence_of(state: &StateDiff) -> Sequence {
         (parent, group.digit, group.site)
     });
     let groups = Groups::of_table(groups);
-    let runs = state.runs().map(|(run, text)| (atom(run.group, run.first_k), text, run.scalars));
-    Sequence::from_runs(groups, runs)
+    let runs = state.runs.iter().map(|run| (atom(run.group, run.first_k), run.scalars, run.bytes));
+    Sequence::from_runs(groups, runs, &state.text)
 }
 
 /// The part of a run, whose dots are `dots`, beyond counter `known`: how many characters to skip, and how many it has.

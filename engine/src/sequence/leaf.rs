@@ -95,13 +95,9 @@ impl Leaf {
         self.runs[at..at + 2].copy_from_slice(&runs);
     }
 
-    /// A leaf of what this one holds that takes no more memory than it needs; this one is empty then and keeps its room.
-    pub(crate) fn take(&mut self) -> Self {
-        let taken = Self { measure: self.measure, runs: self.runs.clone(), text: self.text.clone(), ..Self::new() };
-        self.measure = Measure::default();
-        self.runs.clear();
-        self.text.clear();
-        taken
+    /// A leaf of these runs and their text, that takes no more memory than it needs.
+    pub(crate) fn of(runs: &[Run], text: &str, measure: Measure) -> Self {
+        Self { measure, runs: runs.to_vec(), text: text.to_owned(), ..Self::new() }
     }
 
     /// The spot at `offset` units; before the character if the offset splits it.

@@ -22,7 +22,7 @@ impl Measure {
     /// The lengths of `text`: O(bytes).
     pub(crate) fn of(text: &str) -> Self {
         if text.is_ascii() {
-            return Self::of_ascii(text);
+            return Self::of_ascii(text.len());
         }
         let mut measure = Self { bytes: text.len() as u32, ..Self::default() };
         // Few enough for counts of a byte, of which a machine adds many at once.
@@ -35,9 +35,9 @@ impl Measure {
         measure
     }
 
-    /// The lengths of `text`, which is ASCII: O(1).
-    pub(crate) const fn of_ascii(text: &str) -> Self {
-        let length = text.len() as u32;
+    /// The lengths of `bytes` bytes of ASCII.
+    pub(crate) const fn of_ascii(bytes: usize) -> Self {
+        let length = bytes as u32;
         Self { scalars: length, utf16: length, bytes: length }
     }
 

@@ -33,6 +33,10 @@ use recent::RecentPlaces;
 use tail::Tail;
 use tree::Tree;
 
+/// Runs and bytes of the leaves of a text that is loaded: there is room to edit it.
+const LEAF_RUNS_FILLED: usize = LEAF_RUNS_MAX * 3 / 4;
+const LEAF_BYTES_FILLED: usize = LEAF_BYTES_MAX * 3 / 4;
+
 /// A place between two characters: a leaf and a spot in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
@@ -404,36 +408,41 @@ impl Sequence {
         index.make(tree.leaves().flat_map(|(at, leaf)| leaf.runs.iter().map(move |run| (entry(run), at))));
     }
 
-    /// A sequence of these runs (first atom, text, how many characters that has) in order, with empty caches: O(n). Groups come
+    /// A sequence of these runs of `text` (first atom, how many characters and bytes) in order, with empty caches: O(n). Groups come
     /// with references from their descendants only.
-    pub(crate) fn from_runs<'a>(groups: Groups, runs: impl Iterator<Item = (Atom, &'a str, u32)>) -> Self {
-        let mut leaves: Vec<Leaf> = Vec::new();
-        let mut leaf = Leaf::new();
-        for (first, text, scalars) in runs {
-            let (mut first, mut rest) = (first, text);
-            let ascii = scalars as usize == text.len();
-            while !rest.is_empty() {
-                if leaf.runs.len() >= LEAF_RUNS_MAX * 3 / 4 || leaf.text.len() >= LEAF_BYTES_MAX * 3 / 4 {
-                    leaves.push(leaf.take());
+    pub(crate) fn from_runs(groups: Groups, runs: impl ExactSizeIterator<Item = (Atom, u32, u32)>, text: &str) -> Self {
+        let mut groups = groups;
+        let mut leaves = Vec::with_capacity(runs.len() / LEAF_RUNS_FILLED + text.len() / LEAF_BYTES_FILLED + 1);
+        // What the next leaf gets, and where it begins.
+        let mut filled: Vec<Run> = Vec::with_capacity(LEAF_RUNS_FILLED);
+        let (mut measure, mut start) = (Measure::default(), 0);
+        let mut at = 0;
+        for (first, scalars, bytes) in runs {
+            let (mut first, end) = (first, at + bytes as usize);
+            while at < end {
+                if filled.len() >= LEAF_RUNS_FILLED || at - start >= LEAF_BYTES_FILLED {
+                    leaves.push(Leaf::of(&filled, &text[start..at], measure));
+                    filled.clear();
+                    (measure, start) = (Measure::default(), at);
                 }
-                let room = LEAF_BYTES_MAX * 3 / 4 + 4 - leaf.text.len();
-                let (piece, tail) = rest.split_at(floor_char_boundary(rest, room));
-                let measure = if ascii { Measure::of_ascii(piece) } else { Measure::of(piece) };
-                leaf.text.push_str(piece);
-                leaf.measure += measure;
-                leaf.runs.push(Run::new(first, measure));
-                first.k += i64::from(measure.scalars);
-                rest = tail;
+                let room = LEAF_BYTES_FILLED + 4 - (at - start);
+                let piece = if scalars == bytes {
+                    Measure::of_ascii(room.min(end - at))
+                } else {
+                    let rest = &text[at..end];
+                    Measure::of(&rest[..floor_char_boundary(rest, room)])
+                };
+                filled.push(Run::new(first, piece));
+                groups.retain(first.group);
+                measure += piece;
+                first.k += i64::from(piece.scalars);
+                at += piece.bytes as usize;
             }
         }
-        if !leaf.runs.is_empty() {
-            leaves.push(leaf.take());
+        if !filled.is_empty() {
+            leaves.push(Leaf::of(&filled, &text[start..at], measure));
         }
         leaves.shrink_to_fit();
-        let mut groups = groups;
-        for run in leaves.iter().flat_map(|leaf| &leaf.runs) {
-            groups.retain(run.group);
-        }
         Self { groups, tree: Tree::from_leaves(leaves), ..Self::default() }
     }
 
