@@ -1,8 +1,8 @@
 //! Stream form to deltas.
 
 use selvedge_engine::{
-    Delta, Digit, Direction, Dot, DotRange, Element, META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX, OP_RANGES_MAX,
-    OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId,
+    COUNTER_END, Delta, Digit, Direction, Dot, DotRange, Element, META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX,
+    OP_RANGES_MAX, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId,
 };
 
 use super::code;
@@ -19,6 +19,23 @@ const DELTA_ELEMENTS_MAX: usize = 256 * 1024;
 #[derive(Clone, Debug, Default)]
 pub struct StreamDecoder {
     memory: Memory,
+    typing: Option<Typing>,
+}
+
+/// Whose place was found valid last: its path need not be looked at again for each letter typed there.
+#[derive(Clone, Copy, Debug)]
+struct Typing {
+    author: Author,
+    /// Up to this counter k is as long as it was, and with it the identifier.
+    until: u64,
+}
+
+impl Typing {
+    /// `author` inserted counters up to `last`, which is below 2^53.
+    fn at(author: Author, last: u64) -> Self {
+        let bytes = (u64::BITS - (last << 1).leading_zeros()).div_ceil(7);
+        Self { author, until: ((1 << (7 * bytes - 1)) - 1).min(COUNTER_END - 1) }
+    }
 }
 
 impl StreamDecoder {
@@ -32,7 +49,7 @@ impl StreamDecoder {
     /// # Errors
     /// [`DecodeError`] if the bytes are no state.
     pub fn from_state(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self { memory: Memory::read(bytes)? })
+        Ok(Self { memory: Memory::read(bytes)?, typing: None })
     }
 
     /// Reads every delta of `bytes`. Each obeys every rule of the engine's format. After an error the stream is lost.
@@ -86,6 +103,7 @@ impl StreamDecoder {
         count: usize,
         reader: &mut Reader<'_>,
     ) -> Result<Delta, DecodeError> {
+        let extends = byte.is_some_and(|byte| byte & 0b111 == code::EXTEND);
         let mut byte = byte;
         // Most deltas are one operation: room for four, as a vector begins with, would be most of what a keystroke claims.
         let mut delta = Delta { site: author.site, first, ops: Vec::with_capacity(count.min(4)) };
@@ -105,9 +123,23 @@ impl StreamDecoder {
             counter = counter.saturating_add(op.counters());
             delta.ops.push(op);
         }
-        delta.validate().map_err(|error| DecodeError::Delta(error.to_string()))?;
+        if extends && self.stays_valid(author, &delta, counter) {
+            debug_assert_eq!(delta.validate(), Ok(()), "what is typed at a valid place is valid");
+        } else {
+            delta.validate().map_err(|error| DecodeError::Delta(error.to_string()))?;
+            if let Some(Op::Insert { .. }) = delta.ops.last() {
+                self.typing = Some(Typing::at(author, counter - 1));
+            }
+        }
         self.memory.end_delta(author, counter);
         Ok(delta)
+    }
+
+    /// Whether a delta that only extends the author's last insert, and ends before counter `next`, is as valid as that was.
+    fn stays_valid(&self, author: Author, delta: &Delta, next: u64) -> bool {
+        let typing =
+            self.typing.is_some_and(|typing| typing.author == author && next.saturating_sub(1) <= typing.until);
+        typing && matches!(&delta.ops[..], [Op::Insert { text, .. }] if !text.is_empty())
     }
 
     fn op(&mut self, author: Author, first: u64, byte: u8, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {
