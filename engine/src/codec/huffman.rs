@@ -85,7 +85,7 @@ impl Code {
     pub(super) fn write(&self, writer: &mut BitWriter) {
         let mut coded = (0..SYMBOLS).filter(|&symbol| self.lengths[symbol] > 0);
         let first = coded.next().unwrap_or(0);
-        let last = coded.last().unwrap_or(first);
+        let last = coded.next_back().unwrap_or(first);
         writer.put(first as u64, u8::BITS);
         let mut symbol = first;
         while symbol <= last {
