@@ -32,6 +32,17 @@ pub struct Client {
     refusal: Option<client::Error>,
 }
 
+impl Client {
+    /// Applies a delta that the application brought; false when one before it is missing.
+    pub(crate) fn apply(&mut self, channel: f64, delta: &[u8], now: f64) -> Result<bool, JsError> {
+        match self.machine.apply_from_tab(self::channel(channel), delta, instant(now)) {
+            Ok(()) => Ok(true),
+            Err(client::Error::Missing) => Ok(false),
+            Err(error) => Err(thrown(error)),
+        }
+    }
+}
+
 #[wasm_bindgen]
 impl Client {
     /// A client of the relays at `urls`, best first, over `transports`, best first. `seed`: random bits, drawn anew at

@@ -82,7 +82,7 @@ impl UpdateDecoder {
     pub fn apply_to(&mut self, client: &mut Client, channel: f64, message: &[u8], now: f64) -> Result<bool, JsError> {
         let mut taken = true;
         for delta in self.0.decode(message).map_err(|error| failure("update", error))? {
-            taken &= client.apply_from_tab(channel, &delta.encode(), now)?;
+            taken &= client.apply(channel, &delta.encode(), now)?;
         }
         Ok(taken)
     }
