@@ -14,7 +14,7 @@ const BEGIN: &str = "<!-- The table is written by `cargo xtask bench summary`, f
 const END: &str = "<!-- End of the table. -->\n";
 
 /// The rows of the table: bench, case, figure, and what they say to a reader. Those that were not measured are left out.
-const ROWS: [(&str, &str, &str, &str); 14] = [
+const ROWS: [(&str, &str, &str, &str); 20] = [
     ("engine", "automerge-paper", "local_time", "one person's 259,778 edits, applied"),
     ("engine", "automerge-paper", "local_message_time", "the same, each with its message"),
     ("engine", "automerge-paper", "messages_bytes", "all these messages on one connection"),
@@ -29,6 +29,12 @@ const ROWS: [(&str, &str, &str, &str); 14] = [
     ("engine", "friendsforever", "bulk_time", "the same as one message"),
     ("engine", "friendsforever", "document_bytes", "their document, stored"),
     ("engine", "cycles", "document_bytes", "1,000 characters after 10,000 inserts and deletes, stored"),
+    ("wasm", "automerge-paper", "local_message_time", "in Node.js: one person's edits, each with its message"),
+    ("wasm", "automerge-paper", "remote_time", "in Node.js: applying them one by one"),
+    ("wasm", "automerge-paper", "messages_bytes", "in Node.js: all these messages on one channel"),
+    ("wasm", "automerge-paper", "document_bytes", "in Node.js: the document, stored"),
+    ("wasm", "automerge-paper", "load_time", "in Node.js: loading it, and its text"),
+    ("wasm", "package", "gzip_bytes", "the module and its script, after gzip (of those that have a module)"),
 ];
 
 /// Writes the table into README.
