@@ -21,7 +21,8 @@ pub(crate) enum Unit {
 impl Measure {
     /// The lengths of `text`: O(bytes).
     pub(crate) fn of(text: &str) -> Self {
-        if text.is_ascii() {
+        // Typing sends one letter at a time.
+        if text.len() == 1 || text.is_ascii() {
             return Self::of_ascii(text.len());
         }
         let mut measure = Self { bytes: text.len() as u32, ..Self::default() };

@@ -496,6 +496,7 @@ impl Sequence {
         self.groups.assert_invariants(&references);
         let mut end = None;
         self.index.assert_invariants();
+        self.recent.assert_invariants();
         for (dot, leaf) in self.index.iter() {
             let run =
                 self.tree.leaf(leaf).runs.iter().find(|run| self.key(**run) == dot).expect("an indexed run is there");

@@ -25,6 +25,13 @@ pub(super) struct Tail {
     k_end: Option<i64>,
 }
 
+impl Tail {
+    /// Behind it.
+    const fn caret(&self) -> Caret {
+        Caret { leaf: self.leaf, before: self.before, run: self.run + 1, start: self.end }
+    }
+}
+
 impl Sequence {
     /// What would continue the run written last, and the UTF-16 position where it would stand.
     pub(crate) fn tail(&self) -> Option<(Atom, usize)> {
@@ -33,11 +40,12 @@ impl Sequence {
 
     /// Puts `text` behind the run written last if `first` continues that; whether it did.
     pub(crate) fn append(&mut self, first: Atom, text: &str, measure: Measure) -> bool {
-        let Some(mut tail) = self.tail.filter(|tail| tail.next == first) else { return false };
+        let Some(tail) = self.tail.as_ref().filter(|tail| tail.next == first) else { return false };
         let next_k = first.k + i64::from(measure.scalars);
-        let k_end = tail.k_end.unwrap_or_else(|| self.k_end(tail));
+        let k_end = tail.k_end.unwrap_or_else(|| self.k_end(*tail));
+        let Self { tree, caret, tail: Some(tail), .. } = self else { return false };
         tail.k_end = Some(k_end);
-        let leaf = self.tree.leaf_mut(tail.leaf);
+        let leaf = tree.leaf_mut(tail.leaf);
         if next_k > k_end || leaf.text.len() + text.len() > LEAF_BYTES_MAX {
             return false;
         }
@@ -46,10 +54,10 @@ impl Sequence {
             _ => leaf.text.insert_str(tail.end.bytes as usize, text),
         }
         leaf.runs[tail.run].measure += measure.into();
-        self.tree.grow(tail.leaf, measure);
+        tree.grow(tail.leaf, measure);
         tail.end += measure;
         tail.next.k = next_k;
-        self.go_on(tail);
+        *caret = Some(tail.caret());
         true
     }
 
@@ -120,7 +128,7 @@ impl Sequence {
 
     fn go_on(&mut self, tail: Tail) {
         self.tail = Some(tail);
-        self.caret = Some(Caret { leaf: tail.leaf, before: tail.before, run: tail.run + 1, start: tail.end });
+        self.caret = Some(tail.caret());
     }
 
     /// Checks that what is remembered is so.
