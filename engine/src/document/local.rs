@@ -319,10 +319,11 @@ impl Document {
     fn allocate(&self, gap: Gap, writer: Writer, counters: u64, rising: Rising) -> Option<Allocation> {
         let groups = &self.sequence.groups;
         let (first, last) = (writer.next, writer.next + counters - 1);
-        let extended = extend(groups, gap, writer.site, first, last);
+        let parting = gap.parting(groups);
+        let extended = extend(groups, gap, &parting, writer.site, first, last);
         match extended.filter(|&(_, direction)| rising == Rising::No || direction == Direction::After) {
             Some((group, direction)) => Some(Allocation::Extend(group, direction)),
-            None => between(groups, gap, Dot::new(writer.site, first), last).map(Allocation::New),
+            None => between(groups, gap, &parting, Dot::new(writer.site, first), last).map(Allocation::New),
         }
     }
 

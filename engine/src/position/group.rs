@@ -36,7 +36,7 @@ pub(crate) struct Fork {
 }
 
 /// [`Fork`] without what is further below.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Parting {
     /// The longest identifier that is a prefix of both.
     pub(crate) parent: Atom,

@@ -88,14 +88,6 @@ impl ShortMeasure {
         self.scalars() + (self.0 >> (SHORT_SCALARS_BITS + SHORT_BYTES_BITS))
     }
 
-    pub(crate) const fn get(self, unit: Unit) -> u32 {
-        match unit {
-            Unit::Scalars => self.scalars(),
-            Unit::Utf16 => self.utf16(),
-            Unit::Bytes => self.bytes(),
-        }
-    }
-
     pub(crate) const fn long(self) -> Measure {
         Measure { scalars: self.scalars(), utf16: self.utf16(), bytes: self.bytes() }
     }

@@ -356,7 +356,9 @@ impl Sequence {
 
     fn add_run(&mut self, run: Run, leaf: LeafIndex) {
         self.groups.retain(run.group);
-        self.index.insert(self.key(run), leaf);
+        if self.index.is_made() {
+            self.index.insert(self.key(run), leaf);
+        }
     }
 
     /// Replaces `old`'s entry by those of `new`, where they differ.
@@ -395,7 +397,10 @@ impl Sequence {
     /// The caret goes to a run of `leaf`, which was changed, if it is in that leaf; else it is lost, since what lies before
     /// its own leaf may have changed.
     fn focus_on(&mut self, leaf: LeafIndex, run: usize, start: Measure) {
-        self.caret = self.caret.filter(|caret| caret.leaf == leaf).map(|caret| Caret { run, start, ..caret });
+        match &mut self.caret {
+            Some(caret) if caret.leaf == leaf => (caret.run, caret.start) = (run, start),
+            caret => *caret = None,
+        }
     }
 
     /// Makes the index of dots if there is none yet.
