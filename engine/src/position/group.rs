@@ -421,6 +421,15 @@ impl Groups {
         lifted.k - first.k + i64::from(digit > 0)
     }
 
+    /// How many consecutive atoms from `last` downwards sort behind `other`, were there no end to them.
+    pub(crate) fn room_behind(&self, other: Atom, last: Atom) -> i64 {
+        let (lifted, digit) = self.lift(other, self.depth(last.group));
+        if lifted.group != last.group {
+            return if self.compare(other, last) == Ordering::Less { i64::MAX } else { 0 };
+        }
+        last.k - lifted.k + i64::from(digit < 0)
+    }
+
     /// Checks the counts against `runs` (how many runs stand on each group).
     pub(crate) fn assert_invariants(&self, runs: &BTreeMap<GroupIndex, u32>) {
         let mut references = runs.clone();

@@ -5,7 +5,7 @@
 //! leaf    up to 32 runs and their text, up to 1 KiB
 //! index   dot of a run's lowest counter -> leaf
 //! caret   the leaf last edited and where it begins
-//! tail    the run last written and how far it may go on
+//! tail    the run last written, where it grows and how far it may go on
 //! recent  path -> its group, and the leaf its text went to last
 //! ```
 //!
@@ -111,7 +111,7 @@ impl Sequence {
     /// Puts `text` at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the place
     /// after it. O(b / 512 log n), b = bytes of text.
     pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str) -> Place {
-        let (mut place, mut first, mut rest) = (place, first, text);
+        let (start, mut place, mut first, mut rest) = (first, place, first, text);
         self.tail = None;
         while !rest.is_empty() {
             let (piece, tail) = rest.split_at(self.piece_length(place, rest));
@@ -121,7 +121,7 @@ impl Sequence {
             first.k += i64::from(measure.scalars);
             rest = tail;
         }
-        self.remember_tail();
+        self.remember_tail(start);
         place
     }
 
