@@ -138,15 +138,18 @@ impl Document {
         character.encode_utf16().nth(utf16 - before.utf16 as usize).unwrap_or(REPLACEMENT)
     }
 
-    /// An edit that goes on where the last one ended: somebody types, or takes back. Whether it was one.
+    /// An edit that goes on where the last one ended: somebody types, forwards or backwards, or takes back. Whether it was one.
     fn edit_tail(&mut self, at: usize, delete: usize, insert: &str) -> bool {
         let Some(writer) = self.writer.filter(|_| !self.awaits_dots()) else { return false };
         if delete == 0 && !insert.is_empty() {
             let Some((next, _)) = self.sequence.tail().filter(|&(_, end)| end == at) else { return false };
-            let own = next.k == writer.next as i64 && self.sequence.groups.site(next.group) == writer.site;
+            let own = next.k.unsigned_abs() == writer.next && self.sequence.groups.site(next.group) == writer.site;
             let measure = Measure::of(insert);
             let last = writer.next + u64::from(measure.scalars) - 1;
-            if !own || last + 1 >= COUNTER_END || !self.sequence.append(next, insert, measure) {
+            let direction = if next.k > 0 { Direction::After } else { Direction::Before };
+            let dots = DotRange { site: writer.site, first: writer.next, last };
+            let first = first_atom(next.group, direction, dots);
+            if !own || last + 1 >= COUNTER_END || !self.sequence.append(first, insert, measure) {
                 return false;
             }
             self.advance_writer(last);
@@ -319,10 +322,11 @@ impl Document {
     fn allocate(&self, gap: Gap, writer: Writer, counters: u64, rising: Rising) -> Option<Allocation> {
         let groups = &self.sequence.groups;
         let (first, last) = (writer.next, writer.next + counters - 1);
-        let extended = extend(groups, gap, writer.site, first, last);
+        let parting = gap.parting(groups);
+        let extended = extend(groups, gap, &parting, writer.site, first, last);
         match extended.filter(|&(_, direction)| rising == Rising::No || direction == Direction::After) {
             Some((group, direction)) => Some(Allocation::Extend(group, direction)),
-            None => between(groups, gap, Dot::new(writer.site, first), last).map(Allocation::New),
+            None => between(groups, gap, &parting, Dot::new(writer.site, first), last).map(Allocation::New),
         }
     }
 

@@ -153,7 +153,9 @@ impl Document {
     fn has_levels_below(&self, gap: Gap, writer: Writer, pieces: usize, limit: usize) -> bool {
         let groups = &self.sequence.groups;
         let dot = Dot::new(writer.site, writer.next);
-        let Some(Slot { parent, digit }) = between(groups, gap, dot, COUNTER_END - 1) else { return false };
+        let Some(Slot { parent, digit }) = between(groups, gap, &gap.parting(groups), dot, COUNTER_END - 1) else {
+            return false;
+        };
         let base_levels = groups.depth(parent.group) + 1 + usize::from(pieces > OP_RANGES_MAX);
         let bytes = groups.bytes(parent) + group_bytes(digit) + k_bytes(writer.next as i64);
         let digit_bytes = group_bytes(Digit::new(Digit::max_of(base_levels)));
@@ -193,7 +195,8 @@ impl Document {
         let pieces = self.pieces(window.between);
         let writer = self.writer.ok_or(EditError::NoSite)?;
         let dot = Dot::new(writer.site, writer.next);
-        let slot = between(&self.sequence.groups, window.between, dot, dot.counter).ok_or(EditError::TooDeep)?;
+        let (groups, gap) = (&self.sequence.groups, window.between);
+        let slot = between(groups, gap, &gap.parting(groups), dot, dot.counter).ok_or(EditError::TooDeep)?;
         let mut lamport = self.clock + 1;
         if lamport >= COUNTER_END {
             lamport = pieces.iter().map(|piece| self.latest_move(*piece)).max().unwrap_or(0) + 1;

@@ -35,6 +35,13 @@ pub(crate) struct Gap {
     pub(crate) right: Option<Atom>,
 }
 
+impl Gap {
+    /// Where its neighbours part; an end of the document counts as the root. O(levels below that).
+    pub(crate) fn parting(self, groups: &Groups) -> Parting {
+        groups.part(self.left.unwrap_or(Atom::ROOT), self.right.unwrap_or(Atom::ROOT))
+    }
+}
+
 /// What is known at one level on one side.
 #[derive(Clone, Copy)]
 enum Side {
@@ -53,40 +60,50 @@ impl Side {
     }
 }
 
-/// Rule 1: the own group that dots `first..=last` can extend within `gap`, and in which direction.
+/// Rule 1: the own group that dots `first..=last` can extend within `gap`, whose neighbours part there, and in which direction. O(1).
 pub(crate) fn extend(
     groups: &Groups,
     gap: Gap,
+    parting: &Parting,
     site: SiteId,
     first: u64,
     last: u64,
 ) -> Option<(GroupIndex, Direction)> {
-    let sorts = |low: i64, high: i64, group| {
-        let (low, high) = (Atom { group, k: low }, Atom { group, k: high });
-        gap.left.is_none_or(|left| groups.compare(left, low).is_lt())
-            && gap.right.is_none_or(|right| groups.compare(high, right).is_lt())
-            && groups.bytes(high) <= PATH_BYTES_MAX
-            && groups.bytes(low) <= PATH_BYTES_MAX
-    };
+    let Parting { left: low, right: high, .. } = *parting;
     let own = |atom: &Atom| groups.site(atom.group) == site;
-    if let Some(left) = gap.left.filter(own)
-        && sorts(first as i64, last as i64, left.group)
-    {
-        return Some((left.group, Direction::After));
+    let fits = |group, k| groups.bytes(Atom { group, k }) <= PATH_BYTES_MAX;
+    let (first, last) = (first as i64, last as i64);
+    // Only k changes. That tells on the order where the own character parts from the other neighbour itself: not if it is deeper, and
+    // not in another group. If the other neighbour stands on it, what extends it would come behind that.
+    if let Some(left) = gap.left.filter(own) {
+        let parts = low == Some(left);
+        let below = high.is_none_or(|high| high.group != left.group || last < high.k);
+        if low.is_some() && left.k < first && (!parts || below) && fits(left.group, last) {
+            return Some((left.group, Direction::After));
+        }
     }
     let right = gap.right.filter(own)?;
-    sorts(-(last as i64), -(first as i64), right.group).then_some((right.group, Direction::Before))
+    let parts = high == Some(right);
+    let above = low.is_none_or(|low| low.group != right.group || low.k < -last);
+    let sorts = high.is_some() && -first < right.k && (!parts || above) && fits(right.group, -last);
+    sorts.then_some((right.group, Direction::Before))
 }
 
-/// Rules 2 and 3: a new group for the dots from `dot` to counter `last`. `None` if it would be too deep.
-pub(crate) fn between(groups: &Groups, gap: Gap, dot: Dot, last: u64) -> Option<Slot> {
+/// Rules 2 and 3: a new group for the dots from `dot` to counter `last` in a gap whose neighbours part there. `None` if it would be
+/// too deep.
+pub(crate) fn between(groups: &Groups, gap: Gap, parting: &Parting, dot: Dot, last: u64) -> Option<Slot> {
     let (left, right) = (gap.left.unwrap_or(Atom::ROOT), gap.right.unwrap_or(Atom::ROOT));
     // Mostly the first level where they differ has a free digit.
-    let Parting { parent, left: low, right: high } = groups.part(left, right);
+    let Parting { parent, left: low, right: high } = *parting;
     let side = |known: Option<Atom>, below: Option<Atom>| known.map_or(Side::Open, |_| Side::of(below));
     let level = groups.depth(parent.group);
     let slot = match free_digit(groups, level, side(gap.left, low), side(gap.right, high), dot) {
         Some(digit) => Some(Slot { parent, digit }),
+        // A neighbour that ends there has nothing below it within the gap.
+        None if low == Some(left) => Some(Slot { parent: left, digit: Digit::hashed(dot, level + 1) }),
+        None if low.is_none() && high == Some(right) => {
+            Some(Slot { parent: right, digit: Digit::hashed(dot, level + 1).negative() })
+        }
         None => {
             let Fork { parent, left, right } = groups.fork(left, right);
             let (left, right) = (gap.left.map(|_| left), gap.right.map(|_| right));
@@ -164,12 +181,11 @@ fn free_digit(groups: &Groups, level: usize, low: Side, high: Side, dot: Dot) ->
     let max = Digit::max_of(level);
     let hashed = || Digit::hashed(dot, level);
     let digit = |atom: Atom| groups.digit(atom.group).get();
-    let negative = |digit: Digit| Digit::new(-digit.get());
     match (low, high) {
         (Side::Open | Side::Ended, Side::Open) => Some(hashed()),
-        (Side::Open, Side::Ended) => Some(negative(hashed())),
+        (Side::Open, Side::Ended) => Some(hashed().negative()),
         (Side::Known(left), Side::Open) => above(digit(left), stride(dot), max),
-        (Side::Open, Side::Known(right)) => above(-digit(right), stride(dot), max).map(negative),
+        (Side::Open, Side::Known(right)) => above(-digit(right), stride(dot), max).map(Digit::negative),
         (Side::Known(left), Side::Known(right)) => midpoint(digit(left), digit(right)),
         (Side::Known(left), Side::Ended) => midpoint(digit(left), 0),
         (Side::Ended, Side::Known(right)) => midpoint(0, digit(right)),

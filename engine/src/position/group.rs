@@ -36,7 +36,7 @@ pub(crate) struct Fork {
 }
 
 /// [`Fork`] without what is further below.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Parting {
     /// The longest identifier that is a prefix of both.
     pub(crate) parent: Atom,
@@ -419,6 +419,15 @@ impl Groups {
             return if self.compare(first, other) == Ordering::Less { i64::MAX } else { 0 };
         }
         lifted.k - first.k + i64::from(digit > 0)
+    }
+
+    /// How many consecutive atoms from `last` downwards sort behind `other`, were there no end to them.
+    pub(crate) fn room_behind(&self, other: Atom, last: Atom) -> i64 {
+        let (lifted, digit) = self.lift(other, self.depth(last.group));
+        if lifted.group != last.group {
+            return if self.compare(other, last) == Ordering::Less { i64::MAX } else { 0 };
+        }
+        last.k - lifted.k + i64::from(digit < 0)
     }
 
     /// Checks the counts against `runs` (how many runs stand on each group).

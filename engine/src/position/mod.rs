@@ -46,6 +46,11 @@ impl Digit {
         self.0
     }
 
+    /// The digit as far below its parent as this is above it, or the other way around.
+    pub(crate) const fn negative(self) -> Self {
+        Self(-self.0)
+    }
+
     /// The largest digit of a level (the root's children are level 0): 2^min(32, 8 + 4 level).
     pub const fn max_of(level: usize) -> i64 {
         let bits = 8 + 4 * level;

@@ -107,30 +107,49 @@ impl Leaf {
 
     /// Moves from the start of a run, given by its number and the lengths before it, to the spot at `offset` units: O(runs
     /// in between), or from an end of the leaf if that is nearer.
+    // With its caller, so that the spot stays in registers and the unit is known.
+    #[inline(always)]
     pub(crate) fn walk(&self, run: &mut usize, start: &mut Measure, unit: Unit, offset: u32) -> Spot {
+        match unit {
+            Unit::Scalars => self.walk_by(ShortMeasure::scalars, run, start, unit, offset),
+            Unit::Utf16 => self.walk_by(ShortMeasure::utf16, run, start, unit, offset),
+            Unit::Bytes => self.walk_by(ShortMeasure::bytes, run, start, unit, offset),
+        }
+    }
+
+    /// [`walk`](Self::walk) with the function that tells a run's length in `unit`.
+    fn walk_by(
+        &self,
+        length: impl Fn(ShortMeasure) -> u32,
+        run: &mut usize,
+        start: &mut Measure,
+        unit: Unit,
+        offset: u32,
+    ) -> Spot {
         let way = offset.abs_diff(start.get(unit));
         if offset < way {
             (*run, *start) = (0, Measure::default());
         } else if self.measure.get(unit) - offset < way {
             (*run, *start) = (self.runs.len(), self.measure);
         }
-        let mut before = ShortMeasure::from(*start);
-        while before.get(unit) > offset {
-            *run -= 1;
-            before -= self.runs[*run].measure;
+        let (mut at, mut before) = (*run, ShortMeasure::from(*start));
+        while length(before) > offset {
+            at -= 1;
+            before -= self.runs[at].measure;
         }
-        let here = loop {
-            let Some(here) = self.runs.get(*run) else {
-                *start = self.measure;
-                return self.end();
-            };
+        let found = self.runs[at..].iter().find(|here| {
             let mut end = before;
             end += here.measure;
-            if end.get(unit) > offset {
-                break here;
+            let is_behind = length(end) <= offset;
+            if is_behind {
+                (at, before) = (at + 1, end);
             }
-            before = end;
-            *run += 1;
+            !is_behind
+        });
+        *run = at;
+        let Some(here) = found else {
+            *start = self.measure;
+            return self.end();
         };
         *start = before.long();
         let from = start.bytes as usize;

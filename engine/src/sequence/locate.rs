@@ -14,6 +14,8 @@ const SCALARS_PER_COUNTER: u64 = 8;
 impl Sequence {
     /// The place at a UTF-16 position within the text, before the character it splits; remembers it. O(1) near the last
     /// one.
+    // With its caller, so that the place stays in registers.
+    #[inline(always)]
     pub(crate) fn seek(&mut self, utf16: usize) -> (Place, Measure) {
         let offset = utf16 as u32;
         let near = self.caret.filter(|caret| {

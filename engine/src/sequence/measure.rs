@@ -21,7 +21,8 @@ pub(crate) enum Unit {
 impl Measure {
     /// The lengths of `text`: O(bytes).
     pub(crate) fn of(text: &str) -> Self {
-        if text.is_ascii() {
+        // Typing sends one letter at a time.
+        if text.len() == 1 || text.is_ascii() {
             return Self::of_ascii(text.len());
         }
         let mut measure = Self { bytes: text.len() as u32, ..Self::default() };
@@ -85,14 +86,6 @@ impl ShortMeasure {
 
     pub(crate) const fn utf16(self) -> u32 {
         self.scalars() + (self.0 >> (SHORT_SCALARS_BITS + SHORT_BYTES_BITS))
-    }
-
-    pub(crate) const fn get(self, unit: Unit) -> u32 {
-        match unit {
-            Unit::Scalars => self.scalars(),
-            Unit::Utf16 => self.utf16(),
-            Unit::Bytes => self.bytes(),
-        }
     }
 
     pub(crate) const fn long(self) -> Measure {

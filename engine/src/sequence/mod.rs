@@ -5,7 +5,7 @@
 //! leaf    up to 32 runs and their text, up to 1 KiB
 //! index   dot of a run's lowest counter -> leaf
 //! caret   the leaf last edited and where it begins
-//! tail    the run last written and how far it may go on
+//! tail    the run last written, where it grows and how far it may go on
 //! recent  path -> its group, and the leaf its text went to last
 //! ```
 //!
@@ -111,7 +111,7 @@ impl Sequence {
     /// Puts `text` at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the place
     /// after it. O(b / 512 log n), b = bytes of text.
     pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str) -> Place {
-        let (mut place, mut first, mut rest) = (place, first, text);
+        let (start, mut place, mut first, mut rest) = (first, place, first, text);
         self.tail = None;
         while !rest.is_empty() {
             let (piece, tail) = rest.split_at(self.piece_length(place, rest));
@@ -121,7 +121,7 @@ impl Sequence {
             first.k += i64::from(measure.scalars);
             rest = tail;
         }
-        self.remember_tail();
+        self.remember_tail(start);
         place
     }
 
@@ -356,7 +356,9 @@ impl Sequence {
 
     fn add_run(&mut self, run: Run, leaf: LeafIndex) {
         self.groups.retain(run.group);
-        self.index.insert(self.key(run), leaf);
+        if self.index.is_made() {
+            self.index.insert(self.key(run), leaf);
+        }
     }
 
     /// Replaces `old`'s entry by those of `new`, where they differ.
@@ -395,7 +397,10 @@ impl Sequence {
     /// The caret goes to a run of `leaf`, which was changed, if it is in that leaf; else it is lost, since what lies before
     /// its own leaf may have changed.
     fn focus_on(&mut self, leaf: LeafIndex, run: usize, start: Measure) {
-        self.caret = self.caret.filter(|caret| caret.leaf == leaf).map(|caret| Caret { run, start, ..caret });
+        match &mut self.caret {
+            Some(caret) if caret.leaf == leaf => (caret.run, caret.start) = (run, start),
+            caret => *caret = None,
+        }
     }
 
     /// Makes the index of dots if there is none yet.
@@ -496,6 +501,7 @@ impl Sequence {
         self.groups.assert_invariants(&references);
         let mut end = None;
         self.index.assert_invariants();
+        self.recent.assert_invariants();
         for (dot, leaf) in self.index.iter() {
             let run =
                 self.tree.leaf(leaf).runs.iter().find(|run| self.key(**run) == dot).expect("an indexed run is there");

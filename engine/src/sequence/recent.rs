@@ -72,6 +72,11 @@ impl RecentPlaces {
     pub(super) fn heap_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<Slot>()
     }
+
+    /// Checks that there is a slot for every hash: what is in it is only a guess.
+    pub(super) fn assert_invariants(&self) {
+        assert!(self.slots.is_empty() || self.slots.len().is_power_of_two(), "every hash has a slot");
+    }
 }
 
 impl Sequence {

@@ -1,8 +1,8 @@
 //! The tail: where text went last, so that what goes on there is not looked up again.
 //!
-//! Somebody who types makes one run longer, somebody who takes back makes it shorter. What that needs to know (the run, the
-//! lengths before its end, how far its k may rise before the next character's identifier) stays true until anything else is
-//! changed. O(1) and the sums above the leaf, whether the change is local or comes from another replica.
+//! Somebody who types makes one run longer, at its start if the run grows backwards; somebody who takes back makes it shorter. What
+//! that needs to know (the run, the lengths before its growing end, how far its k may go before they come to the neighbour's
+//! identifier) stays true until anything else is changed. O(1) and the sums above the leaf, whether the change is local or comes from another replica.
 
 use super::{Caret, LEAF_BYTES_MAX, LeafIndex, Measure, Place, Sequence, Spot};
 use crate::id::{COUNTER_END, DotRange};
@@ -17,12 +17,36 @@ pub(super) struct Tail {
     run: usize,
     /// Lengths of the text before the leaf.
     before: Measure,
-    /// Lengths of the leaf's text up to the run's end.
+    /// Lengths of the leaf's text up to where the run grows: its end, or its start if its k are negative.
     end: Measure,
-    /// What would continue the run.
+    /// What would continue the run there.
     next: Atom,
-    /// From here on k does not sort before the next character. Found when somebody goes on here: most do not.
+    /// From here on k does not sort beside the neighbour. Found when somebody goes on here: most do not.
     k_end: Option<i64>,
+}
+
+impl Tail {
+    const fn grows_backwards(&self) -> bool {
+        self.next.k < 0
+    }
+
+    /// Where it grows.
+    const fn caret(&self) -> Caret {
+        let run = if self.grows_backwards() { self.run } else { self.run + 1 };
+        Caret { leaf: self.leaf, before: self.before, run, start: self.end }
+    }
+
+    /// What would continue it behind `scalars` characters from `first` on, if these continue it.
+    fn next_after(&self, first: Atom, scalars: i64) -> Option<Atom> {
+        let (nearest, next) =
+            if self.grows_backwards() { (first.k + scalars - 1, first.k - 1) } else { (first.k, first.k + scalars) };
+        (Atom { k: nearest, ..first } == self.next).then_some(Atom { k: next, ..first })
+    }
+
+    /// Whether it may go on up to `next`.
+    const fn has_room(&self, next: Atom, k_end: i64) -> bool {
+        if self.grows_backwards() { next.k >= k_end } else { next.k <= k_end }
+    }
 }
 
 impl Sequence {
@@ -31,32 +55,39 @@ impl Sequence {
         self.tail.map(|tail| (tail.next, (tail.before.utf16 + tail.end.utf16) as usize))
     }
 
-    /// Puts `text` behind the run written last if `first` continues that; whether it did.
+    /// Puts `text`, the characters from `first` on, where the run written last grows if they continue that; whether it did.
     pub(crate) fn append(&mut self, first: Atom, text: &str, measure: Measure) -> bool {
-        let Some(mut tail) = self.tail.filter(|tail| tail.next == first) else { return false };
-        let next_k = first.k + i64::from(measure.scalars);
-        let k_end = tail.k_end.unwrap_or_else(|| self.k_end(tail));
+        let Some(tail) = self.tail.as_ref() else { return false };
+        let Some(next) = tail.next_after(first, i64::from(measure.scalars)) else { return false };
+        let k_end = tail.k_end.unwrap_or_else(|| self.k_end(*tail));
+        let Self { tree, caret, tail: Some(tail), .. } = self else { return false };
         tail.k_end = Some(k_end);
-        let leaf = self.tree.leaf_mut(tail.leaf);
-        if next_k > k_end || leaf.text.len() + text.len() > LEAF_BYTES_MAX {
+        let leaf = tree.leaf_mut(tail.leaf);
+        if !tail.has_room(next, k_end) || leaf.text.len() + text.len() > LEAF_BYTES_MAX {
             return false;
         }
         match *text.as_bytes() {
             [byte] if tail.end.bytes as usize == leaf.text.len() => leaf.text.push(char::from(byte)),
             _ => leaf.text.insert_str(tail.end.bytes as usize, text),
         }
-        leaf.runs[tail.run].measure += measure.into();
-        self.tree.grow(tail.leaf, measure);
-        tail.end += measure;
-        tail.next.k = next_k;
-        self.go_on(tail);
+        let run = &mut leaf.runs[tail.run];
+        run.measure += measure.into();
+        if tail.grows_backwards() {
+            run.first_k = first.k;
+        } else {
+            tail.end += measure;
+        }
+        tree.grow(tail.leaf, measure);
+        tail.next = next;
+        *caret = Some(tail.caret());
         true
     }
 
-    /// Takes the last `utf16` units off the run written last if they stand at position `at`, are ASCII and not all of it.
+    /// Takes the last `utf16` units off the run written last if it grows forwards, they stand at position `at`, are ASCII and not all
+    /// of it.
     pub(crate) fn trim(&mut self, at: usize, utf16: usize) -> Option<DotRange> {
         let (next, end) = self.tail()?;
-        let mut tail = self.tail?;
+        let mut tail = self.tail.filter(|tail| !tail.grows_backwards())?;
         let whole = self.tree.leaf(tail.leaf).runs[tail.run].measure.long();
         let fits = at + utf16 == end && utf16 < whole.utf16 as usize && whole.bytes == whole.scalars;
         if !fits {
@@ -92,12 +123,12 @@ impl Sequence {
         self.trim(at, count).map(|_| (at, count))
     }
 
-    /// Remembers the run at whose end the caret is, if it grows with counters.
-    pub(super) fn remember_tail(&mut self) {
-        self.tail = self.tail_at_caret();
+    /// Remembers the run at the caret that was written just now, from `first` on if it grows backwards.
+    pub(super) fn remember_tail(&mut self, first: Atom) {
+        self.tail = if first.k > 0 { self.tail_before_caret() } else { self.tail_from(first) };
     }
 
-    fn tail_at_caret(&self) -> Option<Tail> {
+    fn tail_before_caret(&self) -> Option<Tail> {
         let Caret { leaf, before, run, start } = self.caret?;
         let run = run.checked_sub(1)?;
         let last = self.tree.leaf(leaf).runs.get(run)?.last();
@@ -105,22 +136,49 @@ impl Sequence {
         (last.k > 0).then_some(Tail { leaf, run, before, end: start, next, k_end: None })
     }
 
-    /// From which k on what continues the run does not sort before the next character.
+    /// The run from `first` on, if it is before the caret or at it.
+    fn tail_from(&self, first: Atom) -> Option<Tail> {
+        let Caret { leaf, before, run, start } = self.caret?;
+        let runs = &self.tree.leaf(leaf).runs;
+        let is_first = |run: usize| runs.get(run).is_some_and(|run| run.first() == first);
+        let (run, end) = if is_first(run) {
+            (run, start)
+        } else {
+            let run = run.checked_sub(1).filter(|&run| is_first(run))?;
+            let mut end = start;
+            end -= runs[run].measure;
+            (run, end)
+        };
+        Some(Tail { leaf, run, before, end, next: Atom { k: first.k - 1, ..first }, k_end: None })
+    }
+
+    /// From which k on what continues the run does not sort beside its neighbour there.
     fn k_end(&self, tail: Tail) -> i64 {
         // The longest k, so that the limit of an identifier's bytes need not be asked again.
         let longest = Atom { k: COUNTER_END as i64 - 1, ..tail.next };
-        if self.groups.bytes(longest) > PATH_BYTES_MAX {
-            return i64::MIN;
+        let fits = self.groups.bytes(longest) <= PATH_BYTES_MAX;
+        match (tail.grows_backwards(), fits) {
+            (true, false) => i64::MAX,
+            (false, false) => i64::MIN,
+            (true, true) => tail.next.k.saturating_sub(self.room(tail)),
+            (false, true) => tail.next.k.saturating_add(self.room(tail)),
         }
-        let spot = Spot { run: tail.run + 1, scalars: 0, before: tail.end };
-        let right = self.gap(Place { leaf: tail.leaf, spot }).right;
-        let room = right.map_or(i64::MAX, |right| self.groups.room_before(tail.next, right));
-        tail.next.k.saturating_add(room)
+    }
+
+    /// How many characters may continue the run before they come to the neighbour.
+    fn room(&self, tail: Tail) -> i64 {
+        let Caret { leaf, run, start, .. } = tail.caret();
+        let gap = self.gap(Place { leaf, spot: Spot { run, scalars: 0, before: start } });
+        if tail.grows_backwards() {
+            gap.left.map_or(i64::MAX, |left| self.groups.room_behind(left, tail.next))
+        } else {
+            gap.right.map_or(i64::MAX, |right| self.groups.room_before(tail.next, right))
+        }
     }
 
     fn go_on(&mut self, tail: Tail) {
         self.tail = Some(tail);
-        self.caret = Some(Caret { leaf: tail.leaf, before: tail.before, run: tail.run + 1, start: tail.end });
+        self.caret = Some(tail.caret());
     }
 
     /// Checks that what is remembered is so.
@@ -128,9 +186,10 @@ impl Sequence {
         let Some(tail) = self.tail else { return };
         assert_eq!(tail.before, self.tree.before(tail.leaf), "the tail knows what lies before its leaf");
         let leaf = self.tree.leaf(tail.leaf);
-        assert_eq!(tail.end, leaf.start_of(tail.run + 1).before, "the tail knows its run's end");
-        let last = leaf.runs[tail.run].last();
-        assert_eq!(tail.next, Atom { k: last.k + 1, ..last }, "the tail knows what continues its run");
+        assert_eq!(tail.end, leaf.start_of(tail.caret().run).before, "the tail knows where its run grows");
+        let (first, last) = (leaf.runs[tail.run].first(), leaf.runs[tail.run].last());
+        let next = if tail.grows_backwards() { first.k - 1 } else { last.k + 1 };
+        assert_eq!(tail.next, Atom { k: next, ..first }, "the tail knows what continues its run");
         assert!(tail.k_end.is_none_or(|k_end| k_end == self.k_end(tail)), "the tail knows how far its run may go on");
     }
 }

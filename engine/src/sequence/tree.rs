@@ -134,27 +134,17 @@ impl Tree {
 
     /// The leaf that holds `offset`, and the lengths before it; at a border the leaf that ends there.
     pub(crate) fn find(&self, unit: Unit, offset: u32) -> (LeafIndex, Measure) {
-        self.descend(unit, offset, |_, _| ())
+        descend(&self.inners, self.top(), unit, offset, |_, _| ())
     }
 
     /// [`find`](Self::find) of a leaf that is about to be changed: the way to it is remembered.
     pub(crate) fn seek(&mut self, unit: Unit, offset: u32) -> (LeafIndex, Measure) {
-        let mut recent = self.recent;
-        let found = self.descend(unit, offset, |height, at| recent[height] = at as u8);
-        self.recent = recent;
-        found
+        let (top, recent) = (self.top(), &mut self.recent);
+        descend(&self.inners, top, unit, offset, |height, at| recent[height] = at as u8)
     }
 
-    /// Tells `visit` the height of each inner node on the way and the number of the child below.
-    fn descend(&self, unit: Unit, offset: u32, mut visit: impl FnMut(usize, usize)) -> (LeafIndex, Measure) {
-        let (mut node, mut before, mut whole) = (self.root, Measure::default(), self.measure);
-        for height in (0..self.height).rev() {
-            let children = &self.inners[node as usize].children;
-            let at = child_at(children, &mut before, whole, unit, offset);
-            visit(height, at);
-            (node, whole) = (children[at].node, children[at].measure);
-        }
-        (node, before)
+    const fn top(&self) -> Top {
+        Top { root: self.root, height: self.height, measure: self.measure }
     }
 
     /// The last leaf whose first run `precedes`; the first leaf if there is none. O(log n) calls.
@@ -458,26 +448,80 @@ impl Tree {
     }
 }
 
-/// The child that holds `offset`, at a border the one that ends there: from the nearer end. `before` becomes the lengths before it.
-fn child_at(children: &[Child], before: &mut Measure, whole: Measure, unit: Unit, offset: u32) -> usize {
-    let inside = offset - before.get(unit);
-    if inside <= whole.get(unit) / 2 {
-        let mut at = 0;
-        while at + 1 < children.len() && before.get(unit) + children[at].measure.get(unit) < offset {
-            *before += children[at].measure;
+/// Where a descent begins.
+struct Top {
+    root: u32,
+    height: usize,
+    measure: Measure,
+}
+
+/// The leaf that holds `offset`, at a border the one that ends there, and the lengths before it. Tells `visit` the height of each
+/// inner node on the way and the number of the child below.
+fn descend(
+    inners: &[Inner],
+    top: Top,
+    unit: Unit,
+    offset: u32,
+    mut visit: impl FnMut(usize, usize),
+) -> (LeafIndex, Measure) {
+    let Top { root: mut node, height, measure: mut whole } = top;
+    let (mut before, mut inside) = (Measure::default(), offset);
+    for height in (0..height).rev() {
+        let children = &inners[node as usize].children;
+        let (at, passed) = child_at(children, whole, unit, inside);
+        visit(height, at);
+        before += passed;
+        inside -= passed.get(unit);
+        (node, whole) = (children[at].node, children[at].measure);
+    }
+    (node, before)
+}
+
+/// The child that holds `offset`, at a border the one that ends there, and the lengths before it. From the nearer end of `whole`.
+fn child_at(children: &[Child], whole: Measure, unit: Unit, offset: u32) -> (usize, Measure) {
+    if whole.scalars == whole.bytes {
+        // Of ASCII all three lengths are one.
+        let (at, passed) = ascii_child_at(children, whole.bytes, offset);
+        return (at, Measure::of_ascii(passed as usize));
+    }
+    if offset <= whole.get(unit) / 2 {
+        let (mut at, mut passed) = (0, Measure::default());
+        while at + 1 < children.len() && passed.get(unit) + children[at].measure.get(unit) < offset {
+            passed += children[at].measure;
             at += 1;
         }
-        return at;
+        return (at, passed);
     }
-    *before += whole;
-    let mut at = children.len();
+    let (mut at, mut passed) = (children.len(), whole);
     loop {
         at -= 1;
-        *before -= children[at].measure;
-        if at == 0 || before.get(unit) < offset {
-            return at;
+        passed -= children[at].measure;
+        if at == 0 || passed.get(unit) < offset {
+            return (at, passed);
         }
     }
+}
+
+/// [`child_at`] among children of `whole` bytes of ASCII, and the bytes before that child.
+fn ascii_child_at(children: &[Child], whole: u32, offset: u32) -> (usize, u32) {
+    if offset <= whole / 2 {
+        let mut passed = 0;
+        for (at, child) in children.iter().enumerate() {
+            let end = passed + child.measure.bytes;
+            if end >= offset {
+                return (at, passed);
+            }
+            passed = end;
+        }
+    }
+    let mut passed = whole;
+    for (at, child) in children.iter().enumerate().rev() {
+        passed -= child.measure.bytes;
+        if passed < offset {
+            return (at, passed);
+        }
+    }
+    (0, 0)
 }
 
 fn sum(children: &[Child]) -> Measure {
