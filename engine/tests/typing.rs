@@ -20,6 +20,8 @@ struct World {
     readers: [Checked; 2],
     other: Checked,
     caret: usize,
+    /// Whether the caret stays before what is typed.
+    backwards: bool,
     /// Whether each edit is sent at once.
     eager: bool,
 }
@@ -40,6 +42,7 @@ impl World {
             readers: [Checked::of(Document::new()), document(3)],
             other: document(2),
             caret: 0,
+            backwards: false,
             eager: seed.is_multiple_of(2),
         }
     }
@@ -55,7 +58,7 @@ impl World {
                 let count = self.dice.below(3.min(self.caret.min(length)) + 1);
                 self.edit(self.caret.min(length) - count, count, "");
             }
-            80..88 => self.caret = self.dice.below(length + 1),
+            80..88 => (self.caret, self.backwards) = (self.dice.below(length + 1), self.dice.chance(40)),
             88..94 => self.deliver(),
             94..98 => self.interfere(),
             _ => {
@@ -70,7 +73,7 @@ impl World {
     fn edit(&mut self, at: usize, delete: usize, insert: &str) {
         let echo = self.short.replace(at, delete, insert).unwrap();
         assert_eq!(self.undo.replace(&mut self.long, at, delete, insert).unwrap(), echo);
-        self.caret = at + insert.encode_utf16().count();
+        self.caret = if self.backwards { at } else { at + insert.encode_utf16().count() };
         if self.eager {
             self.deliver();
         }

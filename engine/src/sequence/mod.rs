@@ -291,10 +291,16 @@ impl Sequence {
         if most.scalars == whole.measure.scalars() {
             self.groups.release(whole.group);
         }
-        self.focus_on(at, spot.run, start);
+        if head.measure.scalars() > 0 {
+            self.focus_on(at, spot.run + 1, spot.before);
+        } else {
+            self.focus_on(at, spot.run, start);
+        }
         if most.scalars == whole.measure.scalars() {
             self.close_gap(at, spot.run);
         }
+        // Who takes back goes on with what is before.
+        self.remember_tail_before();
         self.tidy(at);
         Removed { first: removed.first(), range, measure: most }
     }

@@ -2,7 +2,8 @@
 //!
 //! Somebody who types makes one run longer, at its start if the run grows backwards; somebody who takes back makes it shorter. What
 //! that needs to know (the run, the lengths before its growing end, how far its k may go before they come to the neighbour's
-//! identifier) stays true until anything else is changed. O(1) and the sums above the leaf, whether the change is local or comes from another replica.
+//! identifier) stays true until anything else is changed. After a removal the tail is the run before. O(1) and the sums above the
+//! leaf, whether the change is local or comes from another replica.
 
 use super::{Caret, LEAF_BYTES_MAX, LeafIndex, Measure, Place, Sequence, Spot};
 use crate::id::{COUNTER_END, DotRange};
@@ -126,6 +127,11 @@ impl Sequence {
     /// Remembers the run at the caret that was written just now, from `first` on if it grows backwards.
     pub(super) fn remember_tail(&mut self, first: Atom) {
         self.tail = if first.k > 0 { self.tail_before_caret() } else { self.tail_from(first) };
+    }
+
+    /// Remembers the run before the caret, where that grows forwards.
+    pub(super) fn remember_tail_before(&mut self) {
+        self.tail = self.tail_before_caret();
     }
 
     fn tail_before_caret(&self) -> Option<Tail> {
