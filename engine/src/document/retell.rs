@@ -1,9 +1,9 @@
 //! A state told again as deltas: for logs, which keep deltas, when only a state survived.
 //!
 //! Per site one chain from what the base covers to what this document covers. Living characters are inserts again, with
-//! their own dots at their own places; every other counter is void, since what it did is no longer to be seen, except
-//! that the last void ones carry the site's writes of `meta`, and that a rebase is one again, of what it moved and nothing later
-//! did. Deletes cannot go there: a counter holds one operation, and
+//! their own dots where they stand now, moved ones where they were moved to; every other counter is void, since what it did
+//! is no longer to be seen, except that the last void ones carry the site's writes of `meta`, and that a rebase is one again,
+//! of what it moved and nothing later did. Deletes cannot go there: a counter holds one operation, and
 //! who has a part of a chain from its author takes only what follows it. They are one more chain, of a site that is named
 //! by a hash of what it deletes: nobody has a part of it from elsewhere, and who tells the same deletes again tells
 //! nothing new. It comes first: of what is told a log may keep only a beginning, and no delete may be missing there of
