@@ -89,7 +89,8 @@ pub(super) fn when_coordinated<T>(within: Duration, ask: impl FnMut() -> KafkaRe
 }
 
 /// Asks a partition's leader until there is one, or 5 s are over: for moments after a broker has started, or another one has
-/// taken over, the one that is asked says that it does not lead. Blocks.
+/// taken over, the one that is asked says that it does not lead, or names the topic without the partition. A log never loses
+/// partitions, so one that is not named will be. Blocks.
 pub(super) fn when_led<T>(ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
     while_passing(LEADERLESS, awaits_leader, ask)
 }
@@ -113,7 +114,11 @@ fn awaits_leader(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
         Some(
-            Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch
+            Code::NotLeaderForPartition
+                | Code::LeaderNotAvailable
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::UnknownPartition
         )
     )
 }
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn a_partition_without_a_leader_is_asked_again_and_a_broker_that_is_away_is_not() {
         use RDKafkaErrorCode as Code;
-        let mut answers = [Code::NotLeaderForPartition, Code::LeaderNotAvailable].into_iter();
+        let mut answers = [Code::NotLeaderForPartition, Code::LeaderNotAvailable, Code::UnknownPartition].into_iter();
         let answer = when_led(|| answers.next().map_or(Ok(7), |code| Err(KafkaError::MetadataFetch(code))));
         assert_eq!(answer.unwrap(), 7);
         let away = when_led(|| Err::<(), _>(KafkaError::MetadataFetch(Code::BrokerTransportFailure)));

@@ -199,8 +199,8 @@ impl Shared {
                 Offset::Offset(offset) => Some(offset.cast_unsigned()),
                 _ => None,
             };
-            let (low, _) =
-                self.consumer.fetch_watermarks(own.topic(), own.partition(), REQUEST_TIMEOUT).map_err(failed)?;
+            let bounds = || self.consumer.fetch_watermarks(own.topic(), own.partition(), REQUEST_TIMEOUT);
+            let (low, _) = errors::when_led(bounds).map_err(failed)?;
             let low = low.max(0).cast_unsigned();
             let from = committed.map_or(low, |committed| committed.max(low));
             begin.add_partition_offset(own.topic(), own.partition(), offset(from)).map_err(failed)?;
