@@ -361,15 +361,21 @@ impl Document {
         while left > 0 {
             let place = self.sequence.seek(at).0;
             let place = self.sequence.forward(place);
-            let (_, rest) = self.sequence.rest_of_run(place).expect("the range is within the text");
-            let most = self.sequence.prefix_at(place, rest, Unit::Utf16, left);
-            if let Some(change) = capture.as_deref_mut() {
-                change.removed.extend(self.removed_run(place, most));
-            }
-            left -= most.utf16;
-            let gone = self.sequence.remove(place, most).range;
-            self.rebases.forget(gone);
-            deleted.add(self.writer, gone);
+            let most = match capture.as_deref_mut() {
+                Some(change) => {
+                    // One run at a time: where each stands is to be kept.
+                    let (_, rest) = self.sequence.rest_of_run(place).expect("the range is within the text");
+                    let most = self.sequence.prefix_at(place, rest, Unit::Utf16, left);
+                    change.removed.extend(self.removed_run(place, most));
+                    most.utf16
+                }
+                None => left,
+            };
+            let (writer, rebases) = (self.writer, &mut self.rebases);
+            left -= self.sequence.remove_units(place, most, |gone| {
+                rebases.forget(gone);
+                deleted.add(writer, gone);
+            });
         }
         if let Some(change) = capture {
             change.settle(settled);
@@ -383,9 +389,16 @@ impl Document {
         if deleted.sealed.is_empty() {
             return self.advance_writer(next);
         }
-        for (counter, ranges) in (next..).zip(normalised(deleted.sealed).chunks(OP_RANGES_MAX)) {
+        let mut ranges = normalised(deleted.sealed);
+        for counter in next.. {
+            // Mostly that is all of them.
+            let rest = ranges.split_off(ranges.len().min(OP_RANGES_MAX));
             self.advance_writer(counter);
-            self.unsealed.push(counter, Op::Delete { ranges: ranges.to_vec() });
+            self.unsealed.push(counter, Op::Delete { ranges });
+            if rest.is_empty() {
+                return;
+            }
+            ranges = rest;
         }
     }
 

@@ -18,6 +18,7 @@ mod leaf;
 mod locate;
 mod measure;
 mod recent;
+mod removal;
 mod tail;
 mod tree;
 
