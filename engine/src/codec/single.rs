@@ -67,6 +67,7 @@ pub(crate) fn encode_delete(header: DeltaHeader, range: DotRange) -> Vec<u8> {
 }
 
 /// A header with exactly enough room behind it for an operation of one code and `bytes` more.
+#[inline]
 fn begin(header: DeltaHeader, bytes: usize) -> Writer {
     let DeltaHeader { site, first, last } = header;
     let counters = last - first + 1;
