@@ -171,7 +171,8 @@ impl Document {
         if delete == 0 && insert.is_empty() {
             return Ok(());
         }
-        let inserted = u64::from(Measure::of(insert).scalars);
+        let measure = Measure::of(insert);
+        let inserted = u64::from(measure.scalars);
         let writer = self.ready_writer(inserted + delete as u64 + 1)?;
         if insert.is_empty() {
             self.delete_at(at, delete, capture);
@@ -194,14 +195,15 @@ impl Document {
         // In the text the old goes before the new comes; in the delta the insert is first, so that its dots, which
         // decide where it goes, do not depend on how many operations the delete takes.
         let inserted = DotRange { site: writer.site, first: writer.next, last: writer.next + inserted - 1 };
+        let is_new = delete == 0 || self.is_new_within(place, end, allocation, writer);
         self.advance_writer(inserted.last);
-        let (group, direction) = self.open_group(allocation, writer, delete == 0);
+        let (group, direction) = self.open_group(allocation, writer, is_new);
         let mut capture = capture;
         if delete > 0 {
             self.delete_at(at, delete, capture.as_deref_mut());
             place = self.sequence.seek(at).0;
         }
-        self.sequence.insert(place, first_atom(group, direction, inserted), insert);
+        self.sequence.insert(place, first_atom(group, direction, inserted), insert, measure);
         self.sequence.groups.release(group);
         if let Some(change) = capture {
             change.inserted.insert(inserted);
@@ -218,7 +220,8 @@ impl Document {
         insert: &str,
         capture: Option<&mut Change>,
     ) -> Result<(), EditError> {
-        let inserted = u64::from(Measure::of(insert).scalars);
+        let measure = Measure::of(insert);
+        let inserted = u64::from(measure.scalars);
         self.ready_writer(inserted + delete as u64 + 1 + window.ops())?;
         let mut capture = capture;
         if delete > 0 {
@@ -229,7 +232,7 @@ impl Document {
         let dots = DotRange { site: writer.site, first: writer.next, last: writer.next + inserted - 1 };
         self.advance_writer(dots.last);
         let (group, direction) = self.open_group(allocation, writer, true);
-        self.sequence.insert(place, first_atom(group, direction, dots), insert);
+        self.sequence.insert(place, first_atom(group, direction, dots), insert, measure);
         self.sequence.groups.release(group);
         if let Some(change) = capture {
             change.inserted.insert(dots);
@@ -330,19 +333,27 @@ impl Document {
         }
     }
 
+    /// Whether it is sure that nothing between two places, which is about to go, stands on the group of an allocation.
+    fn is_new_within(&self, from: Place, to: Place, allocation: Allocation, writer: Writer) -> bool {
+        let Allocation::New(Slot { parent, digit }) = allocation else { return true };
+        let groups = &self.sequence.groups;
+        let key = (parent, digit, writer.site);
+        !groups.is_indexed() && !self.sequence.runs_within(from, to).any(|run| groups.stands_on(run.group, key))
+    }
+
     /// The group of an allocation, held by a reference that the caller releases. Between neighbours that touch no group
-    /// can be there already; one of text that is about to go can.
+    /// can be there already (`is_new`); one of text that is about to go can.
     pub(super) fn open_group(
         &mut self,
         allocation: Allocation,
         writer: Writer,
-        touching: bool,
+        is_new: bool,
     ) -> (GroupIndex, Direction) {
         let groups = &mut self.sequence.groups;
         let (group, direction) = match allocation {
             Allocation::Extend(group, direction) => (group, direction),
             Allocation::New(Slot { parent, digit }) => {
-                let group = match touching {
+                let group = match is_new {
                     true => groups.add(parent, digit, writer.site),
                     false => groups.intern(parent, digit, writer.site),
                 };

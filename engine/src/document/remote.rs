@@ -160,7 +160,7 @@ impl Document {
             let measure = if all { whole } else { Measure::of(piece) };
             let at = self.sequence.focus(place).utf16 as usize;
             patches.insert(at, piece, measure.utf16 as usize);
-            let end = self.sequence.insert(place, first, piece);
+            let end = self.sequence.insert(place, first, piece, measure);
             self.sequence.remember(first.group, end.leaf);
             first.k += fits as i64;
             rest = tail;

@@ -109,11 +109,23 @@ impl Sequence {
         Gap { left, right }
     }
 
-    /// Puts `text` at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the place
-    /// after it. O(b / 512 log n), b = bytes of text.
-    pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str) -> Place {
-        let (start, mut place, mut first, mut rest) = (first, place, first, text);
+    /// Puts `text` of these lengths at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the
+    /// place after it. O(b / 512 log n), b = bytes of text.
+    pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str, measure: Measure) -> Place {
         self.tail = None;
+        let end = if text.len() <= LEAF_BYTES_MAX / 2 {
+            let place = self.make_room(place, text.len());
+            self.insert_piece(place, first, text, measure)
+        } else {
+            self.insert_pieces(place, first, text)
+        };
+        self.remember_tail(first);
+        end
+    }
+
+    /// [`insert`](Self::insert) of text that takes several leaves.
+    fn insert_pieces(&mut self, place: Place, first: Atom, text: &str) -> Place {
+        let (mut place, mut first, mut rest) = (place, first, text);
         while !rest.is_empty() {
             let (piece, tail) = rest.split_at(self.piece_length(place, rest));
             let measure = Measure::of(piece);
@@ -122,7 +134,6 @@ impl Sequence {
             first.k += i64::from(measure.scalars);
             rest = tail;
         }
-        self.remember_tail(start);
         place
     }
 
