@@ -372,8 +372,8 @@ struct Stand {
     direction: Direction,
 }
 
-/// Bytes of an element, a range or a piece in the durable form at most: 31, with a site spelled.
-const ITEM_BYTES_MAX: usize = 32;
+/// Bytes of an element, a range or a piece in the durable form, at most: a piece whose site is spelled takes most.
+const ITEM_BYTES_MAX: usize = 5 + 3 + 10 + 8 + 8;
 /// Bytes of a header, and of what else an operation has, at most.
 const REST_BYTES_MAX: usize = 32;
 
