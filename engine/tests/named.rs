@@ -670,3 +670,51 @@ fn a_state_of_which_only_a_beginning_was_kept_is_told_on() {
         assert_eq!((reader.vector(), reader.snapshot()), (log.vector(), log.snapshot()), "with {kept} deltas kept");
     }
 }
+
+#[test]
+fn an_undo_of_many_deletes_steps_over_pending_deletes_of_own_future_dots() {
+    let (mut writer, mut other, mut hostile) = (document(1), document(2), document(3));
+    let mut undo = UndoStack::new();
+    writer.replace(0, 0, "ab").unwrap();
+    let pasted = 6_000;
+    undo.replace(&mut writer, 0, 2, &"x".repeat(pasted)).unwrap();
+    send(&mut writer, &mut [&mut other, &mut hostile]);
+    // What is left of the paste is more ranges than one operation names, and that is not known before they are taken out.
+    for at in 0..pasted / 2 {
+        other.replace(at, 1, "").unwrap();
+    }
+    send(&mut other, &mut [&mut writer, &mut hostile]);
+    let counter = writer.vector().get(site(1)) + 5;
+    let early = DotRange { site: site(1), first: counter, last: counter };
+    let op = Op::Delete { ranges: vec![early] };
+    let taken = Delta { site: site(3), first: 1, ops: vec![op] };
+    [&mut writer, &mut other].into_iter().for_each(|document| drop(document.apply(&taken).unwrap()));
+    undo.undo(&mut writer).unwrap();
+    send(&mut writer, &mut [&mut other]);
+    assert_eq!(writer.text(), "ab");
+    assert_eq!(writer.snapshot(), other.snapshot());
+}
+
+#[test]
+fn a_delete_of_more_dots_than_32_bits_count_takes_all_that_live() {
+    let (mut writer, mut reader) = (document(1), document(2));
+    writer.replace(0, 0, "kept").unwrap();
+    send(&mut writer, &mut [&mut reader]);
+    let long = 1 << 32;
+    let text = |first, text: &str| {
+        let op = Op::Insert {
+            parent: Path::root(),
+            digit: Digit::new(200),
+            direction: Direction::After,
+            text: text.to_owned(),
+        };
+        Delta { site: site(3), first, ops: vec![op] }
+    };
+    let apply = |reader: &mut Document, delta: Delta| reader.apply_encoded(&delta.encode()).unwrap();
+    apply(&mut reader, Delta { site: site(3), first: 1, ops: vec![Op::Void { length: long }] });
+    apply(&mut reader, text(long + 1, "gone"));
+    // Counted with 32 bits these are one.
+    let range = DotRange { site: site(3), first: 4, last: long + 4 };
+    apply(&mut reader, Delta { site: site(3), first: long + 5, ops: vec![Op::Delete { ranges: vec![range] }] });
+    assert_eq!(reader.text(), "kept");
+}

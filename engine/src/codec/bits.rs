@@ -67,6 +67,8 @@ impl<'a, const BACKWARDS: bool> BitReader<'a, BACKWARDS> {
 
     #[cold]
     fn refill_at_end(&mut self) {
+        // How far beyond the end does not matter, and there may be more bits than can be counted.
+        self.count = self.count.max(-1);
         while (0..=56).contains(&self.count) {
             let next = if BACKWARDS { self.bytes.split_last() } else { self.bytes.split_first() };
             let Some((&byte, rest)) = next else { return };
@@ -105,5 +107,23 @@ impl<'a, const BACKWARDS: bool> BitReader<'a, BACKWARDS> {
             return Err(DecodeError::NotCanonical);
         }
         Ok(self.bytes.len() + count as usize / 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_end_are_zeros_without_end() {
+        let mut reader = BitReader::<'_, false>::new(&[0xff]);
+        reader.refill();
+        assert_eq!(reader.take(8), 0xff);
+        for _ in 0..(1_u64 << 31) / u64::from(REFILLED) + 1 {
+            reader.refill();
+            assert_eq!(reader.peek(32), 0);
+            reader.skip(REFILLED);
+        }
+        assert_eq!(reader.end(), Err(DecodeError::Incomplete));
     }
 }

@@ -274,9 +274,9 @@ impl Document {
         slot: impl Fn(&Groups, Dot, u64) -> Option<Allocation>,
         patches: &mut PatchList,
     ) -> Option<DotRange> {
-        let Writer { site, next } = self.writer?;
         let measure = Measure::of(text);
         let counters = u64::from(measure.scalars);
+        let Writer { site, next } = self.ready_writer(counters).ok()?;
         let (place, allocation) = match slot(&self.sequence.groups, Dot::new(site, next), next + counters - 1) {
             Some(allocation) => (place, allocation),
             None => self.allocate_at(place, counters).ok()?,

@@ -131,7 +131,8 @@ impl Sequence {
     /// and their length.
     pub(crate) fn trim_dots(&mut self, range: DotRange) -> Option<(usize, usize)> {
         let (next, end) = self.tail()?;
-        let count = (range.last - range.first) as usize + 1;
+        // A range is as long as counters are, which 32 bits cannot count.
+        let count = usize::try_from(range.last - range.first).ok()?.checked_add(1)?;
         let last = next.k == range.last as i64 + 1 && self.groups.site(next.group) == range.site;
         // Of ASCII, to which `trim` keeps, every character is a unit.
         let at = end.checked_sub(count).filter(|_| last)?;

@@ -1,8 +1,8 @@
 //! Stream form to deltas.
 
 use selvedge_engine::{
-    COUNTER_END, Delta, Digit, Direction, Dot, DotRange, Element, META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX,
-    OP_RANGES_MAX, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId,
+    COUNTER_END, DELTA_BYTES_MAX, Delta, Digit, Direction, Dot, DotRange, Element, META_KEY_BYTES_MAX,
+    META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId,
 };
 
 use super::code;
@@ -127,8 +127,13 @@ impl StreamDecoder {
             debug_assert_eq!(delta.validate(), Ok(()), "what is typed at a valid place is valid");
         } else {
             delta.validate().map_err(|error| DecodeError::Delta(error.to_string()))?;
-            if let Some(Op::Insert { .. }) = delta.ops.last() {
-                self.typing = Some(Typing::at(author, counter - 1));
+            if !is_short(&delta) && delta.encode().len() > DELTA_BYTES_MAX {
+                return Err(DecodeError::TooLarge { what: "a delta", most: DELTA_BYTES_MAX });
+            }
+            let is_insert = |op: &Op| matches!(op, Op::Insert { .. });
+            if delta.ops.iter().any(is_insert) {
+                // The place is another one now. Where the delta ends tells how long k is only there if that is its insert.
+                self.typing = delta.ops.last().is_some_and(is_insert).then(|| Typing::at(author, counter - 1));
             }
         }
         self.memory.end_delta(author, counter);
@@ -365,6 +370,26 @@ struct Stand {
     path: Path,
     digit: Digit,
     direction: Direction,
+}
+
+/// Bytes of an element, a range or a piece in the durable form, at most: a piece whose site is spelled takes most.
+const ITEM_BYTES_MAX: usize = 5 + 3 + 10 + 8 + 8;
+/// Bytes of a header, and of what else an operation has, at most.
+const REST_BYTES_MAX: usize = 32;
+
+/// Whether the durable bytes of a valid delta are surely no more than they may be. O(operations).
+fn is_short(delta: &Delta) -> bool {
+    let most = |op: &Op| {
+        let (items, bytes) = match op {
+            Op::Insert { parent, text, .. } => (parent.depth(), text.len()),
+            Op::Delete { ranges } => (ranges.len(), 0),
+            Op::Meta { key, value, .. } => (0, key.len() + value.as_ref().map_or(0, Vec::len)),
+            Op::Rebase(rebase) => (rebase.parent.depth() + rebase.pieces.len(), 0),
+            Op::Void { .. } => (0, 0),
+        };
+        items * ITEM_BYTES_MAX + bytes + REST_BYTES_MAX
+    };
+    delta.ops.iter().map(most).sum::<usize>() + REST_BYTES_MAX <= DELTA_BYTES_MAX
 }
 
 /// The counter of an operation's last character.

@@ -316,3 +316,60 @@ fn memory_stays_bounded_on_both_sides() {
     }
     assert!(most < 16 * 1024, "{most}");
 }
+
+#[test]
+fn a_place_is_checked_again_where_it_is_not_the_one_last_checked() {
+    let site = SiteId::leased(0, 1);
+    let insert = |parent: &Path, text: &str| Op::Insert {
+        parent: parent.clone(),
+        digit: Digit::new(1),
+        direction: Direction::After,
+        text: text.to_owned(),
+    };
+    let fits = |path: &Path, first| Delta { site, first, ops: vec![insert(path, "a")] }.validate().is_ok();
+    // So long that only counters of one byte fit behind it.
+    let mut elements = vec![Element { digit: Digit::new(1), site, k: 1 }; 62];
+    for at in 0..elements.len() {
+        for bits in (6..52).step_by(7) {
+            let before = std::mem::replace(&mut elements[at].k, 1 << bits);
+            if !fits(&elements.as_slice().into(), 1) {
+                elements[at].k = before;
+            }
+        }
+    }
+    let long: Path = elements.into();
+    assert!(fits(&long, 63) && !fits(&long, 64));
+
+    let typed = |first, ops| Delta { site, first, ops };
+    let near = typed(100, vec![insert(&Path::root(), "a")]);
+    let far = typed(62, vec![insert(&long, "a"), Op::Void { length: 1 }]);
+    let beyond = typed(64, vec![insert(&long, "b")]);
+    let (mut encoder, mut decoder) = (StreamEncoder::new(), StreamDecoder::new());
+    let mut bytes = Vec::new();
+    [&near, &far].into_iter().for_each(|delta| encoder.push(delta, &mut bytes));
+    assert_eq!(decoder.decode(&bytes).unwrap(), [near, far]);
+    bytes.clear();
+    encoder.push(&beyond, &mut bytes);
+    assert_eq!(bytes.len(), 2, "an extension");
+    assert!(matches!(decoder.decode(&bytes), Err(DecodeError::Delta(_))), "an identifier of more than 512 bytes");
+}
+
+#[test]
+fn a_delta_that_is_too_long_to_be_kept_is_refused() {
+    let read = |lengths: &[usize]| {
+        let insert = |&length: &usize| Op::Insert {
+            parent: Path::root(),
+            digit: Digit::new(1),
+            direction: Direction::After,
+            text: "a".repeat(length),
+        };
+        let delta = Delta { site: SiteId::leased(0, 1), first: 1, ops: lengths.iter().map(insert).collect() };
+        let mut bytes = Vec::new();
+        StreamEncoder::new().push(&delta, &mut bytes);
+        let read = StreamDecoder::new().decode(&bytes);
+        assert_eq!(read.is_ok(), Delta::decode(&delta.encode()).is_ok(), "{lengths:?}");
+        read
+    };
+    assert!(read(&[16_384, 16_350]).is_ok());
+    assert!(matches!(read(&[16_384, 16_384]), Err(DecodeError::TooLarge { .. })));
+}

@@ -2,7 +2,8 @@
 
 mod state;
 
-use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+
 use selvedge_engine::{Digit, Direction, DotRange, Element, Path, SiteId, SiteKind};
 
 use super::code;
@@ -39,7 +40,8 @@ struct Known {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
     known: Vec<Known>,
-    numbers: FxHashMap<SiteId, u32>,
+    /// A tree rather than a hash table: sites come from strangers.
+    numbers: BTreeMap<SiteId, u32>,
     elements: usize,
     /// The number of the site of the delta before.
     last: Option<u32>,
