@@ -18,6 +18,8 @@
 //!
 //! There is one encoding of a delta; a decoder refuses any other.
 
+use smallvec::SmallVec;
+
 use super::site_numbers::SiteNumbers;
 use super::{Reader, Writer, varint_len};
 use crate::delta::{Delta, DeltaHeader};
@@ -202,20 +204,17 @@ pub(crate) fn digit_code(digit: Digit, dot: Dot, level: usize) -> u64 {
     }
 }
 
+// The kinds of codes come as they like: no step but the check depends on which it is.
 pub(crate) fn digit_of(code: u64, dot: Dot, level: usize) -> Result<Digit, DecodeError> {
     let hashed = Digit::hashed(dot, level).get();
-    let digit = match code {
-        0 => return Ok(Digit::new(hashed)),
-        1 => return Ok(Digit::new(-hashed)),
-        _ => Digit::new(unzigzag(code - 1)),
-    };
-    if !digit.fits(level) {
-        Err(DecodeError::Digit)
-    } else if digit.get().abs() == hashed {
-        Err(DecodeError::NotCanonical)
-    } else {
-        Ok(digit)
+    let signed = if code == 0 { hashed } else { -hashed };
+    let explicit = Digit::new(unzigzag(code.wrapping_sub(1)));
+    let is_explicit = code > 1;
+    let fits = explicit.fits(level);
+    if is_explicit & (!fits | (explicit.get().unsigned_abs() == hashed as u64)) {
+        return Err(if fits { DecodeError::NotCanonical } else { DecodeError::Digit });
     }
+    Ok(if is_explicit { explicit } else { Digit::new(signed) })
 }
 
 pub(crate) fn read_header(reader: &mut Reader<'_>) -> Result<DeltaHeader, DecodeError> {
@@ -250,6 +249,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
     Ok(delta)
 }
 
+/// Ranges that a delete takes: seldom many.
+pub(crate) type Ranges = SmallVec<[DotRange; 4]>;
+
 pub(super) struct Decoder<'a> {
     reader: Reader<'a>,
     site: SiteId,
@@ -282,7 +284,7 @@ impl<'a> Decoder<'a> {
         }
         match code & KIND_MASK {
             INSERT => self.insert(flags, first),
-            DELETE => self.delete(flags),
+            DELETE => Ok(Op::Delete { ranges: self.ranges(flags)?.into_vec() }),
             META => self.meta(flags),
             REBASE => self.rebase(first),
             _ => Ok(Op::Void { length: self.reader.counter()? }),
@@ -315,25 +317,51 @@ impl<'a> Decoder<'a> {
 
     /// Adds the path an insert stands on. Its bytes are not counted.
     pub(super) fn elements(&mut self, elements: &mut Elements) -> Result<(), DecodeError> {
-        let depth = self.reader.count(3)?;
-        if depth >= PATH_LEVELS_MAX {
-            return Err(DecodeError::PathTooLong);
-        }
-        for level in 0..depth {
-            let code = self.reader.varint()?;
-            let site = self.reference()?;
-            let k = self.reader.signed()?;
-            if k == 0 || k.unsigned_abs() >= COUNTER_END {
-                return Err(DecodeError::Counter);
-            }
-            let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
-            elements.push(Element { digit, site, k });
+        for level in 0..self.depth()? {
+            elements.push(self.element(level)?);
         }
         Ok(())
     }
 
+    /// Levels of a path.
+    pub(super) fn depth(&mut self) -> Result<usize, DecodeError> {
+        let depth = self.reader.count(3)?;
+        if depth < PATH_LEVELS_MAX { Ok(depth) } else { Err(DecodeError::PathTooLong) }
+    }
+
+    #[inline(always)]
+    pub(super) fn element(&mut self, level: usize) -> Result<Element, DecodeError> {
+        let code = self.reader.any_varint()?;
+        let (site, k) = match self.reader.varint_behind_zero() {
+            Some(k) => (self.site, unzigzag(k)),
+            None => (self.reference()?, self.reader.signed()?),
+        };
+        if k == 0 || k.unsigned_abs() >= COUNTER_END {
+            return Err(DecodeError::Counter);
+        }
+        let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
+        Ok(Element { digit, site, k })
+    }
+
+    /// Passes `bytes` bytes that are these elements.
+    pub(super) fn skip(&mut self, elements: &[Element], bytes: usize) {
+        for element in elements {
+            if element.site != self.site && self.sites.number(element.site).is_none() {
+                self.sites.add(element.site);
+            }
+        }
+        self.reader.skip(bytes);
+    }
+
+    #[inline(always)]
     fn reference(&mut self) -> Result<SiteId, DecodeError> {
-        let number = self.reader.varint()?;
+        match self.reader.varint()? {
+            0 => Ok(self.site),
+            number => self.foreign_reference(number),
+        }
+    }
+
+    fn foreign_reference(&mut self, number: u64) -> Result<SiteId, DecodeError> {
         if number != self.sites.len() as u64 {
             let known = usize::try_from(number).ok().and_then(|number| self.sites.get(number));
             return known.ok_or(DecodeError::NotCanonical);
@@ -354,14 +382,15 @@ impl<'a> Decoder<'a> {
         core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Text)
     }
 
-    fn delete(&mut self, flags: u8) -> Result<Op, DecodeError> {
-        let mut ranges = Vec::new();
+    /// The ranges of a delete. Their counters are not checked.
+    pub(super) fn ranges(&mut self, flags: u8) -> Result<Ranges, DecodeError> {
+        let mut ranges = Ranges::new();
         if flags & SINGLE != 0 {
             let site = self.reference()?;
             let first = self.reader.counter()?;
             let last = first.saturating_add(self.reader.varint()?);
             ranges.push(DotRange { site, first, last });
-            return Ok(Op::Delete { ranges });
+            return Ok(ranges);
         }
         for _ in 0..self.reader.count(4)? {
             let site = self.reference()?;
@@ -380,7 +409,7 @@ impl<'a> Decoder<'a> {
                 base = last.saturating_add(2);
             }
         }
-        if ranges.len() == 1 { Err(DecodeError::NotCanonical) } else { Ok(Op::Delete { ranges }) }
+        if ranges.len() == 1 { Err(DecodeError::NotCanonical) } else { Ok(ranges) }
     }
 
     fn rebase(&mut self, counter: u64) -> Result<Op, DecodeError> {

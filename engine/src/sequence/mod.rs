@@ -111,11 +111,16 @@ impl Sequence {
     /// Puts `text` at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the place
     /// after it. O(b / 512 log n), b = bytes of text.
     pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str) -> Place {
+        self.insert_measured(place, first, text, Measure::of(text))
+    }
+
+    /// [`insert`](Self::insert) of text of these lengths.
+    pub(crate) fn insert_measured(&mut self, place: Place, first: Atom, text: &str, whole: Measure) -> Place {
         let (start, mut place, mut first, mut rest) = (first, place, first, text);
         self.tail = None;
         while !rest.is_empty() {
             let (piece, tail) = rest.split_at(self.piece_length(place, rest));
-            let measure = Measure::of(piece);
+            let measure = if piece.len() == text.len() { whole } else { Measure::of(piece) };
             place = self.make_room(place, piece.len());
             place = self.insert_piece(place, first, piece, measure);
             first.k += i64::from(measure.scalars);
