@@ -3,7 +3,9 @@
 //! ```text
 //! delta    0x11  site  first  counters  op+            counters = last - first + 1; operations to the end of the bytes
 //! op       code                                        one byte: kind in bits 0-2, flags above; other bits are 0
-//!   insert 1 | before<<3 | again<<4   [depth element* digit]  length utf8      again: group of the insert before it
+//!   insert 1 | before<<3 | again<<4 | placed<<5
+//!                                     [depth element*]  [digit]  length utf8     again: group of the insert before it, without
+//!                                                                                path and digit; placed: the digit is no hash
 //!   delete 2 | single<<3              single:  ref  first  last-first
 //!                                     else:    sites { ref  count { gap  last-first }* }*   gap: first - previous last - 2;
 //!                                                                                          the first one is `first` itself
@@ -11,8 +13,9 @@
 //!   void   4                          length
 //!   rebase 5                          depth element* digit  lamport  spacing  pieces { slot  ref  zigzag k  length-1 }*
 //!                                     slot: - previous slot - 1; the first one is `slot` itself; k: of the first character
-//! element  digit  ref  zigzag k
-//! digit    0: the hash of the element's dot   1: its negative   else zigzag + 1
+//! element  head  [digit]  [ref]                        head: zigzag k << 2 | other<<1 | placed
+//!                                                      other: not of the site of the element before it, or the delta's site
+//! digit    0: the hash of the element's dot   1: its negative   else zigzag + 1; never 0 where it is placed
 //! ref      0: the delta's site   1..=n: a site named before   n+1: a new one, its 64 bits follow
 //! ```
 //!
@@ -41,12 +44,24 @@ const VOID: u8 = 4;
 const REBASE: u8 = 5;
 pub(super) const BEFORE: u8 = 1 << 3;
 const AGAIN: u8 = 1 << 4;
+pub(super) const PLACED: u8 = 1 << 5;
 pub(super) const SINGLE: u8 = 1 << 3;
 const VALUE: u8 = 1 << 3;
 
 /// What to reserve per operation and for a header: keystrokes take less.
 const OP_BYTES_GUESS: usize = 32;
 const HEADER_BYTES_GUESS: usize = 16;
+
+/// Flags of an element's head, below its k.
+const ELEMENT_PLACED: u64 = 1;
+const ELEMENT_OTHER: u64 = 1 << 1;
+const ELEMENT_FLAGS: u32 = 2;
+
+/// Bytes of a site's number: a delta has no room for 2^21 of them.
+const REFERENCE_BYTES_MAX: usize = 3;
+
+/// The code of a digit that is the hash of its dot.
+const HASHED: u64 = 0;
 
 pub(crate) fn encode(delta: &Delta) -> Vec<u8> {
     let mut writer = Writer::with_capacity(delta.ops.len() * OP_BYTES_GUESS + HEADER_BYTES_GUESS);
@@ -69,16 +84,32 @@ pub(crate) fn op_bytes_max(site: SiteId, op: &Op, first: u64) -> usize {
         // Voids that meet become one, whose length may take all its bytes.
         return 1 + varint_len(COUNTER_END);
     }
-    let mut encoder = Encoder::new(site, Writer::default());
-    let mut text_bytes = 0;
     if let Op::Insert { parent, digit, text, .. } = op {
-        encoder.path(parent, *digit, first);
-        text_bytes = 1 + varint_len(text.len() as u64) + text.len();
-    } else {
-        encoder.op(op, first);
+        let path = path_bytes_max(site, parent) + digit_bytes_max(*digit);
+        return 1 + path + varint_len(text.len() as u64) + text.len();
     }
-    // Behind other sites a reference may take two bytes more.
-    encoder.writer.len() + text_bytes + 2 * encoder.references
+    let mut encoder = Encoder::new(site, Writer::default());
+    encoder.op(op, first);
+    // Behind other sites a reference may take more than the one byte it takes as the first.
+    encoder.writer.len() + (REFERENCE_BYTES_MAX - 1) * encoder.references
+}
+
+/// Bytes a path takes at most in a delta of `site`: as if no digit were hashed. Nothing is written to count them.
+fn path_bytes_max(site: SiteId, path: &Path) -> usize {
+    let mut bytes = varint_len(path.depth() as u64);
+    let mut above = site;
+    for element in path.elements() {
+        bytes += varint_len(zigzag(element.k) << ELEMENT_FLAGS) + digit_bytes_max(element.digit);
+        if element.site != above {
+            bytes += REFERENCE_BYTES_MAX + varint_len(element.site.get());
+        }
+        above = element.site;
+    }
+    bytes
+}
+
+const fn digit_bytes_max(digit: Digit) -> usize {
+    varint_len(zigzag(digit.get()) + 1)
 }
 
 struct Encoder<'a> {
@@ -97,11 +128,14 @@ impl<'a> Encoder<'a> {
     fn op(&mut self, op: &'a Op, first: u64) {
         match op {
             Op::Insert { parent, digit, direction, text } => {
-                let again = self.group == Some((parent, *digit));
-                let before = *direction == Direction::Before;
-                self.writer.byte(INSERT | if before { BEFORE } else { 0 } | if again { AGAIN } else { 0 });
-                if !again {
-                    self.path(parent, *digit, first);
+                let before = if *direction == Direction::Before { BEFORE } else { 0 };
+                if self.group == Some((parent, *digit)) {
+                    self.writer.byte(INSERT | before | AGAIN);
+                } else {
+                    let code = digit_code(*digit, Dot::new(self.site, first), parent.depth());
+                    self.writer.byte(INSERT | before | placed(code));
+                    self.path(parent);
+                    write_placed(&mut self.writer, code);
                     self.group = Some((parent, *digit));
                 }
                 self.writer.blob(text.as_bytes());
@@ -125,7 +159,9 @@ impl<'a> Encoder<'a> {
 
     fn rebase(&mut self, rebase: &Rebase, counter: u64) {
         self.writer.byte(REBASE);
-        self.path(&rebase.parent, rebase.digit, counter);
+        self.path(&rebase.parent);
+        let dot = Dot::new(self.site, counter);
+        self.writer.varint(digit_code(rebase.digit, dot, rebase.parent.depth()));
         self.writer.varint(rebase.lamport);
         self.writer.varint(rebase.spacing);
         self.writer.varint(rebase.pieces.len() as u64);
@@ -139,10 +175,9 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn path(&mut self, parent: &Path, digit: Digit, first: u64) {
-        write_path(&mut self.writer, &mut self.sites, parent.elements());
-        self.references += parent.depth();
-        self.writer.varint(digit_code(digit, Dot::new(self.site, first), parent.depth()));
+    fn path(&mut self, path: &Path) {
+        write_path(&mut self.writer, &mut self.sites, path.elements());
+        self.references += path.depth();
     }
 
     fn reference(&mut self, site: SiteId) {
@@ -176,11 +211,39 @@ impl<'a> Encoder<'a> {
 /// The path an insert stands on: depth and elements.
 pub(super) fn write_path(writer: &mut Writer, sites: &mut SiteNumbers, elements: &[Element]) {
     writer.varint(elements.len() as u64);
+    let mut site = sites.own();
     for (level, element) in elements.iter().enumerate() {
-        writer.varint(digit_code(element.digit, element.dot(), level));
-        write_reference(writer, sites, element.site);
-        writer.signed(element.k);
+        let code = digit_code(element.digit, element.dot(), level);
+        let other = if element.site == site { 0 } else { ELEMENT_OTHER };
+        let placed = if code == HASHED { 0 } else { ELEMENT_PLACED };
+        writer.varint(zigzag(element.k) << ELEMENT_FLAGS | other | placed);
+        write_placed(writer, code);
+        if other != 0 {
+            write_reference(writer, sites, element.site);
+        }
+        site = element.site;
     }
+}
+
+/// The flag of an insert whose digit has this code.
+pub(super) const fn placed(code: u64) -> u8 {
+    if code == HASHED { 0 } else { PLACED }
+}
+
+/// The code of a digit, unless it is hashed.
+pub(super) fn write_placed(writer: &mut Writer, code: u64) {
+    if code != HASHED {
+        writer.varint(code);
+    }
+}
+
+/// Reads the code of a digit that is placed, or not.
+pub(super) fn read_placed(reader: &mut Reader<'_>, placed: bool) -> Result<u64, DecodeError> {
+    if !placed {
+        return Ok(HASHED);
+    }
+    let code = reader.varint()?;
+    if code == HASHED { Err(DecodeError::NotCanonical) } else { Ok(code) }
 }
 
 pub(super) fn write_reference(writer: &mut Writer, sites: &mut SiteNumbers, site: SiteId) {
@@ -204,17 +267,20 @@ pub(crate) fn digit_code(digit: Digit, dot: Dot, level: usize) -> u64 {
     }
 }
 
-// The kinds of codes come as they like: no step but the check depends on which it is.
 pub(crate) fn digit_of(code: u64, dot: Dot, level: usize) -> Result<Digit, DecodeError> {
     let hashed = Digit::hashed(dot, level).get();
-    let signed = if code == 0 { hashed } else { -hashed };
-    let explicit = Digit::new(unzigzag(code.wrapping_sub(1)));
-    let is_explicit = code > 1;
-    let fits = explicit.fits(level);
-    if is_explicit & (!fits | (explicit.get().unsigned_abs() == hashed as u64)) {
-        return Err(if fits { DecodeError::NotCanonical } else { DecodeError::Digit });
+    let digit = match code {
+        0 => return Ok(Digit::new(hashed)),
+        1 => return Ok(Digit::new(-hashed)),
+        _ => Digit::new(unzigzag(code - 1)),
+    };
+    if !digit.fits(level) {
+        Err(DecodeError::Digit)
+    } else if digit.get().abs() == hashed {
+        Err(DecodeError::NotCanonical)
+    } else {
+        Ok(digit)
     }
-    Ok(if is_explicit { explicit } else { Digit::new(signed) })
 }
 
 pub(crate) fn read_header(reader: &mut Reader<'_>) -> Result<DeltaHeader, DecodeError> {
@@ -273,7 +339,8 @@ impl<'a> Decoder<'a> {
         let code = self.reader.byte()?;
         let flags = code & !KIND_MASK;
         let allowed = match code & KIND_MASK {
-            INSERT => BEFORE | AGAIN,
+            INSERT if code & AGAIN != 0 => BEFORE | AGAIN,
+            INSERT => BEFORE | PLACED,
             DELETE => SINGLE,
             META => VALUE,
             VOID | REBASE => 0,
@@ -295,7 +362,10 @@ impl<'a> Decoder<'a> {
         let group = if flags & AGAIN != 0 {
             self.group.take().ok_or(DecodeError::NotCanonical)?
         } else {
-            let group = self.path(first)?;
+            let path = self.path()?;
+            let code = read_placed(&mut self.reader, flags & PLACED != 0)?;
+            let digit = digit_of(code, Dot::new(self.site, first), path.depth())?;
+            let group = (path, digit);
             if self.group.as_ref() == Some(&group) {
                 return Err(DecodeError::NotCanonical);
             }
@@ -308,36 +378,41 @@ impl<'a> Decoder<'a> {
         Ok(Op::Insert { parent, digit, direction, text })
     }
 
-    fn path(&mut self, first: u64) -> Result<(Path, Digit), DecodeError> {
+    fn path(&mut self) -> Result<Path, DecodeError> {
         let mut elements = Elements::new();
         self.elements(&mut elements)?;
-        let digit = digit_of(self.reader.varint()?, Dot::new(self.site, first), elements.len())?;
-        Ok((Path::from(elements.as_slice()), digit))
+        Ok(elements.as_slice().into())
     }
 
     /// Adds the path an insert stands on. Its bytes are not counted.
     pub(super) fn elements(&mut self, elements: &mut Elements) -> Result<(), DecodeError> {
+        let mut above = self.site;
         for level in 0..self.depth()? {
-            elements.push(self.element(level)?);
+            let element = self.element(level, above)?;
+            above = element.site;
+            elements.push(element);
         }
         Ok(())
     }
 
     /// Levels of a path.
     pub(super) fn depth(&mut self) -> Result<usize, DecodeError> {
-        let depth = self.reader.count(3)?;
+        let depth = self.reader.count(1)?;
         if depth < PATH_LEVELS_MAX { Ok(depth) } else { Err(DecodeError::PathTooLong) }
     }
 
-    #[inline(always)]
-    pub(super) fn element(&mut self, level: usize) -> Result<Element, DecodeError> {
-        let code = self.reader.any_varint()?;
-        let (site, k) = match self.reader.varint_behind_zero() {
-            Some(k) => (self.site, unzigzag(k)),
-            None => (self.reference()?, self.reader.signed()?),
-        };
+    /// The element of a level of a path; `above`: the site of the element before it, or the delta's site.
+    #[inline]
+    pub(super) fn element(&mut self, level: usize, above: SiteId) -> Result<Element, DecodeError> {
+        let head = self.reader.any_varint()?;
+        let k = unzigzag(head >> ELEMENT_FLAGS);
         if k == 0 || k.unsigned_abs() >= COUNTER_END {
             return Err(DecodeError::Counter);
+        }
+        let code = read_placed(&mut self.reader, head & ELEMENT_PLACED != 0)?;
+        let site = if head & ELEMENT_OTHER == 0 { above } else { self.reference()? };
+        if head & ELEMENT_OTHER != 0 && site == above {
+            return Err(DecodeError::NotCanonical);
         }
         let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
         Ok(Element { digit, site, k })
@@ -413,7 +488,8 @@ impl<'a> Decoder<'a> {
     }
 
     fn rebase(&mut self, counter: u64) -> Result<Op, DecodeError> {
-        let (parent, digit) = self.path(counter)?;
+        let parent = self.path()?;
+        let digit = digit_of(self.reader.varint()?, Dot::new(self.site, counter), parent.depth())?;
         let (lamport, spacing) = (self.reader.counter()?, self.reader.varint()?);
         let count = self.reader.count(4)?;
         if count > OP_RANGES_MAX {

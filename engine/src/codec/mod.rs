@@ -143,15 +143,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A varint behind a byte that is 0; `None` if this is not next, or not told as quickly.
-    #[inline(always)]
-    pub(crate) fn varint_behind_zero(&mut self) -> Option<u64> {
-        let word = u64::from_le_bytes(*self.bytes.first_chunk()?);
-        let (value, length) = first_varint(word >> u8::BITS).filter(|_| word as u8 == 0)?;
-        self.bytes = &self.bytes[1 + length..];
-        Some(value)
-    }
-
     fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {

@@ -10,7 +10,7 @@ use super::remote::first_element;
 use super::{Document, Outcome};
 use crate::codec::single::{HeardPath, SingleInsert, SingleReader, encode_delete, encode_insert, spell_path};
 use crate::delta::{Delta, DeltaHeader};
-use crate::id::{DotRange, SiteId};
+use crate::id::{Dot, DotRange, SiteId};
 use crate::limits::{OP_TEXT_BYTES_MAX, PATH_BYTES_MAX};
 use crate::op::{Direction, Op};
 use crate::patch::PatchList;
@@ -48,9 +48,18 @@ impl Spelled {
         group != 0 && self.group == group && self.freed == groups.freed()
     }
 
-    fn of(groups: &Groups, group: GroupIndex) -> Self {
-        let elements = groups.elements(groups.parent(group));
-        Self { group, freed: groups.freed(), bytes: spell_path(groups.site(group), &elements) }
+    /// Spells the path under a group, unless it is spelled already.
+    fn spell(&mut self, groups: &Groups, group: GroupIndex) {
+        if !self.holds(groups, group) {
+            let elements = groups.elements(groups.parent(group));
+            *self = Self { group, freed: groups.freed(), bytes: spell_path(groups.site(group), &elements) };
+        }
+    }
+
+    /// The bytes of a delta that is one insert of the group.
+    fn encode(&self, groups: &Groups, header: DeltaHeader, direction: Direction, text: &str) -> Vec<u8> {
+        let (digit, depth) = (groups.digit(self.group), groups.depth(self.group) - 1);
+        encode_insert(header, &self.bytes, SingleInsert { digit, depth, direction, text })
     }
 }
 
@@ -100,8 +109,12 @@ impl Document {
 
     /// The bytes of a delta of these counters, if they are one insert.
     fn encode_typed(&mut self, header: DeltaHeader) -> Option<Vec<u8>> {
-        let (place, measure) = self.sequence.first_live(header.site, header.first..header.last + 1)?;
         let counters = u32::try_from(header.last - header.first + 1).ok()?;
+        if let Some((group, text)) = self.sequence.tail_text(Dot::new(header.site, header.last), counters) {
+            self.spelled.spell(&self.sequence.groups, group);
+            return Some(self.spelled.encode(&self.sequence.groups, header, Direction::After, text));
+        }
+        let (place, measure) = self.sequence.first_live(header.site, header.first..header.last + 1)?;
         let (run, _) = self.sequence.rest_of_run(place)?;
         // Backwards the text of the lowest counters comes last.
         let direction = if run.first_k > 0 { Direction::After } else { Direction::Before };
@@ -110,12 +123,8 @@ impl Document {
             return None;
         }
         let text = self.sequence.text_along(place, counters).filter(|text| text.len() <= OP_TEXT_BYTES_MAX)?;
-        let groups = &self.sequence.groups;
-        if !self.spelled.holds(groups, run.group) {
-            self.spelled = Spelled::of(groups, run.group);
-        }
-        let (digit, depth) = (groups.digit(run.group), groups.depth(run.group) - 1);
-        Some(encode_insert(header, &self.spelled.bytes, SingleInsert { digit, depth, direction, text: &text }))
+        self.spelled.spell(&self.sequence.groups, run.group);
+        Some(self.spelled.encode(&self.sequence.groups, header, direction, &text))
     }
 
     /// Applies a delta that is one insert or one delete, and comes next of its site. `None` if it is not: then nothing was

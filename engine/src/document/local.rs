@@ -60,7 +60,8 @@ impl Document {
         insert: &str,
         capture: Option<&mut Change>,
     ) -> Result<Vec<TextPatch>, EditError> {
-        if capture.is_none() && self.edit_tail(at, delete, insert) {
+        let at_tail = self.sequence.tail().is_some_and(|(_, end)| at.checked_add(delete) == Some(end));
+        if at_tail && capture.is_none() && self.edit_tail(at, delete, insert) {
             return Ok(Vec::new());
         }
         self.check_range(at, delete)?;
@@ -139,6 +140,8 @@ impl Document {
     }
 
     /// An edit that goes on where the last one ended: somebody types, forwards or backwards, or takes back. Whether it was one.
+    // Apart from its caller, in whose way it would be when somebody edits elsewhere.
+    #[inline(never)]
     fn edit_tail(&mut self, at: usize, delete: usize, insert: &str) -> bool {
         let Some(writer) = self.writer.filter(|_| !self.awaits_dots()) else { return false };
         if delete == 0 && !insert.is_empty() {
@@ -171,7 +174,8 @@ impl Document {
         if delete == 0 && insert.is_empty() {
             return Ok(());
         }
-        let inserted = u64::from(Measure::of(insert).scalars);
+        let measure = Measure::of(insert);
+        let inserted = u64::from(measure.scalars);
         let writer = self.ready_writer(inserted + delete as u64 + 1)?;
         if insert.is_empty() {
             self.delete_at(at, delete, capture);
@@ -194,14 +198,15 @@ impl Document {
         // In the text the old goes before the new comes; in the delta the insert is first, so that its dots, which
         // decide where it goes, do not depend on how many operations the delete takes.
         let inserted = DotRange { site: writer.site, first: writer.next, last: writer.next + inserted - 1 };
+        let is_new = delete == 0 || self.is_new_within(place, end, allocation, writer);
         self.advance_writer(inserted.last);
-        let (group, direction) = self.open_group(allocation, writer, delete == 0);
+        let (group, direction) = self.open_group(allocation, writer, is_new);
         let mut capture = capture;
         if delete > 0 {
             self.delete_at(at, delete, capture.as_deref_mut());
             place = self.sequence.seek(at).0;
         }
-        self.sequence.insert(place, first_atom(group, direction, inserted), insert);
+        self.sequence.insert(place, first_atom(group, direction, inserted), insert, measure);
         self.sequence.groups.release(group);
         if let Some(change) = capture {
             change.inserted.insert(inserted);
@@ -218,7 +223,8 @@ impl Document {
         insert: &str,
         capture: Option<&mut Change>,
     ) -> Result<(), EditError> {
-        let inserted = u64::from(Measure::of(insert).scalars);
+        let measure = Measure::of(insert);
+        let inserted = u64::from(measure.scalars);
         self.ready_writer(inserted + delete as u64 + 1 + window.ops())?;
         let mut capture = capture;
         if delete > 0 {
@@ -229,7 +235,7 @@ impl Document {
         let dots = DotRange { site: writer.site, first: writer.next, last: writer.next + inserted - 1 };
         self.advance_writer(dots.last);
         let (group, direction) = self.open_group(allocation, writer, true);
-        self.sequence.insert(place, first_atom(group, direction, dots), insert);
+        self.sequence.insert(place, first_atom(group, direction, dots), insert, measure);
         self.sequence.groups.release(group);
         if let Some(change) = capture {
             change.inserted.insert(dots);
@@ -330,19 +336,27 @@ impl Document {
         }
     }
 
+    /// Whether it is sure that nothing between two places, which is about to go, stands on the group of an allocation.
+    fn is_new_within(&self, from: Place, to: Place, allocation: Allocation, writer: Writer) -> bool {
+        let Allocation::New(Slot { parent, digit }) = allocation else { return true };
+        let groups = &self.sequence.groups;
+        let key = (parent, digit, writer.site);
+        !groups.is_indexed() && !self.sequence.runs_within(from, to).any(|run| groups.stands_on(run.group, key))
+    }
+
     /// The group of an allocation, held by a reference that the caller releases. Between neighbours that touch no group
-    /// can be there already; one of text that is about to go can.
+    /// can be there already (`is_new`); one of text that is about to go can.
     pub(super) fn open_group(
         &mut self,
         allocation: Allocation,
         writer: Writer,
-        touching: bool,
+        is_new: bool,
     ) -> (GroupIndex, Direction) {
         let groups = &mut self.sequence.groups;
         let (group, direction) = match allocation {
             Allocation::Extend(group, direction) => (group, direction),
             Allocation::New(Slot { parent, digit }) => {
-                let group = match touching {
+                let group = match is_new {
                     true => groups.add(parent, digit, writer.site),
                     false => groups.intern(parent, digit, writer.site),
                 };
@@ -361,15 +375,21 @@ impl Document {
         while left > 0 {
             let place = self.sequence.seek(at).0;
             let place = self.sequence.forward(place);
-            let (_, rest) = self.sequence.rest_of_run(place).expect("the range is within the text");
-            let most = self.sequence.prefix_at(place, rest, Unit::Utf16, left);
-            if let Some(change) = capture.as_deref_mut() {
-                change.removed.extend(self.removed_run(place, most));
-            }
-            left -= most.utf16;
-            let gone = self.sequence.remove(place, most).range;
-            self.rebases.forget(gone);
-            deleted.add(self.writer, gone);
+            let most = match capture.as_deref_mut() {
+                Some(change) => {
+                    // One run at a time: where each stands is to be kept.
+                    let (_, rest) = self.sequence.rest_of_run(place).expect("the range is within the text");
+                    let most = self.sequence.prefix_at(place, rest, Unit::Utf16, left);
+                    change.removed.extend(self.removed_run(place, most));
+                    most.utf16
+                }
+                None => left,
+            };
+            let (writer, rebases) = (self.writer, &mut self.rebases);
+            left -= self.sequence.remove_units(place, most, |gone| {
+                rebases.forget(gone);
+                deleted.add(writer, gone);
+            });
         }
         if let Some(change) = capture {
             change.settle(settled);
@@ -383,9 +403,16 @@ impl Document {
         if deleted.sealed.is_empty() {
             return self.advance_writer(next);
         }
-        for (counter, ranges) in (next..).zip(normalised(deleted.sealed).chunks(OP_RANGES_MAX)) {
+        let mut ranges = normalised(deleted.sealed);
+        for counter in next.. {
+            // Mostly that is all of them.
+            let rest = ranges.split_off(ranges.len().min(OP_RANGES_MAX));
             self.advance_writer(counter);
-            self.unsealed.push(counter, Op::Delete { ranges: ranges.to_vec() });
+            self.unsealed.push(counter, Op::Delete { ranges });
+            if rest.is_empty() {
+                return;
+            }
+            ranges = rest;
         }
     }
 

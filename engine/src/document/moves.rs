@@ -151,7 +151,7 @@ impl Document {
         let fits = gap.left.is_none_or(|left| groups.compare(left, first).is_lt())
             && gap.right.is_none_or(|right| groups.compare(last, right).is_lt());
         if fits {
-            self.sequence.insert(place, first, text);
+            self.sequence.insert(place, first, text, measure);
         }
         fits
     }

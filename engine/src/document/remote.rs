@@ -191,7 +191,7 @@ impl Document {
     fn put(&mut self, place: Place, first: Atom, (text, measure): (&str, Measure), patches: &mut PatchList) {
         let at = self.sequence.focus(place).utf16 as usize;
         patches.insert(at, text, measure.utf16 as usize);
-        let end = self.sequence.insert_measured(place, first, text, measure);
+        let end = self.sequence.insert(place, first, text, measure);
         self.sequence.remember(first.group, end.leaf);
     }
 

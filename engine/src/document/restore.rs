@@ -285,7 +285,7 @@ impl Document {
         let new = DotRange { site, first: writer.next, last: writer.next + counters - 1 };
         let (group, direction) = self.open_group(allocation, writer, false);
         patches.insert(self.sequence.focus(place).utf16 as usize, text, measure.utf16 as usize);
-        self.sequence.insert(place, first_atom(group, direction, new), text);
+        self.sequence.insert(place, first_atom(group, direction, new), text, measure);
         self.advance_writer(new.last);
         self.sequence.groups.release(group);
         Some(new)

@@ -91,6 +91,23 @@ impl Sequence {
         (place.spot.scalars == 0).then_some(runs)
     }
 
+    /// The runs between two places, those that these divide among them.
+    pub(crate) fn runs_within(&self, from: Place, to: Place) -> impl Iterator<Item = Run> + '_ {
+        let mut at = (from.leaf, from.spot.run);
+        let end = (to.leaf, to.spot.run + usize::from(to.spot.scalars > 0));
+        core::iter::from_fn(move || {
+            while at != end {
+                let leaf = self.tree.get(at.0)?;
+                if let Some(run) = leaf.runs.get(at.1) {
+                    at.1 += 1;
+                    return Some(*run);
+                }
+                at = (leaf.next, 0);
+            }
+            None
+        })
+    }
+
     /// The text of `scalars` characters of one group with consecutive k from `place` on, where only borders of leaves divide them:
     /// O(1) within a leaf, O(its length) else.
     pub(crate) fn text_along(&self, place: Place, scalars: u32) -> Option<Cow<'_, str>> {

@@ -18,6 +18,7 @@ mod leaf;
 mod locate;
 mod measure;
 mod recent;
+mod removal;
 mod tail;
 mod tree;
 
@@ -108,25 +109,31 @@ impl Sequence {
         Gap { left, right }
     }
 
-    /// Puts `text` at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the place
-    /// after it. O(b / 512 log n), b = bytes of text.
-    pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str) -> Place {
-        self.insert_measured(place, first, text, Measure::of(text))
+    /// Puts `text` of these lengths at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the
+    /// place after it. O(b / 512 log n), b = bytes of text.
+    pub(crate) fn insert(&mut self, place: Place, first: Atom, text: &str, measure: Measure) -> Place {
+        self.tail = None;
+        let end = if text.len() <= LEAF_BYTES_MAX / 2 {
+            let place = self.make_room(place, text.len());
+            self.insert_piece(place, first, text, measure)
+        } else {
+            self.insert_pieces(place, first, text)
+        };
+        self.remember_tail(first);
+        end
     }
 
-    /// [`insert`](Self::insert) of text of these lengths.
-    pub(crate) fn insert_measured(&mut self, place: Place, first: Atom, text: &str, whole: Measure) -> Place {
-        let (start, mut place, mut first, mut rest) = (first, place, first, text);
-        self.tail = None;
+    /// [`insert`](Self::insert) of text that takes several leaves.
+    fn insert_pieces(&mut self, place: Place, first: Atom, text: &str) -> Place {
+        let (mut place, mut first, mut rest) = (place, first, text);
         while !rest.is_empty() {
             let (piece, tail) = rest.split_at(self.piece_length(place, rest));
-            let measure = if piece.len() == text.len() { whole } else { Measure::of(piece) };
+            let measure = Measure::of(piece);
             place = self.make_room(place, piece.len());
             place = self.insert_piece(place, first, piece, measure);
             first.k += i64::from(measure.scalars);
             rest = tail;
         }
-        self.remember_tail(start);
         place
     }
 

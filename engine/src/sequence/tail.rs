@@ -6,9 +6,9 @@
 //! leaf, whether the change is local or comes from another replica.
 
 use super::{Caret, LEAF_BYTES_MAX, LeafIndex, Measure, Place, Sequence, Spot};
-use crate::id::{COUNTER_END, DotRange};
+use crate::id::{COUNTER_END, Dot, DotRange};
 use crate::limits::PATH_BYTES_MAX;
-use crate::position::group::Atom;
+use crate::position::group::{Atom, GroupIndex};
 
 /// The run that was written last. Whatever changes the sequence otherwise forgets it.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,20 @@ impl Sequence {
     /// What would continue the run written last, and the UTF-16 position where it would stand.
     pub(crate) fn tail(&self) -> Option<(Atom, usize)> {
         self.tail.map(|tail| (tail.next, (tail.before.utf16 + tail.end.utf16) as usize))
+    }
+
+    /// The group of the run written last and its last `scalars` characters, if it grows forwards, `last` is the dot at its end and
+    /// it has so many of ASCII.
+    pub(crate) fn tail_text(&self, last: Dot, scalars: u32) -> Option<(GroupIndex, &str)> {
+        let tail = self.tail.as_ref().filter(|tail| tail.next.k == last.counter as i64 + 1)?;
+        if self.groups.site(tail.next.group) != last.site {
+            return None;
+        }
+        let leaf = self.tree.leaf(tail.leaf);
+        let whole = leaf.runs[tail.run].measure;
+        let end = tail.end.bytes as usize;
+        let has = whole.scalars() == whole.bytes() && scalars <= whole.scalars();
+        has.then(|| (tail.next.group, &leaf.text[end - scalars as usize..end]))
     }
 
     /// Puts `text`, the characters from `first` on, where the run written last grows if they continue that; whether it did.

@@ -481,7 +481,7 @@ fn descend(
 fn child_at(children: &[Child], whole: Measure, unit: Unit, offset: u32) -> (usize, Measure) {
     if whole.scalars == whole.bytes {
         // Of ASCII all three lengths are one.
-        let (at, passed) = ascii_child_at(children, whole.bytes, offset);
+        let (at, passed) = ascii_child_at(children, offset);
         return (at, Measure::of_ascii(passed as usize));
     }
     if offset <= whole.get(unit) / 2 {
@@ -503,25 +503,16 @@ fn child_at(children: &[Child], whole: Measure, unit: Unit, offset: u32) -> (usi
 }
 
 /// [`child_at`] among children of `whole` bytes of ASCII, and the bytes before that child.
-fn ascii_child_at(children: &[Child], whole: u32, offset: u32) -> (usize, u32) {
-    if offset <= whole / 2 {
-        let mut passed = 0;
-        for (at, child) in children.iter().enumerate() {
-            let end = passed + child.measure.bytes;
-            if end >= offset {
-                return (at, passed);
-            }
-            passed = end;
-        }
+fn ascii_child_at(children: &[Child], offset: u32) -> (usize, u32) {
+    // Counted without a branch on what each child has: where it ends is not to be foreseen.
+    let (mut at, mut end, mut passed) = (0, 0, 0);
+    for child in children {
+        end += child.measure.bytes;
+        let is_behind = end < offset;
+        at += usize::from(is_behind);
+        passed = if is_behind { end } else { passed };
     }
-    let mut passed = whole;
-    for (at, child) in children.iter().enumerate().rev() {
-        passed -= child.measure.bytes;
-        if passed < offset {
-            return (at, passed);
-        }
-    }
-    (0, 0)
+    (at, passed)
 }
 
 fn sum(children: &[Child]) -> Measure {

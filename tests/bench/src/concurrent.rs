@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::measure::{heap, time};
+use crate::messages::Messages;
 use crate::rows::Table;
 use crate::subjects::{Cola, Subject};
 use crate::trace::{Concurrent, Edit, Span, Transaction};
@@ -25,7 +26,7 @@ pub fn edits(trace: &Concurrent) -> Result<Vec<Vec<Edit>>> {
 /// Everybody's replicas, and the messages of every transaction.
 struct Replay<S> {
     authors: Vec<Author<S>>,
-    messages: Vec<Vec<Vec<u8>>>,
+    messages: Vec<Messages>,
 }
 
 struct Author<S> {
@@ -44,7 +45,8 @@ impl<S: Subject> Replay<S> {
         for (at, transaction) in trace.transactions.iter().enumerate() {
             let author = &mut this.authors[transaction.author];
             author.hear(&transaction.parents, &trace.transactions, &this.messages);
-            let emitted = edits[at].iter().flat_map(|edit| author.replica.edit_emitting(edit)).collect();
+            let mut emitted = Messages::default();
+            edits[at].iter().for_each(|edit| author.replica.edit_emitting(edit, &mut emitted));
             author.seen[at] = true;
             this.messages.push(emitted);
         }
@@ -52,16 +54,18 @@ impl<S: Subject> Replay<S> {
     }
 
     /// The first author hears everything.
-    fn gather(mut self, trace: &Concurrent) -> (S, Vec<Vec<u8>>) {
+    fn gather(mut self, trace: &Concurrent) -> (S, Messages) {
         let all: Vec<usize> = (0..trace.transactions.len()).collect();
         let mut first = self.authors.swap_remove(0);
         first.hear(&all, &trace.transactions, &self.messages);
-        (first.replica, self.messages.into_iter().flatten().collect())
+        let mut together = Messages::default();
+        self.messages.iter().for_each(|messages| together.append(messages));
+        (first.replica, together)
     }
 }
 
 impl<S: Subject> Author<S> {
-    fn hear(&mut self, wanted: &[usize], transactions: &[Transaction], messages: &[Vec<Vec<u8>>]) {
+    fn hear(&mut self, wanted: &[usize], transactions: &[Transaction], messages: &[Messages]) {
         let mut missing = Vec::new();
         let mut open: Vec<usize> = wanted.to_vec();
         while let Some(at) = open.pop() {
@@ -71,7 +75,7 @@ impl<S: Subject> Author<S> {
             }
         }
         missing.sort_unstable();
-        for message in missing.into_iter().flat_map(|at| &messages[at]) {
+        for message in missing.into_iter().flat_map(|at| messages[at].iter()) {
             self.replica.integrate(message);
         }
     }

@@ -3,6 +3,7 @@
 mod cases;
 mod concurrent;
 mod measure;
+mod messages;
 mod rows;
 mod subjects;
 mod trace;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::concurrent;
 use crate::measure::{heap, median, time};
+use crate::messages::Messages;
 use crate::subjects::{Automerge, Cola, Diamond, Loro, Selvedge, Subject, Yrs};
 use crate::trace::{Concurrent, Edit, Sequential, Span};
 
@@ -113,11 +114,12 @@ fn each<S: Subject>(trace: &Sequential, table: &mut Table<'_>) {
         (took, replica.text() == trace.end)
     });
 
-    let mut messages = Vec::new();
+    let mut messages = Messages::default();
     table.time::<S>("local_message_time", || {
         let (took, (replica, emitted)) = time(|| {
             let mut replica = S::new(1);
-            let emitted: Vec<Vec<u8>> = edits.iter().flat_map(|edit| replica.edit_emitting(edit)).collect();
+            let mut emitted = Messages::default();
+            edits.iter().for_each(|edit| replica.edit_emitting(edit, &mut emitted));
             (replica, emitted)
         });
         messages = emitted;
@@ -161,7 +163,8 @@ fn each<S: Subject>(trace: &Sequential, table: &mut Table<'_>) {
         let (took, (replica, text, message)) = time(|| {
             let mut replica = S::load(&saved, 3);
             let text = replica.text();
-            let message = replica.edit_emitting(&first);
+            let mut message = Messages::default();
+            replica.edit_emitting(&first, &mut message);
             (replica, text, message)
         });
         (took, text == trace.end && !message.is_empty() && replica.text().len() == trace.end.len() + 1)

@@ -7,6 +7,7 @@ mod loro;
 mod selvedge;
 mod yrs;
 
+use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub use self::automerge::Automerge;
@@ -24,11 +25,11 @@ pub trait Subject: Sized {
     fn new(site: u64) -> Self;
     /// Applies a local edit; nothing need be ready to send.
     fn edit(&mut self, edit: &Edit);
-    /// Applies a local edit and hands out what goes to the others, each message standing alone.
-    fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>>;
+    /// Applies a local edit and adds what goes to the others, each message standing alone.
+    fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages);
     /// Bytes of these messages on one connection, in the shortest form the engine has for that.
-    fn messages_bytes(messages: &[Vec<u8>]) -> usize {
-        messages.iter().map(Vec::len).sum()
+    fn messages_bytes(messages: &Messages) -> usize {
+        messages.bytes()
     }
     /// Applies another replica's message.
     fn integrate(&mut self, message: &[u8]);

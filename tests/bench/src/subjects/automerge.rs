@@ -4,6 +4,7 @@ use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ObjId, ObjType, ROOT, ReadDoc, TextEncoding, Value};
 
 use super::Subject;
+use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub struct Automerge {
@@ -38,9 +39,9 @@ impl Subject for Automerge {
         self.doc.splice_text(&text, at, delete, &edit.insert).expect("the recording's positions are valid");
     }
 
-    fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
+    fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages) {
         self.edit(edit);
-        vec![self.doc.save_incremental()]
+        out.push(&self.doc.save_incremental());
     }
 
     fn integrate(&mut self, message: &[u8]) {

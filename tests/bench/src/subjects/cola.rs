@@ -5,6 +5,7 @@ use crop::Rope;
 use serde::{Deserialize, Serialize};
 
 use super::Subject;
+use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub struct Cola {
@@ -13,9 +14,13 @@ pub struct Cola {
 }
 
 #[derive(Serialize, Deserialize)]
-enum Message {
-    Insert(Insertion, String),
+enum Message<'a> {
+    Insert(Insertion, &'a str),
     Delete(Deletion),
+}
+
+fn encode(message: &Message<'_>) -> Vec<u8> {
+    bincode::serialize(message).expect("plain data")
 }
 
 impl Subject for Cola {
@@ -40,18 +45,16 @@ impl Subject for Cola {
         }
     }
 
-    fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
-        let mut messages = Vec::new();
+    fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages) {
         let at = edit.bytes.at;
         if edit.bytes.delete > 0 {
             self.rope.delete(at..at + edit.bytes.delete);
-            messages.push(Message::Delete(self.replica.deleted(at..at + edit.bytes.delete)));
+            out.push(&encode(&Message::Delete(self.replica.deleted(at..at + edit.bytes.delete))));
         }
         if !edit.insert.is_empty() {
             self.rope.insert(at, &edit.insert);
-            messages.push(Message::Insert(self.replica.inserted(at, edit.insert.len()), edit.insert.clone()));
+            out.push(&encode(&Message::Insert(self.replica.inserted(at, edit.insert.len()), &edit.insert)));
         }
-        messages.iter().map(|m| bincode::serialize(m).expect("plain data")).collect()
     }
 
     fn integrate(&mut self, message: &[u8]) {

@@ -5,6 +5,7 @@ use diamond_types::list::ListCRDT;
 use diamond_types::list::encoding::EncodeOptions;
 
 use super::Subject;
+use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub struct Diamond {
@@ -41,10 +42,10 @@ impl Subject for Diamond {
         }
     }
 
-    fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
+    fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages) {
         let before = self.list.oplog.local_version();
         self.edit(edit);
-        vec![self.list.oplog.encode_from(PATCH, &before)]
+        out.push(&self.list.oplog.encode_from(PATCH, &before));
     }
 
     fn integrate(&mut self, message: &[u8]) {

@@ -3,6 +3,7 @@
 use loro::{ExportMode, LoroDoc, LoroText, VersionVector};
 
 use super::Subject;
+use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub struct Loro {
@@ -34,11 +35,11 @@ impl Subject for Loro {
         }
     }
 
-    fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
+    fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages) {
         let before = self.doc.oplog_vv();
         self.edit(edit);
         self.doc.commit();
-        vec![self.doc.export(ExportMode::updates(&before)).expect("updates can be exported")]
+        out.push(&self.doc.export(ExportMode::updates(&before)).expect("updates can be exported"));
     }
 
     fn integrate(&mut self, message: &[u8]) {

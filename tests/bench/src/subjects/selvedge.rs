@@ -4,6 +4,7 @@ use selvedge_engine::{Delta, Document, PatchList, SiteId, StateDiff, VersionVect
 use selvedge_protocol::stream::StreamEncoder;
 
 use super::Subject;
+use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub struct Selvedge {
@@ -40,16 +41,16 @@ impl Subject for Selvedge {
         self.write(edit);
     }
 
-    fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
+    fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages) {
         self.write(edit);
-        self.document.seal_encoded().map(|sealed| sealed.bytes).collect()
+        self.document.seal_encoded().for_each(|sealed| out.push(&sealed.bytes));
     }
 
-    fn messages_bytes(messages: &[Vec<u8>]) -> usize {
+    fn messages_bytes(messages: &Messages) -> usize {
         let mut encoder = StreamEncoder::new();
         let mut frame = Vec::new();
         let mut bytes = 0;
-        for message in messages {
+        for message in messages.iter() {
             encoder.push(&Delta::decode(message).expect("a delta of ours"), &mut frame);
             bytes += frame.len();
             frame.clear();

@@ -7,6 +7,7 @@ use yrs::updates::decoder::Decode;
 use yrs::{Doc, GetString, Options, ReadTxn, StateVector, Text, TextRef, Transact, Update};
 
 use super::Subject;
+use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub struct Yrs {
@@ -35,7 +36,7 @@ impl Subject for Yrs {
         }
     }
 
-    fn edit_emitting(&mut self, edit: &Edit) -> Vec<Vec<u8>> {
+    fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages) {
         if !self.observed {
             let emitted = Arc::clone(&self.emitted);
             self.doc
@@ -48,7 +49,7 @@ impl Subject for Yrs {
         // What was heard meanwhile is not this replica's to tell.
         self.emitted.lock().expect("one thread").clear();
         self.edit(edit);
-        std::mem::take(&mut *self.emitted.lock().expect("one thread"))
+        self.emitted.lock().expect("one thread").drain(..).for_each(|message| out.push(&message));
     }
 
     fn integrate(&mut self, message: &[u8]) {

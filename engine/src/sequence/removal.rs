@@ -1,0 +1,71 @@
+//! Taking out a range of text: all of it that lies in one leaf at once.
+
+use super::measure::prefix;
+use super::{LeafIndex, Measure, Place, Run, Sequence, Unit, split_run};
+use crate::id::DotRange;
+
+impl Sequence {
+    /// Takes out at most `utf16` units, but at least one character, from `place` on as far as its leaf goes, and tells the dots of each
+    /// piece. Returns how many units went. O(r log n), r = runs it touches.
+    pub(crate) fn remove_units(&mut self, place: Place, utf16: u32, mut gone: impl FnMut(DotRange)) -> u32 {
+        let leaf = self.tree.leaf(place.leaf);
+        let rest = leaf.rest_of_run(place.spot);
+        if utf16 <= rest.utf16 || place.spot.run + 1 == leaf.runs.len() {
+            let most = self.prefix_at(place, rest, Unit::Utf16, utf16);
+            gone(self.remove(place, most).range);
+            return most.utf16;
+        }
+        self.remove_runs(place, rest, utf16, gone).utf16
+    }
+
+    /// [`remove_units`](Self::remove_units) of `rest`, which is what its run has from the place on, and of what follows.
+    fn remove_runs(&mut self, place: Place, rest: Measure, utf16: u32, mut gone: impl FnMut(DotRange)) -> Measure {
+        let Place { leaf: at, spot } = place;
+        let mut taken = Measure::default();
+        let mut run = spot.run;
+        if spot.scalars > 0 {
+            let whole = self.tree.leaf(at).runs[run];
+            let mut before = whole.measure.long();
+            before -= rest;
+            let (head, removed) = split_run(whole, spot.scalars, before);
+            self.shorten(at, run, head);
+            gone(self.range(removed));
+            taken += rest;
+            run += 1;
+        }
+        let first = run;
+        while let Some(&whole) = self.tree.leaf(at).runs.get(run)
+            && taken.utf16 + whole.measure.utf16() <= utf16
+        {
+            self.index.remove(self.key(whole));
+            gone(self.range(whole));
+            self.groups.release(whole.group);
+            taken += whole.measure;
+            run += 1;
+        }
+        self.tree.leaf_mut(at).runs.drain(first..run);
+        let start = spot.before.bytes as usize;
+        if let Some(&whole) = self.tree.leaf(at).runs.get(first).filter(|_| taken.utf16 < utf16) {
+            let begin = start + taken.bytes as usize;
+            let text = &self.tree.leaf(at).text[begin..begin + whole.measure.bytes() as usize];
+            let cut = prefix(text, whole.measure.long(), Unit::Utf16, utf16 - taken.utf16);
+            let (removed, tail) = split_run(whole, cut.scalars, cut);
+            self.shorten(at, first, tail);
+            gone(self.range(removed));
+            taken += cut;
+        }
+        self.tree.leaf_mut(at).text.drain(start..start + taken.bytes as usize);
+        self.tree.shrink(at, taken);
+        self.focus_on(at, first, spot.before);
+        self.close_gap(at, first);
+        self.remember_tail_before();
+        self.tidy(at);
+        taken
+    }
+
+    /// Puts what is left of a run in its place.
+    fn shorten(&mut self, leaf: LeafIndex, run: usize, left: Run) {
+        let whole = core::mem::replace(&mut self.tree.leaf_mut(leaf).runs[run], left);
+        self.reindex(whole, &[left], leaf);
+    }
+}
