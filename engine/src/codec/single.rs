@@ -204,3 +204,39 @@ impl<'a> SingleReader<'a> {
         valid.then_some(ranges)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn path(steps: &[(u32, i64, bool)]) -> Vec<Element> {
+        let element = |(level, &(site, k, hashed)): (usize, &(u32, i64, bool))| {
+            let site = SiteId::leased(0, site);
+            let hash = Digit::hashed(Dot::new(site, k.unsigned_abs()), level);
+            Element { digit: if hashed { hash } else { Digit::new(-hash.get()) }, site, k }
+        };
+        steps.iter().enumerate().map(element).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_is_read_on_from_the_one_before(
+            paths in vec((1u32..3, vec((1u32..3, 1i64..3, proptest::bool::ANY), 0..5)), 1..8),
+            noise in vec(0u8..9, 0..12),
+        ) {
+            let mut heard = HeardPath::default();
+            for (site, steps) in paths {
+                let (site, elements) = (SiteId::leased(0, site), path(&steps));
+                let bytes = spell_path(site, &elements);
+                prop_assert!(heard.read(site, &bytes).is_some_and(<[u8]>::is_empty));
+                prop_assert_eq!(&heard.elements, &elements);
+                let mut other = heard.clone();
+                let damaged = [&bytes[..bytes.len() / 2], &noise].concat();
+                prop_assert_eq!(other.read(site, &damaged), HeardPath::default().read(site, &damaged));
+            }
+        }
+    }
+}
