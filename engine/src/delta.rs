@@ -178,7 +178,7 @@ fn validate_op(op: &Op, last: u64) -> Result<(), DecodeError> {
     }
 }
 
-fn validate_ranges(ranges: &[DotRange]) -> Result<(), DecodeError> {
+pub(crate) fn validate_ranges(ranges: &[DotRange]) -> Result<(), DecodeError> {
     if ranges.is_empty() || ranges.len() > OP_RANGES_MAX {
         return Err(DecodeError::Order);
     }

@@ -122,7 +122,7 @@ pub use limits::{
     PATH_LEVELS_MAX, REBASE_LEVELS, SEED_TEXT_BYTES_MAX,
 };
 pub use op::{Direction, Op};
-pub use patch::TextPatch;
+pub use patch::{Patch, PatchList, TextPatch};
 pub use position::{Digit, Element, Path};
 pub use rebase::{Piece, Rebase};
 pub use seed::{seed_delta, verify_seed};

@@ -21,6 +21,8 @@
 //!
 //! There is one encoding of a delta; a decoder refuses any other.
 
+use smallvec::SmallVec;
+
 use super::site_numbers::SiteNumbers;
 use super::{Reader, Writer, varint_len};
 use crate::delta::{Delta, DeltaHeader};
@@ -313,6 +315,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Delta, DecodeError> {
     Ok(delta)
 }
 
+/// Ranges that a delete takes: seldom many.
+pub(crate) type Ranges = SmallVec<[DotRange; 4]>;
+
 pub(super) struct Decoder<'a> {
     reader: Reader<'a>,
     site: SiteId,
@@ -346,7 +351,7 @@ impl<'a> Decoder<'a> {
         }
         match code & KIND_MASK {
             INSERT => self.insert(flags, first),
-            DELETE => self.delete(flags),
+            DELETE => Ok(Op::Delete { ranges: self.ranges(flags)?.into_vec() }),
             META => self.meta(flags),
             REBASE => self.rebase(first),
             _ => Ok(Op::Void { length: self.reader.counter()? }),
@@ -381,33 +386,57 @@ impl<'a> Decoder<'a> {
 
     /// Adds the path an insert stands on. Its bytes are not counted.
     pub(super) fn elements(&mut self, elements: &mut Elements) -> Result<(), DecodeError> {
-        let depth = self.reader.count(1)?;
-        if depth >= PATH_LEVELS_MAX {
-            return Err(DecodeError::PathTooLong);
-        }
-        let mut site = self.site;
-        for level in 0..depth {
-            let head = self.reader.varint()?;
-            let k = unzigzag(head >> ELEMENT_FLAGS);
-            if k == 0 || k.unsigned_abs() >= COUNTER_END {
-                return Err(DecodeError::Counter);
-            }
-            let code = read_placed(&mut self.reader, head & ELEMENT_PLACED != 0)?;
-            if head & ELEMENT_OTHER != 0 {
-                let other = self.reference()?;
-                if other == site {
-                    return Err(DecodeError::NotCanonical);
-                }
-                site = other;
-            }
-            let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
-            elements.push(Element { digit, site, k });
+        let mut above = self.site;
+        for level in 0..self.depth()? {
+            let element = self.element(level, above)?;
+            above = element.site;
+            elements.push(element);
         }
         Ok(())
     }
 
+    /// Levels of a path.
+    pub(super) fn depth(&mut self) -> Result<usize, DecodeError> {
+        let depth = self.reader.count(1)?;
+        if depth < PATH_LEVELS_MAX { Ok(depth) } else { Err(DecodeError::PathTooLong) }
+    }
+
+    /// The element of a level of a path; `above`: the site of the element before it, or the delta's site.
+    #[inline]
+    pub(super) fn element(&mut self, level: usize, above: SiteId) -> Result<Element, DecodeError> {
+        let head = self.reader.any_varint()?;
+        let k = unzigzag(head >> ELEMENT_FLAGS);
+        if k == 0 || k.unsigned_abs() >= COUNTER_END {
+            return Err(DecodeError::Counter);
+        }
+        let code = read_placed(&mut self.reader, head & ELEMENT_PLACED != 0)?;
+        let site = if head & ELEMENT_OTHER == 0 { above } else { self.reference()? };
+        if head & ELEMENT_OTHER != 0 && site == above {
+            return Err(DecodeError::NotCanonical);
+        }
+        let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
+        Ok(Element { digit, site, k })
+    }
+
+    /// Passes `bytes` bytes that are these elements.
+    pub(super) fn skip(&mut self, elements: &[Element], bytes: usize) {
+        for element in elements {
+            if element.site != self.site && self.sites.number(element.site).is_none() {
+                self.sites.add(element.site);
+            }
+        }
+        self.reader.skip(bytes);
+    }
+
+    #[inline(always)]
     fn reference(&mut self) -> Result<SiteId, DecodeError> {
-        let number = self.reader.varint()?;
+        match self.reader.varint()? {
+            0 => Ok(self.site),
+            number => self.foreign_reference(number),
+        }
+    }
+
+    fn foreign_reference(&mut self, number: u64) -> Result<SiteId, DecodeError> {
         if number != self.sites.len() as u64 {
             let known = usize::try_from(number).ok().and_then(|number| self.sites.get(number));
             return known.ok_or(DecodeError::NotCanonical);
@@ -428,14 +457,15 @@ impl<'a> Decoder<'a> {
         core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Text)
     }
 
-    fn delete(&mut self, flags: u8) -> Result<Op, DecodeError> {
-        let mut ranges = Vec::new();
+    /// The ranges of a delete. Their counters are not checked.
+    pub(super) fn ranges(&mut self, flags: u8) -> Result<Ranges, DecodeError> {
+        let mut ranges = Ranges::new();
         if flags & SINGLE != 0 {
             let site = self.reference()?;
             let first = self.reader.counter()?;
             let last = first.saturating_add(self.reader.varint()?);
             ranges.push(DotRange { site, first, last });
-            return Ok(Op::Delete { ranges });
+            return Ok(ranges);
         }
         for _ in 0..self.reader.count(4)? {
             let site = self.reference()?;
@@ -454,7 +484,7 @@ impl<'a> Decoder<'a> {
                 base = last.saturating_add(2);
             }
         }
-        if ranges.len() == 1 { Err(DecodeError::NotCanonical) } else { Ok(Op::Delete { ranges }) }
+        if ranges.len() == 1 { Err(DecodeError::NotCanonical) } else { Ok(ranges) }
     }
 
     fn rebase(&mut self, counter: u64) -> Result<Op, DecodeError> {

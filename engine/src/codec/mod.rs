@@ -79,6 +79,23 @@ impl Writer {
     }
 }
 
+/// The varint that a word of bytes, the first one lowest, begins with, and its length: `None` if it goes on beyond it or is not in its
+/// fewest bytes.
+#[inline(always)]
+const fn first_varint(word: u64) -> Option<(u64, usize)> {
+    const ENDS: u64 = 0x8080_8080_8080_8080;
+    let end = (!word & ENDS).trailing_zeros();
+    let value = word & (u64::MAX >> (u64::BITS - 1).saturating_sub(end));
+    if end == u64::BITS || end >= u8::BITS && value >> (end - 7) == 0 {
+        return None;
+    }
+    // Two, four, then eight groups of 7 bits come together.
+    let value = value & 0x007f_007f_007f_007f | (value & 0x7f00_7f00_7f00_7f00) >> 1;
+    let value = value & 0x0000_3fff_0000_3fff | (value & 0x3fff_0000_3fff_0000) >> 2;
+    let value = value & 0x0fff_ffff | (value & 0x0fff_ffff_0000_0000) >> 4;
+    Some((value, (end / u8::BITS) as usize + 1))
+}
+
 /// Takes values from bytes.
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -110,11 +127,19 @@ impl<'a> Reader<'a> {
                 self.bytes = rest;
                 Ok(u64::from(*byte))
             }
-            [low, high @ 1..0x80, rest @ ..] => {
-                self.bytes = rest;
-                Ok(u64::from(*low & 0x7f) | u64::from(*high) << 7)
+            _ => self.any_varint(),
+        }
+    }
+
+    /// [`varint`](Self::varint) in the same steps for all lengths up to 8 bytes: where nobody can guess which comes.
+    #[inline(always)]
+    pub(crate) fn any_varint(&mut self) -> Result<u64, DecodeError> {
+        match self.bytes.first_chunk().and_then(|next| first_varint(u64::from_le_bytes(*next))) {
+            Some((value, length)) => {
+                self.bytes = &self.bytes[length..];
+                Ok(value)
             }
-            _ => self.long_varint(),
+            None => self.long_varint(),
         }
     }
 
@@ -157,6 +182,11 @@ impl<'a> Reader<'a> {
         if count > (self.remaining() / bytes_each) as u64 { Err(DecodeError::Incomplete) } else { Ok(count as usize) }
     }
 
+    /// Passes bytes that are there.
+    pub(crate) fn skip(&mut self, length: usize) {
+        self.bytes = self.bytes.get(length..).unwrap_or_default();
+    }
+
     pub(crate) fn raw(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let (head, rest) = self.bytes.split_at_checked(length).ok_or(DecodeError::Incomplete)?;
         self.bytes = rest;
@@ -190,6 +220,10 @@ mod tests {
             writer.varint(value);
             prop_assert_eq!(writer.len(), varint_len(value));
             prop_assert_eq!(Reader::new(writer.as_bytes()).varint(), Ok(value));
+            let mut padded = writer.as_bytes().to_vec();
+            padded.extend_from_slice(&noise);
+            prop_assert_eq!(Reader::new(&padded).any_varint(), Ok(value));
+            prop_assert_eq!(Reader::new(&noise).any_varint(), Reader::new(&noise).varint());
             let mut reader = Reader::new(&noise);
             if let Ok(value) = reader.varint() {
                 let mut again = Writer::default();

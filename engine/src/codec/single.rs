@@ -4,16 +4,16 @@
 //! damaged and the not canonical included, to that module.
 
 use super::delta::{
-    BEFORE, DELETE, DELTA, Decoder, INSERT, PLACED, SINGLE, digit_code, digit_of, placed, read_header, read_placed,
-    write_path, write_placed,
+    BEFORE, DELETE, DELTA, Decoder, INSERT, PLACED, Ranges, SINGLE, digit_code, digit_of, placed, read_header,
+    read_placed, write_path, write_placed,
 };
 use super::site_numbers::SiteNumbers;
 use super::{Reader, Writer, varint_len};
-use crate::delta::DeltaHeader;
-use crate::id::{COUNTER_END, Dot, DotRange, SiteId};
+use crate::delta::{DeltaHeader, validate_ranges};
+use crate::id::{Dot, DotRange, SiteId};
 use crate::limits::OP_TEXT_BYTES_MAX;
 use crate::op::Direction;
-use crate::position::{Digit, Element, Elements};
+use crate::position::{Digit, Element};
 
 /// Text at a place whose path is spelled already.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,75 @@ fn begin(header: DeltaHeader, bytes: usize) -> Writer {
     writer
 }
 
+/// The path read last, and its bytes: the next one often begins with the same elements, which are not read again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeardPath {
+    /// Of the delta: references in the bytes depend on it.
+    site: SiteId,
+    /// Depth and elements.
+    bytes: Vec<u8>,
+    pub(crate) elements: Vec<Element>,
+    /// Where the bytes of each element end.
+    ends: Vec<u16>,
+}
+
+impl HeardPath {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Reads the path that bytes of a delta of `site` begin with, and answers what follows. O(bytes that are not those of the path
+    /// before).
+    fn read<'a>(&mut self, site: SiteId, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.begin(site, bytes);
+        let rest = self.read_on(bytes);
+        match rest {
+            Some(rest) => {
+                self.bytes.clear();
+                self.bytes.extend_from_slice(&bytes[..bytes.len() - rest.len()]);
+            }
+            None => *self = Self::default(),
+        }
+        rest
+    }
+
+    /// Keeps the elements that these bytes begin with too.
+    fn begin(&mut self, site: SiteId, bytes: &[u8]) {
+        let known = match (bytes.split_first(), self.bytes.split_first()) {
+            (Some((&depth, next)), Some((_, before))) if site == self.site => {
+                let same = 1 + common_prefix(next, before);
+                self.ends.iter().take(usize::from(depth)).take_while(|&&end| usize::from(end) <= same).count()
+            }
+            _ => 0,
+        };
+        self.site = site;
+        self.elements.truncate(known);
+        self.ends.truncate(known);
+    }
+
+    /// Reads the elements behind those that are known.
+    fn read_on<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let mut decoder = Decoder::new(Reader::new(bytes), self.site);
+        let depth = decoder.depth().ok()?;
+        if let Some(&end) = self.ends.last() {
+            decoder.skip(&self.elements, usize::from(end) - 1);
+        }
+        for level in self.elements.len()..depth {
+            let above = self.elements.last().map_or(self.site, |above| above.site);
+            self.elements.push(decoder.element(level, above).ok()?);
+            self.ends.push((bytes.len() - decoder.rest().len()) as u16);
+        }
+        Some(decoder.rest())
+    }
+}
+
+/// How many bytes both begin with: eight at a time.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let (a_words, b_words) = (a.chunks_exact(8), b.chunks_exact(8));
+    let same = a_words.zip(b_words).take_while(|(a, b)| a == b).count() * 8;
+    same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
+}
+
 /// A delta's header and its first operation's code, the rest unread.
 pub(crate) struct SingleReader<'a> {
     pub(crate) header: DeltaHeader,
@@ -105,15 +174,11 @@ impl<'a> SingleReader<'a> {
         self.insert_after(self.rest.strip_prefix(spelled)?, depth)
     }
 
-    /// The one insert of the delta with the bytes of its path, whose elements are added to `path`. The bytes are not counted, nor
-    /// the counters checked against the text.
-    pub(crate) fn spelled_insert(&self, path: &mut Elements) -> Option<(SingleInsert<'a>, &'a [u8])> {
-        let bytes = self.rest.rest();
-        let mut decoder = Decoder::new(Reader::new(bytes), self.header.site);
-        decoder.elements(path).ok()?;
-        let rest = decoder.rest();
-        let insert = self.insert_after(Reader::new(rest), path.len())?;
-        Some((insert, &bytes[..bytes.len() - rest.len()]))
+    /// The one insert of the delta, whose path is then `heard`. The bytes of the path are not counted, nor the counters checked
+    /// against the text.
+    pub(crate) fn heard_insert(&self, heard: &mut HeardPath) -> Option<SingleInsert<'a>> {
+        let rest = heard.read(self.header.site, self.rest.rest())?;
+        self.insert_after(Reader::new(rest), heard.elements.len())
     }
 
     /// What follows a path of `depth` levels, if it is all of the delta.
@@ -127,18 +192,51 @@ impl<'a> SingleReader<'a> {
         valid.then_some(SingleInsert { digit, depth, direction, text })
     }
 
-    /// The one range that the delta deletes.
-    pub(crate) fn delete(mut self) -> Option<DotRange> {
-        if self.code != DELETE | SINGLE || self.header.first != self.header.last {
+    /// The ranges of the one delete of the delta.
+    pub(crate) fn deletes(&self) -> Option<Ranges> {
+        let flags = self.code & !DELETE;
+        if self.code & DELETE == 0 || flags & !SINGLE != 0 || self.header.first != self.header.last {
             return None;
         }
-        let site = match self.rest.varint().ok()? {
-            0 => self.header.site,
-            1 => self.rest.site().ok().filter(|&site| site != self.header.site)?,
-            _ => return None,
+        let mut decoder = Decoder::new(Reader::new(self.rest.rest()), self.header.site);
+        let ranges = decoder.ranges(flags).ok()?;
+        let valid = decoder.rest().is_empty() && validate_ranges(&ranges).is_ok();
+        valid.then_some(ranges)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+
+    use super::*;
+
+    fn path(steps: &[(u32, i64, bool)]) -> Vec<Element> {
+        let element = |(level, &(site, k, hashed)): (usize, &(u32, i64, bool))| {
+            let site = SiteId::leased(0, site);
+            let hash = Digit::hashed(Dot::new(site, k.unsigned_abs()), level);
+            Element { digit: if hashed { hash } else { Digit::new(-hash.get()) }, site, k }
         };
-        let first = self.rest.counter().ok()?;
-        let last = first.checked_add(self.rest.varint().ok()?).filter(|&last| last < COUNTER_END)?;
-        (self.rest.remaining() == 0).then_some(DotRange { site, first, last })
+        steps.iter().enumerate().map(element).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_is_read_on_from_the_one_before(
+            paths in vec((1u32..3, vec((1u32..3, 1i64..3, proptest::bool::ANY), 0..5)), 1..8),
+            noise in vec(0u8..9, 0..12),
+        ) {
+            let mut heard = HeardPath::default();
+            for (site, steps) in paths {
+                let (site, elements) = (SiteId::leased(0, site), path(&steps));
+                let bytes = spell_path(site, &elements);
+                prop_assert!(heard.read(site, &bytes).is_some_and(<[u8]>::is_empty));
+                prop_assert_eq!(&heard.elements, &elements);
+                let mut other = heard.clone();
+                let damaged = [&bytes[..bytes.len() / 2], &noise].concat();
+                prop_assert_eq!(other.read(site, &damaged), HeardPath::default().read(site, &damaged));
+            }
+        }
     }
 }

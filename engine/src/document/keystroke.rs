@@ -7,15 +7,15 @@
 
 use super::local::first_atom;
 use super::remote::first_element;
-use super::{Applied, Document, Outcome};
-use crate::codec::single::{SingleInsert, SingleReader, encode_delete, encode_insert, spell_path};
+use super::{Document, Outcome};
+use crate::codec::single::{HeardPath, SingleInsert, SingleReader, encode_delete, encode_insert, spell_path};
 use crate::delta::{Delta, DeltaHeader};
 use crate::id::{Dot, DotRange, SiteId};
 use crate::limits::{OP_TEXT_BYTES_MAX, PATH_BYTES_MAX};
 use crate::op::{Direction, Op};
 use crate::patch::PatchList;
 use crate::position::group::{Atom, GroupIndex, Groups};
-use crate::position::{Elements, group_bytes, k_bytes};
+use crate::position::{ELEMENT_BYTES_MAX, Element, group_bytes, k_bytes};
 use crate::sequence::Measure;
 
 /// A delta in its durable bytes, with what it covers.
@@ -48,15 +48,6 @@ impl Spelled {
         group != 0 && self.group == group && self.freed == groups.freed()
     }
 
-    /// The path of the insert of a site that was just integrated.
-    fn hear(&mut self, groups: &Groups, site: SiteId, spelled: &[u8]) {
-        // Its group may be gone again.
-        self.group = groups.recent_of(site).unwrap_or(0);
-        self.freed = groups.freed();
-        self.bytes.clear();
-        self.bytes.extend_from_slice(spelled);
-    }
-
     /// Spells the path under a group, unless it is spelled already.
     fn spell(&mut self, groups: &Groups, group: GroupIndex) {
         if !self.holds(groups, group) {
@@ -69,6 +60,24 @@ impl Spelled {
     fn encode(&self, groups: &Groups, header: DeltaHeader, direction: Direction, text: &str) -> Vec<u8> {
         let (digit, depth) = (groups.digit(self.group), groups.depth(self.group) - 1);
         encode_insert(header, &self.bytes, SingleInsert { digit, depth, direction, text })
+    }
+}
+
+/// The path of the delta applied last, and the group its text went to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    path: HeardPath,
+    /// 0, the root, while there is none.
+    group: GroupIndex,
+    /// [`Groups::freed`] then.
+    freed: u64,
+}
+
+impl Heard {
+    /// The group, if it is of `site` and still there.
+    fn group_of(&self, groups: &Groups, site: SiteId) -> Option<GroupIndex> {
+        let known = self.group != 0 && self.freed == groups.freed() && groups.site(self.group) == site;
+        known.then_some(self.group)
     }
 }
 
@@ -118,57 +127,72 @@ impl Document {
         Some(self.spelled.encode(&self.sequence.groups, header, direction, &text))
     }
 
-    /// Applies a delta that is one insert or deletes one range, and comes next of its site. `None` if it is not: then nothing was
+    /// Applies a delta that is one insert or one delete, and comes next of its site. `None` if it is not: then nothing was
     /// changed.
-    pub(super) fn apply_keystroke(&mut self, bytes: &[u8]) -> Option<Applied> {
+    pub(super) fn apply_keystroke(&mut self, bytes: &[u8], patches: &mut PatchList) -> Option<Outcome> {
         let reader = SingleReader::new(bytes)?;
         let DeltaHeader { site, first, last } = reader.header;
         if self.vector.get(site) + 1 != first || self.site() == Some(site) {
             return None;
         }
         let dots = DotRange { site, first, last };
-        let mut patches = PatchList::default();
         if reader.is_insert() {
-            self.apply_single(&reader, dots, &mut patches)?;
+            self.apply_single(&reader, dots, patches)?;
         } else {
-            self.apply_delete(reader.delete()?, &mut patches);
+            reader.deletes()?.into_iter().for_each(|range| self.apply_delete(range, patches));
         }
         self.vector.advance(site, last);
         self.settle_pending(site);
-        Some(Applied { patches: patches.finish(), outcome: Outcome::New })
+        Some(Outcome::New)
     }
 
     /// The insert of a keystroke: mostly it stands on the path of the one before it, which is not read again.
     fn apply_single(&mut self, reader: &SingleReader<'_>, dots: DotRange, patches: &mut PatchList) -> Option<()> {
-        let fits =
-            |insert: &SingleInsert<'_>| u64::from(Measure::of(insert.text).scalars) == dots.last - dots.first + 1;
+        let measure_of = |insert: &SingleInsert<'_>| {
+            let measure = Measure::of(insert.text);
+            (u64::from(measure.scalars) == dots.last - dots.first + 1).then_some(measure)
+        };
         if let Some((group, insert)) = self.read_heard(reader, dots) {
             let first = first_atom(group, insert.direction, dots);
-            fits(&insert).then(|| self.integrate_undeleted((first, None), dots, insert.text, patches))
-        } else {
-            let mut elements = Elements::new();
-            let (insert, spelled) = reader.spelled_insert(&mut elements)?;
-            let above = elements.iter().map(|element| element.bytes()).sum::<usize>();
-            let bytes = above + group_bytes(insert.digit) + k_bytes(dots.last as i64);
-            let valid = bytes <= PATH_BYTES_MAX && fits(&insert);
-            valid.then(|| {
-                elements.push(first_element(insert.digit, insert.direction, dots));
-                self.apply_insert(&elements, dots, insert.text, patches);
-                self.heard.hear(&self.sequence.groups, dots.site, spelled);
-            })
+            let measure = measure_of(&insert)?;
+            self.integrate_undeleted(first, dots, (insert.text, measure), patches);
+            return Some(());
         }
+        self.heard.group = 0;
+        let insert = reader.heard_insert(&mut self.heard.path)?;
+        let measure = measure_of(&insert)?;
+        let mut elements = core::mem::take(&mut self.heard.path.elements);
+        elements.push(first_element(insert.digit, insert.direction, dots));
+        let has_room = has_room(&elements, dots.last);
+        if has_room {
+            self.apply_insert(&elements, dots, (insert.text, measure), patches);
+        }
+        elements.pop();
+        self.heard.path.elements = elements;
+        if !has_room {
+            return None;
+        }
+        // Its group may be gone again.
+        self.heard.group = self.sequence.groups.recent_of(dots.site).unwrap_or(0);
+        self.heard.freed = self.sequence.groups.freed();
+        Some(())
     }
 
     /// The insert of a keystroke in the group of the one before it, and that group.
     fn read_heard<'a>(&self, reader: &SingleReader<'a>, dots: DotRange) -> Option<(GroupIndex, SingleInsert<'a>)> {
-        let group = self.heard.group;
         let groups = &self.sequence.groups;
-        if !self.heard.holds(groups, group) || groups.site(group) != dots.site {
-            return None;
-        }
-        let insert = reader.insert(&self.heard.bytes, groups.depth(group) - 1)?;
+        let group = self.heard.group_of(groups, dots.site)?;
+        let insert = reader.insert(self.heard.path.bytes(), groups.depth(group) - 1)?;
         let same =
             insert.digit == groups.digit(group) && groups.bytes(Atom { group, k: dots.last as i64 }) <= PATH_BYTES_MAX;
         same.then_some((group, insert))
     }
+}
+
+/// Whether the path of the character `last` of an insert that begins with this path is not too long.
+fn has_room(elements: &[Element], last: u64) -> bool {
+    let Some((new, above)) = elements.split_last() else { return false };
+    let above = || above.iter().map(|element| element.bytes()).sum::<usize>();
+    elements.len() <= PATH_BYTES_MAX / ELEMENT_BYTES_MAX
+        || above() + group_bytes(new.digit) + k_bytes(last as i64) <= PATH_BYTES_MAX
 }

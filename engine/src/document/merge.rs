@@ -9,7 +9,7 @@ use crate::id::DotRange;
 use crate::patch::{PatchList, TextPatch};
 use crate::position::group::{Atom, GroupIndex, Groups};
 use crate::rebase::{Rebases, Stamp};
-use crate::sequence::{Run, Sequence};
+use crate::sequence::{Measure, Run, Sequence};
 use crate::state::{StateDiff, StateGroup, StateRun};
 use crate::vector::VersionVector;
 
@@ -157,7 +157,7 @@ impl Document {
             if diff.rebases.moved.touches(new) {
                 self.add_moved_run(diff, first, new, text, patches);
             } else {
-                self.integrate_undeleted((first, None), new, text, patches);
+                self.integrate_undeleted(first, new, (text, Measure::of(text)), patches);
             }
         }
         for &group in groups.iter().rev() {

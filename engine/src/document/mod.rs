@@ -30,7 +30,7 @@ use crate::rebase::Rebases;
 use crate::sequence::{Measure, Sequence, Unit};
 use crate::stats::Stats;
 use crate::vector::VersionVector;
-use keystroke::Spelled;
+use keystroke::{Heard, Spelled};
 use rebase::DepthLimit;
 use unsealed::Unsealed;
 
@@ -107,7 +107,7 @@ pub struct Document {
     unsealed: Unsealed,
     /// The path of the delta sealed last, and of the one applied last.
     spelled: Spelled,
-    heard: Spelled,
+    heard: Heard,
     depth_limit: DepthLimit,
     crowding: Option<Crowding>,
 }

@@ -175,9 +175,9 @@ impl Document {
         if rising == target.falling {
             // Nobody honest turns text round.
             let turned: String = text.chars().rev().collect();
-            self.integrate(first, &turned, patches);
+            self.integrate(first, (&turned, Measure::of(&turned)), patches);
         } else {
-            self.integrate(first, text, patches);
+            self.integrate(first, (text, Measure::of(text)), patches);
         }
         self.note_moved(range, target.stamp);
     }
@@ -207,7 +207,8 @@ impl Document {
                         self.sequence.groups.release(group);
                     }
                     None => {
-                        self.integrate(Atom { k: first.k + offset as i64, ..first }, text, patches);
+                        let first = Atom { k: first.k + offset as i64, ..first };
+                        self.integrate(first, (text, Measure::of(text)), patches);
                         if let Some(stamp) = stamp {
                             self.note_moved(part, stamp);
                         }

@@ -24,7 +24,7 @@ impl Document {
     /// counters of the site written here, [`ApplyError::Invalid`] if it breaks the format. Then nothing was changed.
     pub fn apply(&mut self, delta: &Delta) -> Result<Applied, ApplyError> {
         delta.validate()?;
-        self.apply_valid(delta)
+        Self::applied(|patches| self.apply_valid(delta, patches))
     }
 
     /// [`apply`](Self::apply) of a delta in its durable bytes, which are checked once and not twice.
@@ -32,21 +32,33 @@ impl Document {
     /// # Errors
     /// As [`apply`](Self::apply); [`ApplyError::Invalid`] also if the bytes are damaged. Then nothing was changed.
     pub fn apply_encoded(&mut self, bytes: &[u8]) -> Result<Applied, ApplyError> {
-        if let Some(applied) = self.apply_keystroke(bytes) {
-            return Ok(applied);
-        }
-        self.apply_valid(&Delta::decode(bytes)?)
+        Self::applied(|patches| self.apply_encoded_into(bytes, patches))
     }
 
-    fn apply_valid(&mut self, delta: &Delta) -> Result<Applied, ApplyError> {
+    /// [`apply_encoded`](Self::apply_encoded) that adds what the editor must do to a list, which may be used again and again.
+    ///
+    /// # Errors
+    /// As [`apply_encoded`](Self::apply_encoded). Then nothing was changed.
+    pub fn apply_encoded_into(&mut self, bytes: &[u8], patches: &mut PatchList) -> Result<Outcome, ApplyError> {
+        match self.apply_keystroke(bytes, patches) {
+            Some(outcome) => Ok(outcome),
+            None => self.apply_valid(&Delta::decode(bytes)?, patches),
+        }
+    }
+
+    fn applied(apply: impl FnOnce(&mut PatchList) -> Result<Outcome, ApplyError>) -> Result<Applied, ApplyError> {
+        let mut patches = PatchList::default();
+        let outcome = apply(&mut patches)?;
+        Ok(Applied { patches: patches.finish(), outcome })
+    }
+
+    fn apply_valid(&mut self, delta: &Delta, patches: &mut PatchList) -> Result<Outcome, ApplyError> {
         let header = delta.header();
         let (site, have) = (delta.site, self.vector.get(delta.site));
         if header.last <= have {
-            let mut patches = PatchList::default();
-            self.apply_known_voids(delta, have, &mut patches);
-            let patches = patches.finish();
-            let outcome = if patches.is_empty() { Outcome::Known } else { Outcome::Partly };
-            return Ok(Applied { patches, outcome });
+            let before = self.len_bytes();
+            self.apply_known_voids(delta, have, patches);
+            return Ok(if self.len_bytes() == before { Outcome::Known } else { Outcome::Partly });
         }
         if header.first > have + 1 {
             return Err(ApplyError::Gap { site, have });
@@ -54,16 +66,15 @@ impl Document {
         if self.site() == Some(site) {
             return Err(ApplyError::OwnSite { site });
         }
-        let mut patches = PatchList::default();
         if header.first > have {
-            self.apply_ops(site, header.first, &delta.ops, &mut patches);
-            return Ok(Applied { patches: patches.finish(), outcome: Outcome::New });
+            self.apply_ops(site, header.first, &delta.ops, patches);
+            return Ok(Outcome::New);
         }
-        self.apply_known_voids(delta, have, &mut patches);
+        self.apply_known_voids(delta, have, patches);
         if let Some(rest) = delta.after(have) {
-            self.apply_ops(site, rest.first, &rest.ops, &mut patches);
+            self.apply_ops(site, rest.first, &rest.ops, patches);
         }
-        Ok(Applied { patches: patches.finish(), outcome: Outcome::Partly })
+        Ok(Outcome::Partly)
     }
 
     /// A void deletes the dots it covers also where they arrived before it: it was made because others lack them.
@@ -87,7 +98,7 @@ impl Document {
                 Op::Insert { parent, digit, direction, text } => {
                     let mut elements = Elements::from_slice(parent.elements());
                     elements.push(first_element(*digit, *direction, dots));
-                    self.apply_insert(&elements, dots, text, patches);
+                    self.apply_insert(&elements, dots, (text, Measure::of(text)), patches);
                 }
                 Op::Delete { ranges } => {
                     for range in ranges {
@@ -106,65 +117,82 @@ impl Document {
         }
     }
 
-    /// Integrates text that is new here; `elements`: the path of the first character.
-    pub(super) fn apply_insert(&mut self, elements: &[Element], dots: DotRange, text: &str, patches: &mut PatchList) {
+    /// Integrates text that is new here, of these lengths; `elements`: the path of the first character.
+    pub(super) fn apply_insert(
+        &mut self,
+        elements: &[Element],
+        dots: DotRange,
+        (text, measure): (&str, Measure),
+        patches: &mut PatchList,
+    ) {
         let Some(k) = elements.last().map(|first| first.k) else { return };
         let (group, place) = self.sequence.open_group(elements);
+        let first = Atom { group, k };
+        if let Some(place) = place.filter(|_| !self.is_awaited(dots)) {
+            return self.put(place, first, (text, measure), patches);
+        }
         self.sequence.groups.retain(group);
-        self.integrate_undeleted((Atom { group, k }, place), dots, text, patches);
+        self.integrate_undeleted(first, dots, (text, measure), patches);
         self.sequence.groups.release(group);
     }
 
-    /// Integrates those characters of a run whose deletes have not come before them, where they were inserted or where a
-    /// rebase that came before them moves them.
-    /// The place of the first one comes with it if it is known.
+    /// Whether a delete or a rebase came before some of these dots.
+    fn is_awaited(&self, dots: DotRange) -> bool {
+        !self.pending.is_empty() && self.pending.first_within(dots).is_some()
+            || !self.rebases.pending.is_empty() && self.rebases.pending.touches(dots)
+    }
+
+    /// Integrates those characters of a run, which has these lengths, whose deletes have not come before them, where they were
+    /// inserted or where a rebase that came before them moves them.
     pub(super) fn integrate_undeleted(
         &mut self,
-        (first, place): (Atom, Option<Place>),
+        first: Atom,
         dots: DotRange,
-        text: &str,
+        (text, measure): (&str, Measure),
         patches: &mut PatchList,
     ) {
-        if self.pending.first_within(dots).is_none() && !self.rebases.pending.touches(dots) {
-            return self.integrate_at(place, first, text, patches);
+        if self.is_awaited(dots) {
+            self.integrate_awaited(first, dots, text, None, patches);
+        } else {
+            self.integrate(first, (text, measure), patches);
         }
-        self.integrate_awaited(first, dots, text, None, patches);
     }
 
-    /// Puts a run where it belongs, divided where the text has something between its characters. The caller holds its
-    /// group.
-    pub(super) fn integrate(&mut self, first: Atom, text: &str, patches: &mut PatchList) {
-        self.integrate_at(None, first, text, patches);
-    }
-
-    /// [`integrate`](Self::integrate) where the place of the first character may be known.
-    fn integrate_at(&mut self, place: Option<Place>, first: Atom, text: &str, patches: &mut PatchList) {
-        if let Some((_, at)) = self.sequence.tail() {
-            let measure = Measure::of(text);
-            if self.sequence.append(first, text, measure) {
-                return patches.insert(at, text, measure.utf16 as usize);
-            }
+    /// Puts a run of these lengths where it belongs, divided where the text has something between its characters. The caller holds
+    /// its group.
+    pub(super) fn integrate(&mut self, first: Atom, (text, measure): (&str, Measure), patches: &mut PatchList) {
+        if let Some((_, at)) = self.sequence.tail()
+            && self.sequence.append(first, text, measure)
+        {
+            return patches.insert(at, text, measure.utf16 as usize);
         }
-        let (mut first, mut rest, mut known) = (first, text, place);
-        while !rest.is_empty() {
-            let place = known.take().unwrap_or_else(|| self.place_for(first));
-            let whole = Measure::of(rest);
+        let (mut first, mut rest, mut whole) = (first, text, measure);
+        loop {
+            let place = self.place_for(first);
             let scalars = whole.scalars as usize;
             let fits = match self.sequence.gap(place).right {
                 Some(right) => self.sequence.groups.count_before(first, scalars, right),
                 None => scalars,
             };
             debug_assert!(fits > 0, "a new character sorts before what follows its place");
-            let all = fits == scalars;
-            let (piece, tail) = if all { (rest, "") } else { rest.split_at(byte_of(rest, fits)) };
-            let measure = if all { whole } else { Measure::of(piece) };
-            let at = self.sequence.focus(place).utf16 as usize;
-            patches.insert(at, piece, measure.utf16 as usize);
-            let end = self.sequence.insert(place, first, piece, measure);
-            self.sequence.remember(first.group, end.leaf);
+            if fits == scalars {
+                return self.put(place, first, (rest, whole), patches);
+            }
+            let (piece, tail) = rest.split_at(byte_of(rest, fits));
+            let measure = Measure::of(piece);
+            self.put(place, first, (piece, measure), patches);
             first.k += fits as i64;
             rest = tail;
+            whole -= measure;
         }
+    }
+
+    /// Puts text of these lengths at a place.
+    fn put(&mut self, place: Place, first: Atom, (text, measure): (&str, Measure), patches: &mut PatchList) {
+        let at = self.sequence.focus(place).utf16 as usize;
+        patches.insert(at, text, measure.utf16 as usize);
+        let end = self.sequence.insert(place, first, text, measure);
+        self.sequence.remember(first.group, end.leaf);
     }
 
     /// The place of a new character: mostly behind or before what its site wrote there.

@@ -57,7 +57,8 @@ impl Atom {
     pub(crate) const ROOT: Self = Self { group: 0, k: 0 };
 }
 
-type Key = (Atom, Digit, SiteId);
+/// What names a group: the identifier it stands on, its digit and its site.
+pub(crate) type Key = (Atom, Digit, SiteId);
 
 /// The interned paths of a document.
 #[derive(Clone, Debug)]
@@ -119,6 +120,11 @@ impl Groups {
             index.insert((parent, digit, site), number);
         }
         number
+    }
+
+    /// Whether a living group has this name.
+    pub(crate) fn is_named(&self, group: GroupIndex, key: Key) -> bool {
+        self.groups.get(group as usize).is_some_and(|known| known.references > 0 && known.key() == key)
     }
 
     /// Whether a group is that of text (`digit`, `site`) on a path: O(d).
@@ -210,11 +216,16 @@ impl Groups {
         (atom.k - first.k + i64::from(below > 0)).clamp(0, i64::from(length)) as u32
     }
 
+    /// The group of this name, if `group` is it or stands on it: O(levels between).
+    pub(crate) fn at_or_above(&self, group: GroupIndex, key: Key) -> Option<GroupIndex> {
+        let level = self.depth(key.0.group) + 1;
+        let at = self.lift(Atom { group, k: 0 }, level).0.group;
+        (self.depth(at) == level && self.groups[at as usize].key() == key).then_some(at)
+    }
+
     /// Whether a group is one of these, or stands on one: the groups of all k of (parent, digit, site). O(d).
-    pub(crate) fn stands_on(&self, group: GroupIndex, (parent, digit, site): Key) -> bool {
-        let level = self.depth(parent.group) + 1;
-        let at = &self.groups[self.lift(Atom { group, k: 0 }, level).0.group as usize];
-        at.depth() == level && at.key() == (parent, digit, site)
+    pub(crate) fn stands_on(&self, group: GroupIndex, key: Key) -> bool {
+        self.at_or_above(group, key).is_some()
     }
 
     /// Whether paths were looked up: then a group may be held that nothing in the text stands on.
@@ -394,6 +405,36 @@ impl Groups {
             (a, b) = (parent_a, parent_b);
         }
         a.k.cmp(&b.k)
+    }
+
+    /// Order in the text of an atom and the text that a group of this name has or would have; equal if it is of that group or stands
+    /// on it. O(levels below where they part).
+    pub(crate) fn compare_group(&self, atom: Atom, (parent, digit, site): Key) -> Ordering {
+        let depth = self.depth(parent.group);
+        let (mut above, mut below) = (atom, None);
+        while self.depth(above.group) > depth {
+            below = Some(above.group);
+            above = self.parent(above.group);
+        }
+        if above != parent {
+            return self.compare(above, parent);
+        }
+        match below {
+            Some(group) => (self.digit(group), self.site(group)).cmp(&(digit, site)),
+            None => 0.cmp(&digit.get()),
+        }
+    }
+
+    /// How many of the `length` consecutive atoms from `first` sort before the text of a group of this name, which has none of them, if
+    /// `first` does.
+    pub(crate) fn count_before_group(&self, first: Atom, length: u32, (parent, digit, _): Key) -> u32 {
+        let depth = self.depth(first.group);
+        let (lifted, below) = self.lift(parent, depth);
+        if lifted.group != first.group {
+            return length;
+        }
+        let below = if below == 0 { digit.get() } else { below };
+        (lifted.k - first.k + i64::from(below > 0)).clamp(0, i64::from(length)) as u32
     }
 
     /// The prefix of `atom` with `depth` levels, and the digit that follows it in `atom`; `atom` itself and 0 if it is

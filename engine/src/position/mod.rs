@@ -95,6 +95,9 @@ impl Element {
     }
 }
 
+/// Bytes an element counts for at most: of a digit of 2^32, a site, and a k of 2^53.
+pub(crate) const ELEMENT_BYTES_MAX: usize = 5 + 1 + 8;
+
 /// A path in the making.
 pub(crate) type Elements = SmallVec<[Element; 16]>;
 

@@ -6,7 +6,7 @@ use super::{Caret, LeafIndex, Measure, Place, Run, Sequence, Spot, Unit};
 use crate::id::{Dot, SiteId};
 use crate::position::Element;
 use crate::position::allocate::Gap;
-use crate::position::group::Atom;
+use crate::position::group::{Atom, Key};
 
 /// How much text is looked through for a counter rather than an index made.
 const SCALARS_PER_COUNTER: u64 = 8;
@@ -91,6 +91,22 @@ impl Sequence {
                 let length = leaf.runs[run].measure.scalars();
                 let inside = self.groups.count_before(leaf.runs[run].first(), length as usize, atom);
                 leaf.within(run, inside as u32)
+            }
+        };
+        Place { leaf: index, spot }
+    }
+
+    /// Where text of a group that has none, nor has any below it, begins: O(d log n), d = its depth.
+    pub(crate) fn place_of_group(&self, key: Key) -> Place {
+        let less = |run: Run| self.groups.compare_group(run.first(), key).is_lt();
+        let index = self.tree.find_by(less);
+        let leaf = self.tree.leaf(index);
+        let run = leaf.runs.partition_point(|run| less(*run));
+        let spot = match run.checked_sub(1) {
+            None => leaf.start_of(0),
+            Some(run) => {
+                let before = leaf.runs[run];
+                leaf.within(run, self.groups.count_before_group(before.first(), before.measure.scalars(), key))
             }
         };
         Place { leaf: index, spot }

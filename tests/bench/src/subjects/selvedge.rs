@@ -1,6 +1,6 @@
 //! This project's engine.
 
-use selvedge_engine::{Delta, Document, SiteId, StateDiff, VersionVector};
+use selvedge_engine::{Delta, Document, PatchList, SiteId, StateDiff, VersionVector};
 use selvedge_protocol::stream::StreamEncoder;
 
 use super::Subject;
@@ -10,6 +10,7 @@ use crate::trace::Edit;
 pub struct Selvedge {
     document: Document,
     site: SiteId,
+    patches: PatchList,
 }
 
 impl Selvedge {
@@ -22,7 +23,7 @@ impl Selvedge {
     fn begin(document: Document, site: u64) -> Self {
         // As a relay leases them: every engine here numbers its writers 1, 2, 3.
         let site = SiteId::leased(0, site as u32);
-        let mut this = Self { document, site };
+        let mut this = Self { document, site, patches: PatchList::new() };
         let next = this.document.vector().get(site) + 1;
         this.document.begin_writing(this.site, next).expect("the site is new or goes on");
         this
@@ -58,7 +59,8 @@ impl Subject for Selvedge {
     }
 
     fn integrate(&mut self, message: &[u8]) {
-        self.document.apply_encoded(message).expect("deltas of ours come in order");
+        self.patches.clear();
+        self.document.apply_encoded_into(message, &mut self.patches).expect("deltas of ours come in order");
     }
 
     fn text(&self) -> String {
