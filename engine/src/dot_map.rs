@@ -1,20 +1,19 @@
 //! Values of dots, as ranges: what rebases left of the characters they moved.
 
-use std::collections::BTreeMap;
-
 use crate::id::{Dot, DotRange};
+use crate::sorted_map::SortedMap;
 
 /// Disjoint ranges of dots, each with a value; adjacent ones with equal values are one. Look-up and change O(log r) per
 /// range touched, r = ranges.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DotMap<T> {
     /// First dot of a range to its last counter and its value.
-    ranges: BTreeMap<Dot, (u64, T)>,
+    ranges: SortedMap<Dot, (u64, T)>,
 }
 
 impl<T> Default for DotMap<T> {
     fn default() -> Self {
-        Self { ranges: BTreeMap::new() }
+        Self { ranges: SortedMap::new() }
     }
 }
 
@@ -37,7 +36,7 @@ impl<T: Clone + PartialEq> DotMap<T> {
     pub(crate) fn insert(&mut self, range: DotRange, value: T) {
         self.remove(range);
         let DotRange { site, mut first, mut last } = range;
-        if let Some((dot, before)) = self.ranges.range(..Dot::new(site, first)).next_back().map(|(dot, at)| (*dot, at))
+        if let Some((dot, before)) = self.ranges.below(&Dot::new(site, first)).map(|(dot, at)| (*dot, at))
             && dot.site == site
             && before.0 + 1 == first
             && before.1 == value
@@ -74,9 +73,10 @@ impl<T: Clone + PartialEq> DotMap<T> {
     /// The lowest part within `range`, the whole range that belongs to, and its value.
     pub(crate) fn first_within(&self, range: DotRange) -> Option<(DotRange, DotRange, &T)> {
         let start = Dot::new(range.site, range.first);
-        let before = self.ranges.range(..=start).next_back();
+        let before = self.ranges.floor(&start);
         let before = before.filter(|(dot, (last, _))| dot.site == range.site && *last >= range.first);
-        let following = || self.ranges.range(start..=Dot::new(range.site, range.last)).next();
+        let end = Dot::new(range.site, range.last);
+        let following = || self.ranges.ceiling(&start).filter(|(dot, _)| **dot <= end);
         let (dot, (last, value)) = before.or_else(following)?;
         let whole = range_of(*dot, *last);
         let part = DotRange { first: whole.first.max(range.first), last: whole.last.min(range.last), ..range };
@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::id::SiteId;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     proptest! {
         #[test]

@@ -1,16 +1,15 @@
 //! Sets of dots as ranges: pending deletes, and which characters of a peer's past are alive.
 
-use std::collections::BTreeMap;
-
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
 use crate::id::{COUNTER_END, Dot, DotRange, SiteId};
+use crate::sorted_map::SortedMap;
 
 /// Disjoint, non-adjacent ranges of dots. Look-up and change O(log r) per range touched, r = ranges.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct DotSet {
     /// First dot of a range to its last counter.
-    ranges: BTreeMap<Dot, u64>,
+    ranges: SortedMap<Dot, u64>,
 }
 
 impl DotSet {
@@ -98,11 +97,12 @@ impl DotSet {
     }
 
     fn floor(&self, dot: Dot) -> Option<(Dot, u64)> {
-        self.ranges.range(..=dot).next_back().filter(|entry| entry.0.site == dot.site).map(|(dot, &last)| (*dot, last))
+        self.ranges.floor(&dot).filter(|entry| entry.0.site == dot.site).map(|(dot, &last)| (*dot, last))
     }
 
     fn next_between(&self, site: SiteId, first: u64, last: u64) -> Option<(Dot, u64)> {
-        self.ranges.range(Dot::new(site, first)..=Dot::new(site, last)).next().map(|(dot, &last)| (*dot, last))
+        let next = self.ranges.ceiling(&Dot::new(site, first)).filter(|(dot, _)| **dot <= Dot::new(site, last));
+        next.map(|(dot, &last)| (*dot, last))
     }
 
     /// Sites in order, each with its ranges: `sites { difference ranges { gap length-1 }* }*`, as in a version vector

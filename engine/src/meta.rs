@@ -1,11 +1,10 @@
 //! The small map `meta`: last writer wins, by Lamport clock and site, never by wall time.
 
-use std::collections::BTreeMap;
-
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
 use crate::id::{COUNTER_END, SiteId};
 use crate::limits::{META_KEY_BYTES_MAX, META_VALUE_BYTES_MAX};
+use crate::sorted_map::SortedMap;
 
 /// One write. The greater one wins; the value only decides between writes no honest site makes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,7 +18,7 @@ pub(crate) struct Entry {
 /// Keys and their winning writes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Meta {
-    entries: BTreeMap<String, Entry>,
+    entries: SortedMap<String, Entry>,
 }
 
 impl Meta {
@@ -71,12 +70,13 @@ impl Meta {
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut meta = Self::default();
+        let mut last = None;
         for _ in 0..reader.count(4)? {
             let key = core::str::from_utf8(reader.blob()?).map_err(|_| DecodeError::Text)?;
             if key.len() > META_KEY_BYTES_MAX {
                 return Err(DecodeError::TooLarge);
             }
-            if meta.entries.last_key_value().is_some_and(|(last, _)| last.as_str() >= key) {
+            if last.is_some_and(|last| last >= key) {
                 return Err(DecodeError::Order);
             }
             let (lamport, site) = (reader.counter()?, reader.site()?);
@@ -89,6 +89,7 @@ impl Meta {
                 return Err(DecodeError::TooLarge);
             }
             meta.entries.insert(key.to_owned(), Entry { lamport, site, value });
+            last = Some(key);
         }
         Ok(meta)
     }

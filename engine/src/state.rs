@@ -1,8 +1,6 @@
 //! State against state: what a peer lacks, as state and not as history (Almeida, Shoker, Baquero: Delta state replicated
 //! data types, 2018). A snapshot is the diff for a peer that knows nothing.
 
-use std::collections::BTreeMap;
-
 use crate::codec::state as codec;
 use crate::dots::DotSet;
 use crate::error::DecodeError;
@@ -10,6 +8,7 @@ use crate::id::{Dot, DotRange, SiteId};
 use crate::meta::Meta;
 use crate::position::{Digit, Element, Path};
 use crate::rebase::{Rebases, Stamp, Target};
+use crate::sorted_map::SortedMap;
 use crate::vector::VersionVector;
 
 /// What a peer at vector [`since`](Self::since) lacks of a document's state: its vector, the runs with dots beyond
@@ -130,7 +129,7 @@ impl StateDiff {
         if self.rebases.moved.is_empty() {
             return moves;
         }
-        let mut parents: BTreeMap<Dot, Path> = BTreeMap::new();
+        let mut parents: SortedMap<Dot, Path> = SortedMap::new();
         for run in &self.runs {
             let StateGroup { parent, digit, .. } = self.groups[run.group as usize];
             let Some((base, _)) = parent else { continue };
@@ -143,7 +142,7 @@ impl StateDiff {
             for (part, stamp) in parts {
                 let Some(stamp) = stamp else { continue };
                 let above = || base.parent.map_or_else(Path::root, |(group, k)| self.path(group, k));
-                let parent = parents.entry(stamp.dot).or_insert_with(above).clone();
+                let parent = parents.or_insert_with(stamp.dot, above).clone();
                 moves.push((part, Target { stamp, parent, base_digit: base.digit, digit, falling }));
             }
         }
@@ -173,7 +172,7 @@ impl StateDiff {
     /// a rebase it does not know, and what has not come is neither here nor deleted.
     fn has_valid_rebases(&self) -> bool {
         let known = |stamp: &Stamp| stamp.dot.counter <= self.vector.get(stamp.dot.site);
-        let mut bases = BTreeMap::new();
+        let mut bases = SortedMap::new();
         let mut moved = DotSet::default();
         for run in &self.runs {
             let dots = self.dots(*run);
@@ -190,7 +189,7 @@ impl StateDiff {
                     self.groups[base as usize].site == stamp.dot.site && k == stamp.dot.counter as i64
                 });
                 let new = !old || stamp.dot.counter > self.since.get(stamp.dot.site);
-                let placed = base.is_some() && *bases.entry(stamp.dot).or_insert(base) == base;
+                let placed = base.is_some() && *bases.or_insert_with(stamp.dot, || base) == base;
                 if !new || !placed || !known(&stamp) || group.digit.get() < 0 {
                     return false;
                 }

@@ -42,6 +42,16 @@ pub(crate) fn cache() -> PathBuf {
     base.join("selvedge")
 }
 
+/// The folders in which cargo keeps the sources of crates, one a registry. This program was compiled from some, so they are there.
+pub(crate) fn registry_sources() -> Vec<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
+    let entries = std::fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
+    let mut folders: Vec<_> = entries.map(|entry| entry.path()).collect();
+    folders.sort_unstable();
+    folders
+}
+
 /// Looks a program up in `PATH`.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

@@ -40,7 +40,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 
 /// Compiles the module and writes its bindings.
 pub(crate) fn module(root: &Path, force: bool) -> anyhow::Result<()> {
-    let mut inputs = Inputs::new(root, "wasm module 1");
+    let mut inputs = Inputs::new(root, "wasm module 2");
     for path in [
         "Cargo.toml",
         "Cargo.lock",
@@ -105,9 +105,11 @@ pub(crate) fn package(root: &Path, force: bool) -> anyhow::Result<()> {
 
 /// Compiles the facade; returns the file cargo says it wrote.
 fn compile(root: &Path, toolchain: WasmToolchain) -> anyhow::Result<PathBuf> {
-    let mut command = toolchain.cargo_build();
+    let mut command = toolchain.cargo_rustc();
     command
         .args(["--package", "selvedge-wasm", "--lib", "--profile", "wasm"])
+        // The library for Rust that its tests link is left away: beside it cargo leaves what is generic unlinked by LTO.
+        .args(["--crate-type", "cdylib"])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(root);
     process::cargo_messages(&mut command)?

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -57,6 +57,12 @@ describe("the published package", () => {
     assert.ok(!files.some((file) => /test|contract|testing/.test(file)), "no tests");
     const map = JSON.parse(readFileSync(join(installed, "dist/index.js.map"), "utf8")) as { sourcesContent?: string[] };
     assert.ok(map.sourcesContent?.[0]?.includes("openFrom"));
+  });
+
+  it("has a module that names no folder of the machine it was built on", () => {
+    const module = readFileSync(join(installed, "dist/wasm/selvedge_bg.wasm"), "latin1");
+    for (const folder of [join(homedir(), ".cargo"), here("../.."), "/registry/src/", "/lib/rustlib/"]) assert.ok(!module.includes(folder), folder);
+    assert.ok(module.includes("/crates/"), "but where in the sources a panic is");
   });
 
   it("gives what each entry promises, and fetches nothing by being imported", async () => {

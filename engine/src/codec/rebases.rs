@@ -11,8 +11,6 @@
 //!
 //! There is one encoding of it; a decoder refuses any other.
 
-use std::collections::BTreeMap;
-
 use super::delta::{digit_code, digit_of};
 use super::{Reader, Writer};
 use crate::dots::DotSet;
@@ -21,6 +19,7 @@ use crate::id::{COUNTER_END, Dot, DotRange};
 use crate::limits::PATH_LEVELS_MAX;
 use crate::position::{Digit, Element, Path};
 use crate::rebase::{Rebases, Stamp, Target};
+use crate::sorted_map::SortedMap;
 
 /// What one rebase left.
 #[derive(Default)]
@@ -32,14 +31,14 @@ struct Entry<'a> {
 
 /// Whether there is an entry at all decides the kind of a diff: see [`super::state`].
 pub(super) fn write(rebases: &Rebases, writer: &mut Writer) {
-    let mut entries: BTreeMap<Dot, Entry<'_>> = BTreeMap::new();
+    let mut entries: SortedMap<Dot, Entry<'_>> = SortedMap::new();
     for (range, stamp) in rebases.moved.iter() {
-        let entry = entries.entry(stamp.dot).or_default();
+        let entry = entries.or_insert_with(stamp.dot, Entry::default);
         entry.lamport = stamp.lamport;
         entry.moved.insert(range);
     }
     for (range, target) in rebases.pending.iter() {
-        let entry = entries.entry(target.stamp.dot).or_default();
+        let entry = entries.or_insert_with(target.stamp.dot, Entry::default);
         entry.lamport = target.stamp.lamport;
         entry.waiting.push((range, target));
     }

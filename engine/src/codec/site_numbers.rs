@@ -1,10 +1,9 @@
 //! The sites a delta names, numbered in the order they come.
 
-use std::collections::BTreeMap;
-
 use smallvec::SmallVec;
 
 use crate::id::SiteId;
+use crate::sorted_map::SortedMap;
 
 /// How many sites are looked for one by one: a delta seldom names more.
 const LISTED: usize = 16;
@@ -14,13 +13,13 @@ const LISTED: usize = 16;
 pub(super) struct SiteNumbers {
     sites: SmallVec<[SiteId; 4]>,
     /// Those behind the first [`LISTED`].
-    later: BTreeMap<SiteId, usize>,
+    later: SortedMap<SiteId, usize>,
 }
 
 impl SiteNumbers {
     /// The numbers of a delta of `site`, which is number 0.
     pub(super) fn of(site: SiteId) -> Self {
-        Self { sites: SmallVec::from_slice(&[site]), later: BTreeMap::new() }
+        Self { sites: SmallVec::from_slice(&[site]), later: SortedMap::new() }
     }
 
     /// The site the delta is of.

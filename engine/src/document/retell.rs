@@ -16,7 +16,6 @@
 //! has these characters at other places than who heard it from its author, until that comes.
 
 use core::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use super::Document;
 use super::local::normalised;
@@ -31,6 +30,7 @@ use crate::meta::Entry;
 use crate::op::{Direction, Op};
 use crate::position::{Element, Path};
 use crate::rebase::{Piece, Rebase, Target};
+use crate::sorted_map::SortedMap;
 use crate::state::StateDiff;
 
 impl Document {
@@ -143,13 +143,13 @@ fn united(mut ranges: Vec<DotRange>) -> Vec<DotRange> {
 
 /// The living text beyond the base and the rebases that moved some, per site in counter order.
 struct Chains {
-    inserts: BTreeMap<SiteId, Vec<(u64, Op)>>,
+    inserts: SortedMap<SiteId, Vec<(u64, Op)>>,
 }
 
 impl Chains {
     fn of(diff: &StateDiff) -> Self {
         let paths = paths(diff);
-        let mut inserts: BTreeMap<SiteId, Vec<(u64, Op)>> = BTreeMap::new();
+        let mut inserts: SortedMap<SiteId, Vec<(u64, Op)>> = SortedMap::new();
         for (run, text) in diff.runs() {
             let dots = diff.dots(run);
             let known = diff.since.get(dots.site);
@@ -160,7 +160,7 @@ impl Chains {
             let parent = paths[run.group as usize].clone();
             let direction = if run.first_k > 0 { Direction::After } else { Direction::Before };
             let whole = Op::Insert { parent, digit: group.digit, direction, text: text.to_owned() };
-            let pieces = inserts.entry(dots.site).or_default();
+            let pieces = inserts.or_insert_with(dots.site, Vec::new);
             // A scalar has at most four bytes.
             let step = (OP_TEXT_BYTES_MAX / 4) as u64;
             let length = u64::from(run.scalars);
@@ -171,9 +171,9 @@ impl Chains {
             }
         }
         for (dot, rebase) in rebases_of(diff) {
-            inserts.entry(dot.site).or_default().push((dot.counter, Op::Rebase(Box::new(rebase))));
+            inserts.or_insert_with(dot.site, Vec::new).push((dot.counter, Op::Rebase(Box::new(rebase))));
         }
-        for pieces in inserts.values_mut() {
+        for (_, pieces) in inserts.iter_mut() {
             pieces.sort_by_key(|piece| piece.0);
         }
         Self { inserts }
@@ -228,12 +228,12 @@ impl Chain {
 /// The rebases that the peer lacks, of what still is where they moved it or has not come yet. A slot had one range: what died
 /// in it, or was moved again, is named with the rest of it, and nothing comes of that.
 fn rebases_of(diff: &StateDiff) -> Vec<(Dot, Rebase)> {
-    let mut by_dot: BTreeMap<Dot, Vec<(DotRange, Target)>> = BTreeMap::new();
+    let mut by_dot: SortedMap<Dot, Vec<(DotRange, Target)>> = SortedMap::new();
     let awaited = diff.rebases.pending.iter().map(|(range, target)| (range, target.clone()));
     for (range, target) in diff.moves().into_iter().chain(awaited) {
         let dot = target.stamp.dot;
         if dot.counter > diff.since.get(dot.site) {
-            by_dot.entry(dot).or_default().push((range, target));
+            by_dot.or_insert_with(dot, Vec::new).push((range, target));
         }
     }
     // One that no decoder would take, as only a hostile state has it, is void.

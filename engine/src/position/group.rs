@@ -10,14 +10,13 @@
 //! O(1) within a group.
 
 use core::cmp::Ordering;
-use std::collections::BTreeMap;
-
 use smallvec::SmallVec;
 
 use super::allocate::Gap;
 use super::packed_group::PackedGroup;
 use super::{Digit, Element, Path, k_bytes};
 use crate::id::SiteId;
+use crate::sorted_map::SortedMap;
 
 /// Number of a group in its [`Groups`].
 pub(crate) type GroupIndex = u32;
@@ -66,7 +65,7 @@ pub(crate) struct Groups {
     groups: Vec<PackedGroup>,
     free: Vec<GroupIndex>,
     /// A tree rather than a hash table: keys come from strangers. Made when a path is first looked up.
-    index: Option<BTreeMap<Key, GroupIndex>>,
+    index: Option<SortedMap<Key, GroupIndex>>,
     /// The group of the path last interned: the next one is often the same, or shares most of it.
     recent: GroupIndex,
     /// How many groups were freed so far.
@@ -325,7 +324,7 @@ impl Groups {
     pub(crate) fn heap_bytes(&self) -> usize {
         self.groups.capacity() * size_of::<PackedGroup>()
             + self.free.capacity() * size_of::<GroupIndex>()
-            + self.index.as_ref().map_or(0, BTreeMap::len) * (size_of::<Key>() + size_of::<GroupIndex>()) * 3 / 2
+            + self.index.as_ref().map_or(0, SortedMap::heap_bytes)
     }
 
     /// The path of an atom: O(d).
@@ -472,7 +471,7 @@ impl Groups {
     }
 
     /// Checks the counts against `runs` (how many runs stand on each group).
-    pub(crate) fn assert_invariants(&self, runs: &BTreeMap<GroupIndex, u32>) {
+    pub(crate) fn assert_invariants(&self, runs: &std::collections::BTreeMap<GroupIndex, u32>) {
         let mut references = runs.clone();
         *references.entry(0).or_default() += 1;
         let made = index_of(&self.groups);
@@ -492,7 +491,7 @@ impl Groups {
 }
 
 /// The living groups by what names them, the root left out.
-fn index_of(groups: &[PackedGroup]) -> BTreeMap<Key, GroupIndex> {
+fn index_of(groups: &[PackedGroup]) -> SortedMap<Key, GroupIndex> {
     let living = groups.iter().enumerate().skip(1).filter(|(_, group)| group.references > 0);
     living.map(|(number, group)| (group.key(), number as GroupIndex)).collect()
 }

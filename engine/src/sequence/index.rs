@@ -3,20 +3,19 @@
 //!
 //! ```text
 //! chunk   up to 64 runs of one site, by the lowest counter of each: (counter, leaf)
-//! chunks  by a dot that is none of the chunk's above its own, in a B-tree
+//! chunks  by a dot that is none of the chunk's above its own
 //! ```
-
-use std::collections::BTreeMap;
 
 use super::leaf::LeafIndex;
 use crate::id::{Dot, SiteId};
+use crate::sorted_map::SortedMap;
 
 const CHUNK_ENTRIES_MAX: usize = 64;
 
 /// A run by its lowest counter, and its leaf.
 type Entry = (u64, LeafIndex);
 
-type Chunks = BTreeMap<Dot, Vec<Entry>>;
+type Chunks = SortedMap<Dot, Vec<Entry>>;
 
 /// The dot of each run's lowest counter to the run's leaf. O(log n) each, n = runs.
 #[derive(Clone, Debug, Default)]
@@ -78,18 +77,24 @@ impl DotIndex {
 
     /// The last run of `site` that begins at most at `counter`; none before the index is made.
     pub(super) fn floor(&self, site: SiteId, counter: u64) -> Option<Entry> {
-        let before = self.chunks.as_ref()?.range(Dot::new(site, 0)..=Dot::new(site, counter));
+        let chunks = self.chunks.as_ref()?;
+        let mut before = chunks.floor(&Dot::new(site, counter));
         // What is left of a chunk may begin above its own dot.
-        let upto =
-            |chunk: &Vec<Entry>| chunk.partition_point(|entry| entry.0 <= counter).checked_sub(1).map(|at| chunk[at]);
-        before.rev().find_map(|(_, chunk)| upto(chunk))
+        while let Some((key, chunk)) = before.filter(|(key, _)| key.site == site) {
+            if let Some(at) = chunk.partition_point(|entry| entry.0 <= counter).checked_sub(1) {
+                return Some(chunk[at]);
+            }
+            before = chunks.below(key);
+        }
+        None
     }
 
     /// The first run of `site` that begins at least at `counter`; none before the index is made.
     pub(super) fn ceiling(&self, site: SiteId, counter: u64) -> Option<Entry> {
         let chunks = self.chunks.as_ref()?;
-        let before = chunks.range(Dot::new(site, 0)..=Dot::new(site, counter)).next_back();
-        let behind = chunks.range(Dot::new(site, counter)..=Dot::new(site, u64::MAX)).take(2);
+        let start = Dot::new(site, counter);
+        let before = chunks.floor(&start).filter(|(key, _)| key.site == site);
+        let behind = chunks.from(&start).take_while(|(key, _)| key.site == site).take(2);
         let from = |chunk: &Vec<Entry>| chunk.get(chunk.partition_point(|entry| entry.0 < counter)).copied();
         before.into_iter().chain(behind).find_map(|(_, chunk)| from(chunk))
     }
@@ -105,8 +110,8 @@ impl DotIndex {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        let chunks = self.chunks.iter().flatten();
-        chunks.map(|(_, chunk)| size_of::<(Dot, Vec<Entry>)>() * 3 / 2 + chunk.capacity() * size_of::<Entry>()).sum()
+        let Some(chunks) = &self.chunks else { return 0 };
+        chunks.heap_bytes() + chunks.values().map(|chunk| chunk.capacity() * size_of::<Entry>()).sum::<usize>()
     }
 
     /// Checks that chunks are in order and keep their limits.
@@ -124,6 +129,6 @@ impl DotIndex {
 
 /// The chunk that has `dot` if one has.
 fn chunk_mut(chunks: &mut Chunks, dot: Dot) -> Option<(Dot, &mut Vec<Entry>)> {
-    let (key, chunk) = chunks.range_mut(..=dot).next_back()?;
+    let (key, chunk) = chunks.floor_mut(&dot)?;
     (key.site == dot.site).then_some((*key, chunk))
 }

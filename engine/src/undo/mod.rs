@@ -6,12 +6,13 @@
 
 mod origins;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::document::{Change, Document, Renamed, Reverted};
 use crate::error::EditError;
 use crate::id::Dot;
 use crate::patch::TextPatch;
+use crate::sorted_map::SortedMap;
 use origins::Origins;
 
 /// Steps kept; older ones are forgotten.
@@ -170,9 +171,9 @@ impl UndoStack {
     fn settle(&mut self, reverted: Reverted) -> (Change, Vec<TextPatch>) {
         let Reverted { patches, mut inverse, renamed } = reverted;
         self.originate(&mut inverse, 0);
-        let by_old: BTreeMap<Dot, &Renamed> =
+        let by_old: SortedMap<Dot, &Renamed> =
             renamed.iter().map(|part| (Dot::new(part.old.site, part.old.first), part)).collect();
-        let now = |dot: Dot| by_old.range(..=dot).next_back().and_then(|(_, part)| part.rename(dot)).unwrap_or(dot);
+        let now = |dot: Dot| by_old.floor(&dot).and_then(|(_, part)| part.rename(dot)).unwrap_or(dot);
         for change in self.done.iter_mut().chain(&mut self.undone).chain([&mut inverse]) {
             for part in &renamed {
                 part.rename_all(&mut change.inserted);

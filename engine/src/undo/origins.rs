@@ -1,10 +1,9 @@
 //! Where restored text first stood: a step taken back and done again twenty times must not stand twenty levels deep, so
 //! restored characters that are removed again are remembered by the path they were restored to.
 
-use std::collections::BTreeMap;
-
 use crate::document::{RemovedRun, Renamed, along};
 use crate::id::{Dot, DotRange};
+use crate::sorted_map::SortedMap;
 
 /// Restored parts remembered; when there are more, all are forgotten, and identifiers may grow a little.
 const PARTS_MAX: usize = 10_000;
@@ -12,7 +11,7 @@ const PARTS_MAX: usize = 10_000;
 /// Restored characters by their first new dot.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origins {
-    parts: BTreeMap<Dot, Renamed>,
+    parts: SortedMap<Dot, Renamed>,
 }
 
 impl Origins {
@@ -34,7 +33,7 @@ impl Origins {
         let mut skip = 0;
         while skip < length {
             let dots = run.dots(skip, length - skip);
-            let restored = self.parts.range(..=Dot::new(dots.site, dots.first)).next_back().map(|entry| entry.1);
+            let restored = self.parts.floor(&Dot::new(dots.site, dots.first)).map(|entry| entry.1);
             match restored.filter(|known| known.new.site == dots.site && known.new.last >= dots.first) {
                 Some(known) => {
                     let count = known.new.last.min(dots.last) + 1 - dots.first;
@@ -55,8 +54,8 @@ impl Origins {
 
     /// How many of these dots come before the next restored one.
     fn until_restored(&self, dots: DotRange) -> usize {
-        let following = Dot::new(dots.site, dots.first)..=Dot::new(dots.site, dots.last);
-        let next = self.parts.range(following).next();
+        let (first, last) = (Dot::new(dots.site, dots.first), Dot::new(dots.site, dots.last));
+        let next = self.parts.ceiling(&first).filter(|(dot, _)| **dot <= last);
         next.map_or(dots.last + 1 - dots.first, |(dot, _)| dot.counter - dots.first) as usize
     }
 }

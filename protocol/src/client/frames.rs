@@ -5,9 +5,9 @@
 //! lacks, and while connected what no region's ack has covered for 10 s. Bounded: the oldest go first. Dots make all of it
 //! harmless to repeat.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use selvedge_engine::{Delta, SiteId, VersionVector};
+use selvedge_engine::{Delta, SiteId, SortedMap, VersionVector};
 
 use super::Context;
 use super::config::{KeptFrame, OutboxKey};
@@ -38,18 +38,18 @@ struct Kept {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    kept: BTreeMap<OutboxKey, Kept>,
+    kept: SortedMap<OutboxKey, Kept>,
     /// Those that no region is known to have, by when each is to be given back.
-    due: BTreeSet<(Instant, OutboxKey)>,
+    due: SortedMap<(Instant, OutboxKey), ()>,
     /// The same ones by site.
-    unacked: BTreeSet<OutboxKey>,
+    unacked: SortedMap<OutboxKey, ()>,
     /// In the order they came; may name what is gone.
     order: VecDeque<OutboxKey>,
     bytes: usize,
     /// Not in the store yet.
-    unstored: BTreeSet<OutboxKey>,
+    unstored: SortedMap<OutboxKey, ()>,
     /// In the store and not needed any more.
-    deletable: BTreeSet<OutboxKey>,
+    deletable: SortedMap<OutboxKey, ()>,
     /// A rule that a test has taken away.
     missing: Missing,
 }
@@ -72,7 +72,7 @@ impl Frames {
         self.kept.insert(key, Kept { frame, due: None });
         self.set_due(key, Some(due));
         self.order.push_back(key);
-        self.unstored.insert(key);
+        self.unstored.insert(key, ());
         self.deletable.remove(&key);
         while self.bytes > FRAMES_BYTES_MAX {
             let Some(oldest) = self.order.pop_front() else { return };
@@ -89,8 +89,8 @@ impl Frames {
         }
         match due {
             Some(at) => {
-                self.due.insert((at, key));
-                self.unacked.insert(key);
+                self.due.insert((at, key), ());
+                self.unacked.insert(key, ());
             }
             None => {
                 self.unacked.remove(&key);
@@ -102,8 +102,8 @@ impl Frames {
         self.set_due(key, None);
         if let Some(kept) = self.kept.remove(&key) {
             self.bytes -= kept.frame.bytes.len();
-            if !self.unstored.remove(&key) {
-                self.deletable.insert(key);
+            if self.unstored.remove(&key).is_none() {
+                self.deletable.insert(key, ());
             }
         }
         while self.order.front().is_some_and(|oldest| !self.kept.contains_key(oldest)) {
@@ -112,8 +112,8 @@ impl Frames {
     }
 
     fn of_site(&self, site: SiteId) -> impl Iterator<Item = (OutboxKey, &Kept)> {
-        let all = OutboxKey { site, first: 0 }..=OutboxKey { site, first: u64::MAX };
-        self.kept.range(all).map(|(key, kept)| (*key, kept))
+        let from = self.kept.from(&OutboxKey { site, first: 0 });
+        from.take_while(move |(key, _)| key.site == site).map(|(key, kept)| (*key, kept))
     }
 
     /// Takes an ack: what `highest` covers is forgotten, what the region has is not given back. True if something went.
@@ -125,9 +125,10 @@ impl Frames {
             .filter(|(_, kept)| kept.frame.last <= covered)
             .map(|(key, _)| key)
             .collect();
-        let unacked = self.unacked.range(OutboxKey { site, first: 0 }..=OutboxKey { site, first: region });
-        let has = |key: &&OutboxKey| self.kept.get(key).is_some_and(|kept| kept.frame.last <= region);
-        let safe: Vec<OutboxKey> = unacked.filter(has).copied().collect();
+        let unacked = self.unacked.from(&OutboxKey { site, first: 0 }).map(|(key, ())| *key);
+        let known = unacked.take_while(|key| *key <= OutboxKey { site, first: region });
+        let has = |key: &OutboxKey| self.kept.get(key).is_some_and(|kept| kept.frame.last <= region);
+        let safe: Vec<OutboxKey> = known.filter(has).collect();
         safe.into_iter().for_each(|key| self.set_due(key, None));
         gone.iter().for_each(|key| self.forget(*key));
         !gone.is_empty()
@@ -148,9 +149,9 @@ impl Frames {
 
     /// Adds what is kept to the ranges that `open` announces, so that its answer says what the server has of it.
     pub(super) fn announce(&self, ranges: &mut Vec<SiteRange>) {
-        let mut kept: BTreeMap<SiteId, (u64, u64)> = BTreeMap::new();
+        let mut kept: SortedMap<SiteId, (u64, u64)> = SortedMap::new();
         for Kept { frame, .. } in self.kept.values() {
-            let range = kept.entry(frame.site).or_insert((frame.first, frame.last));
+            let range = kept.or_insert_with(frame.site, || (frame.first, frame.last));
             *range = (range.0.min(frame.first), range.1.max(frame.last));
         }
         for (site, (first, last)) in kept {
@@ -163,7 +164,7 @@ impl Frames {
 
     /// What `open-ok` says that the server has: the rest is due at once.
     fn answered(&mut self, known: &[Known], now: Instant) {
-        let known: BTreeMap<SiteId, u64> = known.iter().map(|known| (known.site, known.counter)).collect();
+        let known: SortedMap<SiteId, u64> = known.iter().map(|known| (known.site, known.counter)).collect();
         let due = |(key, kept): (&OutboxKey, &Kept)| {
             let counter = known.get(&key.site)?;
             Some((*key, (kept.frame.last > *counter).then_some(now)))
@@ -184,12 +185,12 @@ impl Frames {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+        self.due.keys().next().map(|(at, _)| *at)
     }
 
     /// What is due by now, each site's in its order.
     fn due_by(&self, now: Instant) -> Vec<OutboxKey> {
-        let mut due: Vec<OutboxKey> = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| *key).collect();
+        let mut due: Vec<OutboxKey> = self.due.keys().take_while(|(at, _)| *at <= now).map(|(_, key)| *key).collect();
         due.sort_unstable();
         due
     }
@@ -208,8 +209,8 @@ impl Frames {
     /// What the next state row takes along: frames to be put and keys to be deleted.
     pub(super) fn take_stores(&mut self) -> (Vec<KeptFrame>, Vec<OutboxKey>) {
         let unstored = std::mem::take(&mut self.unstored);
-        let puts = unstored.iter().filter_map(|key| self.kept.get(key)).map(|kept| kept.frame.clone()).collect();
-        (puts, std::mem::take(&mut self.deletable).into_iter().collect())
+        let puts = unstored.keys().filter_map(|key| self.kept.get(key)).map(|kept| kept.frame.clone()).collect();
+        (puts, keys_of(std::mem::take(&mut self.deletable)))
     }
 
     /// The transaction with these did not happen.
@@ -220,9 +221,15 @@ impl Frames {
         for frame in puts {
             self.deletable.remove(&OutboxKey { site: frame.site, first: frame.first });
         }
-        self.unstored.extend(again);
-        self.deletable.extend(deletes.into_iter().filter(|key| !self.kept.contains_key(key)));
+        self.unstored.extend(again.into_iter().map(|key| (key, ())));
+        let gone = deletes.into_iter().filter(|key| !self.kept.contains_key(key));
+        self.deletable.extend(gone.map(|key| (key, ())));
     }
+}
+
+/// The keys of a set in order.
+pub(super) fn keys_of(set: SortedMap<OutboxKey, ()>) -> Vec<OutboxKey> {
+    set.keys().copied().collect()
 }
 
 impl Replica {

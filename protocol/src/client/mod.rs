@@ -23,7 +23,6 @@ mod replica;
 mod restore;
 mod rule;
 mod seed;
-mod sorted_map;
 mod store;
 mod sync;
 

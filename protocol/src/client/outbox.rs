@@ -6,11 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use selvedge_engine::{SiteId, SiteKind, VersionVector};
+use selvedge_engine::{SiteId, SiteKind, SortedMap, VersionVector};
 
 use super::config::{OutboxEntry, OutboxKey};
 use super::effect::Pending;
-use super::sorted_map::SortedMap;
 use crate::level::{AckLevel, Instant};
 use crate::message::{Known, OUTBOX_SITES_MAX, SiteRange};
 
@@ -126,20 +125,20 @@ const LEVELS: [AckLevel; 3] = [AckLevel::Device, AckLevel::Region, AckLevel::Rep
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        Self { queues: SortedMap::default(), pending: [Pending::default(); 3], bytes: 0, in_flight: 0 }
+        Self { queues: SortedMap::new(), pending: [Pending::default(); 3], bytes: 0, in_flight: 0 }
     }
 
     pub(super) fn push(&mut self, site: SiteId, entry: Entry) {
         self.count(&entry, true);
         self.bytes += entry.bytes.len() as u64;
-        let queue = self.queues.or_default(site);
+        let queue = self.queues.or_insert_with(site, Queue::default);
         queue.insert(queue.entries.len(), entry);
     }
 
     /// Takes in an entry that another tab of this profile stored, at its place. False if it is here already, or the server
     /// is known to have it.
     pub(super) fn adopt(&mut self, site: SiteId, entry: Entry) -> bool {
-        let queue = self.queues.or_default(site);
+        let queue = self.queues.or_insert_with(site, Queue::default);
         let at = queue.entries.partition_point(|other| other.first < entry.first);
         let is_here = queue.entries.range(..at).next_back().is_some_and(|before| before.last >= entry.last);
         if is_here || queue.server >= entry.last || queue.entries.get(at).is_some_and(|next| next.first <= entry.last) {
@@ -178,15 +177,15 @@ impl Outbox {
     }
 
     pub(super) fn sites(&self) -> Vec<SiteId> {
-        self.queues.iter().map(|(site, _)| site).collect()
+        self.queues.keys().copied().collect()
     }
 
     pub(super) fn queue(&self, site: SiteId) -> Option<&Queue> {
-        self.queues.get(site)
+        self.queues.get(&site)
     }
 
     pub(super) fn entry(&self, key: OutboxKey) -> Option<&Entry> {
-        let queue = self.queues.get(key.site)?;
+        let queue = self.queues.get(&key.site)?;
         let at = queue.entries.binary_search_by_key(&key.first, |entry| entry.first).ok()?;
         queue.entries.get(at)
     }
@@ -205,12 +204,12 @@ impl Outbox {
 
     /// Every entry, by site and counter.
     pub(super) fn iter(&self) -> impl Iterator<Item = (SiteId, &Entry)> {
-        self.queues.iter().flat_map(|(site, queue)| queue.entries.iter().map(move |entry| (site, entry)))
+        self.queues.iter().flat_map(|(site, queue)| queue.entries.iter().map(move |entry| (*site, entry)))
     }
 
     /// Blocks everything of a site from a counter on.
     pub(super) fn block(&mut self, site: SiteId, from: u64) {
-        let queue = self.queues.or_default(site);
+        let queue = self.queues.or_insert_with(site, Queue::default);
         queue.blocked_from = Some(queue.blocked_from.map_or(from, |before| before.min(from)));
     }
 
@@ -218,7 +217,7 @@ impl Outbox {
     /// were not answered before.
     pub(super) fn refuse_growth(&mut self, site: SiteId, from: u64) -> Vec<Vec<u8>> {
         self.block(site, from);
-        let queue = self.queues.or_default(site);
+        let queue = self.queues.or_insert_with(site, Queue::default);
         queue.refused_from = Some(queue.refused_from.map_or(from, |before| before.min(from)));
         let fresh = queue.entries.iter().filter(|entry| entry.first >= from && entry.first > queue.repeated);
         let fresh = fresh.map(|entry| entry.bytes.clone()).collect();
@@ -228,7 +227,7 @@ impl Outbox {
 
     /// Whether a quota refused something of this site that the log still lacks.
     pub(super) fn is_refused(&self, site: SiteId) -> bool {
-        self.queues.get(site).is_some_and(|queue| queue.refused_from.is_some())
+        self.queues.get(&site).is_some_and(|queue| queue.refused_from.is_some())
     }
 
     /// Whether a quota refused something that the log still lacks.
@@ -238,7 +237,7 @@ impl Outbox {
 
     /// The log has this much of a site.
     pub(super) fn growth_passed(&mut self, site: SiteId, region: u64) {
-        if let Some(queue) = self.queues.get_mut(site)
+        if let Some(queue) = self.queues.get_mut(&site)
             && queue.refused_from.is_some_and(|from| from <= region)
         {
             (queue.blocked_from, queue.refused_from) = (None, None);
@@ -248,7 +247,7 @@ impl Outbox {
     /// What a quota refused may be sent again.
     pub(super) fn unblock_growth(&mut self, now: Instant) {
         let refused = self.queues.iter().filter(|(_, queue)| queue.refused_from.is_some());
-        for site in refused.map(|(site, _)| site).collect::<Vec<_>>() {
+        for site in refused.map(|(site, _)| *site).collect::<Vec<_>>() {
             self.unblock(site, now);
         }
     }
@@ -269,7 +268,7 @@ impl Outbox {
             if queue.server > 0 || queue.entries.is_empty() {
                 queue.blocked_from = None;
             } else if queue.blocked_from.is_some() {
-                held.push(site);
+                held.push(*site);
             }
         }
         held
@@ -277,13 +276,13 @@ impl Outbox {
 
     /// Lets a site go out again from where the server has it. Answers whether it was blocked.
     pub(super) fn unblock(&mut self, site: SiteId, now: Instant) -> bool {
-        let Some(queue) = self.queues.get_mut(site) else { return false };
+        let Some(queue) = self.queues.get_mut(&site) else { return false };
         if queue.blocked_from.take().is_none() {
             return false;
         }
         let server = queue.server;
         self.rewind(site, server, now);
-        if let Some(queue) = self.queues.get_mut(site) {
+        if let Some(queue) = self.queues.get_mut(&site) {
             (queue.gap, queue.hold_until) = (None, Instant(0));
         }
         true
@@ -291,7 +290,7 @@ impl Outbox {
 
     /// From which counter on a site was refused for good.
     pub(super) fn refused_from(&self, site: SiteId) -> Option<u64> {
-        let queue = self.queues.get(site)?;
+        let queue = self.queues.get(&site)?;
         queue.refused_from.or(queue.blocked_from)
     }
 
@@ -316,7 +315,7 @@ impl Outbox {
     /// Takes an ack: `region` and `replicated` only ever raise entries; those at `highest` are forgotten.
     pub(super) fn ack(&mut self, site: SiteId, region: u64, replicated: u64, highest: AckLevel) -> Acked {
         let mut acked = Acked::default();
-        let Some(queue) = self.queues.get_mut(site) else { return acked };
+        let Some(queue) = self.queues.get_mut(&site) else { return acked };
         queue.server = queue.server.max(region);
         queue.gap = None;
         let mut touched = Vec::new();
@@ -348,7 +347,7 @@ impl Outbox {
 
     /// Takes an entry out.
     pub(super) fn remove(&mut self, key: OutboxKey) -> Option<Entry> {
-        let queue = self.queues.get_mut(key.site)?;
+        let queue = self.queues.get_mut(&key.site)?;
         let at = queue.entries.binary_search_by_key(&key.first, |entry| entry.first).ok()?;
         let entry = queue.entries.remove(at)?;
         queue.advance();
@@ -362,12 +361,12 @@ impl Outbox {
 
     /// Takes out everything of a site from a counter on, and forgets the site.
     pub(super) fn take_site(&mut self, site: SiteId, from: u64) -> Vec<Entry> {
-        let firsts: Vec<u64> = match self.queues.get(site) {
+        let firsts: Vec<u64> = match self.queues.get(&site) {
             Some(queue) => queue.entries.iter().filter(|entry| entry.last >= from).map(|entry| entry.first).collect(),
             None => return Vec::new(),
         };
         let taken = firsts.into_iter().filter_map(|first| self.remove(OutboxKey { site, first })).collect();
-        if let Some(queue) = self.queues.get_mut(site) {
+        if let Some(queue) = self.queues.get_mut(&site) {
             (queue.blocked_from, queue.refused_from, queue.repeated) = (None, None, 0);
         }
         taken
@@ -387,17 +386,17 @@ impl Outbox {
             if let Some(first) = queue.entries.front().map(|entry| entry.first)
                 && ranges.len() < OUTBOX_SITES_MAX
             {
-                ranges.push(SiteRange { site, first, last: queue.announced });
+                ranges.push(SiteRange { site: *site, first, last: queue.announced });
             }
         }
-        self.queues.retain(|queue| !queue.entries.is_empty() || queue.server > 0);
+        self.queues.retain(|_, queue| !queue.entries.is_empty() || queue.server > 0);
         ranges
     }
 
     /// What open-ok says the server has. A site it does not name starts from nothing: re-sending is harmless.
     pub(super) fn begin_sending(&mut self, known: &[Known]) {
         for (site, queue) in self.queues.iter_mut() {
-            let named = known.iter().find(|known| known.site == site);
+            let named = known.iter().find(|known| known.site == *site);
             if let Some(known) = named {
                 (queue.sent, queue.server) = (known.counter, known.counter);
             } else {
@@ -411,8 +410,8 @@ impl Outbox {
         for (site, queue) in self.queues.iter() {
             if let Some(first) = queue.lacking(AckLevel::Region).next() {
                 let before = (first.first - 1).max(queue.server);
-                let have = vector.get(site);
-                vector.set(site, have.min(before));
+                let have = vector.get(*site);
+                vector.set(*site, have.min(before));
             }
         }
         vector
@@ -420,7 +419,7 @@ impl Outbox {
 
     /// Notes that everything of a site up to `last`, `bytes` long, went out.
     pub(super) fn note_sent(&mut self, site: SiteId, last: u64, bytes: u64) {
-        if let Some(queue) = self.queues.get_mut(site) {
+        if let Some(queue) = self.queues.get_mut(&site) {
             queue.sent = last;
         }
         self.in_flight += bytes;
@@ -428,7 +427,7 @@ impl Outbox {
 
     /// Sends again from `have + 1`. False if the outbox lacks what is asked for.
     pub(super) fn rewind(&mut self, site: SiteId, have: u64, now: Instant) -> bool {
-        let Some(queue) = self.queues.get_mut(site) else { return false };
+        let Some(queue) = self.queues.get_mut(&site) else { return false };
         let unacked = |entry: &&Entry| entry.last > have && entry.last <= queue.sent && entry.acked < AckLevel::Region;
         let bytes: u64 = queue.entries.iter().filter(unacked).map(|entry| entry.bytes.len() as u64).sum();
         self.in_flight = self.in_flight.saturating_sub(bytes);
@@ -449,7 +448,7 @@ impl Outbox {
     }
 
     fn change(&mut self, key: OutboxKey, change: impl FnOnce(&mut Entry)) -> bool {
-        let Some(queue) = self.queues.get_mut(key.site) else { return false };
+        let Some(queue) = self.queues.get_mut(&key.site) else { return false };
         let Ok(at) = queue.entries.binary_search_by_key(&key.first, |entry| entry.first) else { return false };
         let sent = queue.sent;
         let entry = &mut queue.entries[at];

@@ -1,8 +1,9 @@
 //! Cursors and names: only the latest counts, sent at most ten times a second, never stored.
 
+use selvedge_engine::SortedMap;
+
 use super::Context;
 use super::effect::{Effect, PresenceChange};
-use super::sorted_map::SortedMap;
 use crate::frame::Channel;
 use crate::level::Instant;
 use crate::message::Presence;
@@ -50,10 +51,10 @@ impl Presences {
         let session = presence.session;
         let change = PresenceChange { session, data: presence.data.map(Into::into), user: presence.user };
         if change.data.is_none() {
-            if self.others.remove(session).is_none() {
+            if self.others.remove(&session).is_none() {
                 return;
             }
-        } else if self.others.len() < PRESENCES_MAX || self.others.get(session).is_some() {
+        } else if self.others.len() < PRESENCES_MAX || self.others.contains_key(&session) {
             self.others.insert(session, change.clone());
         } else {
             return;
@@ -64,14 +65,14 @@ impl Presences {
     /// The connection is gone, and with it everybody.
     pub(super) fn disconnected(&mut self) {
         self.unsent = self.own.is_some();
-        for gone in std::mem::take(&mut self.others).into_values() {
+        for (_, gone) in std::mem::take(&mut self.others) {
             self.changed.insert(gone.session, PresenceChange { data: None, ..gone });
         }
     }
 
     pub(super) fn tell(&mut self, channel: Channel, cx: &mut Context<'_>) {
         if !self.changed.is_empty() {
-            let changed = std::mem::take(&mut self.changed).into_values().collect();
+            let changed = std::mem::take(&mut self.changed).into_iter().map(|(_, change)| change).collect();
             cx.effects.push_back(Effect::Presence { channel, changed });
         }
     }

@@ -3,10 +3,8 @@
 //! While a new copy is fetched the old one stays on the screen and takes edits. When it is whole, what must survive moves
 //! over in one step and the editor gets the difference.
 
-use std::collections::BTreeMap;
-
 use selvedge_engine::undo::UndoStack;
-use selvedge_engine::{Delta, Document, SiteId, TextPatch};
+use selvedge_engine::{Delta, Document, SiteId, SortedMap, TextPatch};
 
 use super::Context;
 use super::config::OutboxKey;
@@ -18,7 +16,7 @@ use super::replica::Replica;
 #[derive(Debug)]
 pub(super) struct Rebuild {
     /// Whose deltas do not go over as they are, and from which counter on.
-    sites: BTreeMap<SiteId, u64>,
+    sites: SortedMap<SiteId, u64>,
     /// Whether they are written again under a new site, or dropped.
     restamp: bool,
     staged: Option<Document>,
@@ -62,7 +60,7 @@ impl Replica {
     pub(super) fn begin_rebuild(&mut self, mut rebuild: Rebuild) {
         if let Some(before) = self.rebuild.take() {
             for (site, from) in before.sites {
-                let now = rebuild.sites.entry(site).or_insert(from);
+                let now = rebuild.sites.or_insert_with(site, || from);
                 *now = from.min(*now);
             }
             rebuild.restamp |= before.restamp;

@@ -1,12 +1,11 @@
 //! The store's side of a document: one transaction in flight, the next takes all that came meanwhile.
 
-use std::collections::BTreeSet;
-
-use selvedge_engine::Document;
+use selvedge_engine::{Document, SortedMap};
 
 use super::Context;
 use super::config::{OutboxEntry, OutboxKey};
 use super::effect::{Effect, Origin, StoreError, StoreTicket, StoreTransaction, StoredState};
+use super::frames::keys_of;
 use super::replica::Replica;
 use crate::level::{AckLevel, Instant};
 
@@ -23,9 +22,9 @@ pub(super) struct Store {
     enabled: bool,
     puts: Vec<OutboxEntry>,
     /// Entries the outbox has forgotten; they leave the store with a state row that covers them.
-    deletable: BTreeSet<OutboxKey>,
+    deletable: SortedMap<OutboxKey, ()>,
     /// Stored entries whose level rose.
-    risen: BTreeSet<OutboxKey>,
+    risen: SortedMap<OutboxKey, ()>,
     state_since: Option<Instant>,
     in_flight: Option<(StoreTicket, StoreTransaction)>,
     next_ticket: u64,
@@ -44,8 +43,8 @@ impl Store {
         Self {
             enabled,
             puts: Vec::new(),
-            deletable: BTreeSet::new(),
-            risen: BTreeSet::new(),
+            deletable: SortedMap::new(),
+            risen: SortedMap::new(),
             state_since: None,
             in_flight: None,
             next_ticket: 1,
@@ -85,7 +84,7 @@ impl Store {
     /// Deletes entries with the next state row.
     pub(super) fn forget(&mut self, keys: impl IntoIterator<Item = OutboxKey>, now: Instant) {
         if self.enabled {
-            self.deletable.extend(keys);
+            self.deletable.extend(keys.into_iter().map(|key| (key, ())));
             if !self.deletable.is_empty() {
                 self.state_changed(now);
             }
@@ -95,7 +94,7 @@ impl Store {
     /// Notes a level that rose, for the next transaction.
     pub(super) fn rose(&mut self, keys: Vec<OutboxKey>) {
         if self.enabled {
-            self.risen.extend(keys);
+            self.risen.extend(keys.into_iter().map(|key| (key, ())));
         }
     }
 
@@ -164,7 +163,7 @@ impl Replica {
                 snapshot: self.document.snapshot_plain(),
                 replace: self.store.replace,
             });
-            transaction.delete_outbox = std::mem::take(&mut self.store.deletable).into_iter().collect();
+            transaction.delete_outbox = keys_of(std::mem::take(&mut self.store.deletable));
             (transaction.put_frames, transaction.delete_frames) = self.frames.take_stores();
             self.store.state_since = None;
             self.store.puts_since_state = 0;
@@ -174,18 +173,18 @@ impl Replica {
             transaction.delete_outbox.extend(safe.map(|(site, entry)| OutboxKey { site, first: entry.first }));
         }
         transaction.put_outbox = std::mem::take(&mut self.store.puts);
-        for key in std::mem::take(&mut self.store.risen) {
+        for key in keys_of(std::mem::take(&mut self.store.risen)) {
             let deleted = transaction.delete_outbox.contains(&key);
             if let Some(entry) = self.outbox.entry(key).filter(|entry| entry.stored && !deleted) {
                 transaction.put_outbox.push(super::outbox::Outbox::stored_form(key.site, entry));
             }
         }
-        let gone: BTreeSet<OutboxKey> = transaction.delete_outbox.iter().copied().collect();
+        let gone: SortedMap<OutboxKey, ()> = transaction.delete_outbox.iter().map(|key| (*key, ())).collect();
         let ticket = StoreTicket(self.store.next_ticket);
         self.store.next_ticket += 1;
         self.store.in_flight = Some((ticket, transaction.clone()));
         // An entry that came and went before it was stored is in the state row alone.
-        transaction.put_outbox.retain(|entry| !gone.contains(&OutboxKey { site: entry.site, first: entry.first }));
+        transaction.put_outbox.retain(|entry| !gone.contains_key(&OutboxKey { site: entry.site, first: entry.first }));
         cx.effects.push_back(Effect::Store { channel: self.handle, ticket, transaction });
     }
 
@@ -220,7 +219,7 @@ impl Replica {
         self.store.puts = puts;
         let known = |key: &OutboxKey| self.outbox.entry(*key).is_none();
         let deletes: Vec<OutboxKey> = transaction.delete_outbox.into_iter().filter(known).collect();
-        self.store.deletable.extend(deletes);
+        self.store.deletable.extend(deletes.into_iter().map(|key| (key, ())));
         self.frames.not_stored(&transaction.put_frames, transaction.delete_frames);
         if transaction.state.is_some() {
             // Due at once: it had waited already.

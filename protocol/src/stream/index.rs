@@ -2,9 +2,7 @@
 //!
 //! Reading needs none of it: numbers say it all. Sorted maps, since their keys come from strangers.
 
-use std::collections::BTreeMap;
-
-use selvedge_engine::{Digit, Element, Path, SiteId};
+use selvedge_engine::{Digit, Element, Path, SiteId, SortedMap};
 
 use super::runs::{Atom, Run, Runs, Slot};
 
@@ -13,9 +11,9 @@ use super::runs::{Atom, Run, Runs, Slot};
 #[derive(Clone, Debug, Default)]
 pub(super) struct RunIndex {
     /// By the first counter.
-    dots: BTreeMap<(SiteId, u64), u32>,
+    dots: SortedMap<(SiteId, u64), u32>,
     /// By digit and the counter of the character it stands below, 0 for the root.
-    places: BTreeMap<(SiteId, Digit, u64), u32>,
+    places: SortedMap<(SiteId, Digit, u64), u32>,
     /// Runs from this number on are not in it yet.
     end: u32,
 }
@@ -74,7 +72,7 @@ impl RunIndex {
 
     fn atom(&self, runs: &Runs, element: Element) -> Option<Atom> {
         let counter = element.k.unsigned_abs();
-        let (&(site, _), &number) = self.dots.range(..=(element.site, counter)).next_back()?;
+        let (&(site, _), &number) = self.dots.floor(&(element.site, counter))?;
         let run = self.run(runs, number)?;
         (site == element.site && run.holds(counter)).then_some(Atom { run: number, counter })
     }

@@ -3,7 +3,7 @@
 //! Either the toolchain that runs now has the target, and all is ordinary; or Debian's second toolchain is used, for this
 //! one module: it has no compiled standard library for the target, so that is built too.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::tool::number;
@@ -15,6 +15,8 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// Debian's toolchain, beside whatever is in `PATH`.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+/// Where a toolchain keeps the sources of the standard library, below its root.
+const LIBRARY_SOURCES: &str = "lib/rustlib/src/rust";
 
 /// A way to compile for WebAssembly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +46,13 @@ impl WasmToolchain {
         format!("{version} {how}")
     }
 
-    /// `cargo build` for the target; the variables hold for this one command and never reach a native build.
-    pub(crate) fn cargo_build(self) -> Command {
+    /// `cargo rustc` for the target; the variables hold for this one command and never reach a native build.
+    pub(crate) fn cargo_rustc(self) -> Command {
         let mut command = match self {
-            WasmToolchain::Ordinary => process::cargo(&["build"]),
+            WasmToolchain::Ordinary => process::cargo(&["rustc"]),
             WasmToolchain::Debian => {
                 // Where the library has a shorter way, as to sort, it is taken.
-                let library = ["build", "-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
+                let library = ["rustc", "-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
                 let mut command = process::cargo_of(DEBIAN_CARGO, &library);
                 command
                     .env("RUSTC", DEBIAN_RUSTC)
@@ -58,14 +60,31 @@ impl WasmToolchain {
                     .env("RUSTC_BOOTSTRAP", "1")
                     .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
                 // What the running cargo tells its children would lead Debian's cargo to the other toolchain.
-                for variable in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTDOC", "RUSTC_WRAPPER", "RUSTFLAGS"] {
+                for variable in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTDOC", "RUSTC_WRAPPER"] {
                     command.env_remove(variable);
                 }
                 command
             }
         };
+        // Encoded, they hold in place of any others, and a folder's name may have a space.
+        command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", self.flags().join("\x1f"));
         command.args(["--target", TARGET]);
         command
+    }
+
+    /// What the compiler is told of every crate of the module.
+    fn flags(self) -> Vec<String> {
+        // SHA-256 as a loop: unrolled, it takes 3 kB for a few hashes a session.
+        let mut flags = vec!["--cfg".to_owned(), r#"sha2_backend_soft="compact""#.to_owned()];
+        // Panics say where in the sources they are: that is to be the same whoever built the module.
+        let library = match self {
+            WasmToolchain::Ordinary => None,
+            WasmToolchain::Debian => sysroot(DEBIAN_RUSTC).map(|folder| (folder.join(LIBRARY_SOURCES), "/rustc")),
+        };
+        let crates = paths::registry_sources().into_iter().map(|folder| (folder, "/crates"));
+        let folders = crates.chain(library);
+        flags.extend(folders.map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display())));
+        flags
     }
 }
 
@@ -97,6 +116,10 @@ fn debian_is_complete() -> bool {
     recent(DEBIAN_RUSTC)
         && recent(DEBIAN_CARGO)
         && paths::which("wasm-ld").is_some()
-        && process::ask(DEBIAN_RUSTC, &["--print", "sysroot"])
-            .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file())
+        && sysroot(DEBIAN_RUSTC)
+            .is_some_and(|folder| folder.join(LIBRARY_SOURCES).join("library/std/Cargo.toml").is_file())
+}
+
+fn sysroot(rustc: &str) -> Option<PathBuf> {
+    process::ask(rustc, &["--print", "sysroot"]).map(PathBuf::from)
 }
