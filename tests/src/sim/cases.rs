@@ -380,6 +380,26 @@ fn what_only_a_connected_reader_has_is_given_back() {
     }
 }
 
+#[test]
+fn a_copy_does_not_come_back_to_the_log_it_came_from() {
+    // A region is lost and built anew: what it had is copied to it from the other one, where it was a copy itself.
+    let records = [None, Some(Plant::FirstOriginKept)].map(|plant| {
+        let mut case = Case::with(2, &Options { calm: true, shape: Shape::Regions, plant, ..Options::default() });
+        case.types(0, "aaaa", SECOND);
+        case.run(5 * SECOND);
+        case.world.wipe_region(0);
+        case.run(60 * SECOND);
+        assert_eq!(count(&case.text(1), 'a'), 4);
+        let records = [0, 1].map(|region: usize| case.world.regions[region].log.head());
+        if plant.is_none() {
+            assert_eq!(count(&case.finish(), 'a'), 4);
+        }
+        records
+    });
+    assert_eq!(records[0], [4, 4]);
+    assert!(records[1][0] > 400, "what keeps its first origin goes round for ever: {:?}", records[1]);
+}
+
 /// Two people write brackets within brackets at one place, each at a relay of its own; how many times room was made. `forgets`: the bus keeps no lock.
 fn nested_by_two(forgets: bool) -> u64 {
     let mut case = Case::with(2, &Options { calm: true, shape: Shape::Relays, ..Options::default() });

@@ -200,6 +200,14 @@ impl Region {
         fold.into_document()
     }
 
+    /// What op store and log together hold one by one.
+    pub(super) fn operations(&self, document: &DocumentId) -> VersionVector {
+        let mut held = Whole::default();
+        self.deltas(document).iter().for_each(|delta| held.add(delta));
+        held.join(self.rebuilt(document).vector());
+        held.vector
+    }
+
     /// The kept snapshot.
     pub(super) fn snapshot(&self, document: &DocumentId) -> Option<&Snapshot> {
         self.snapshots.get(document)

@@ -151,11 +151,15 @@ impl World {
         self.restored = true;
     }
 
-    /// A region is lost with everything in it, and built anew as another log. Not while it alone holds what both had acked.
+    /// A region is lost with everything in it, and built anew as another log. Not while it alone holds what both had acked, in
+    /// its state or in its operations: a region that was just built anew has the other's snapshots before it has what they hold
+    /// one by one, and losing the other as well loses two regions at once.
     pub(super) fn wipe_region(&mut self, region: usize) {
         let other = 1 - region;
-        let whole = self.documents.clone().into_iter().all(|document| {
-            self.books.replicated(&document).is_none_or(|owed| self.regions[other].logged(&document).dominates(owed))
+        let (lost, left) = (&self.regions[region], &self.regions[other]);
+        let whole = self.documents.iter().all(|document| {
+            self.books.replicated(document).is_none_or(|owed| left.logged(document).dominates(owed))
+                && left.operations(document).dominates(lost.rebuilt(document).vector())
         });
         if !whole {
             return;
