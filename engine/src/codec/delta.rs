@@ -3,7 +3,9 @@
 //! ```text
 //! delta    0x11  site  first  counters  op+            counters = last - first + 1; operations to the end of the bytes
 //! op       code                                        one byte: kind in bits 0-2, flags above; other bits are 0
-//!   insert 1 | before<<3 | again<<4   [depth element* digit]  length utf8      again: group of the insert before it
+//!   insert 1 | before<<3 | again<<4 | placed<<5
+//!                                     [depth element*]  [digit]  length utf8     again: group of the insert before it, without
+//!                                                                                path and digit; placed: the digit is no hash
 //!   delete 2 | single<<3              single:  ref  first  last-first
 //!                                     else:    sites { ref  count { gap  last-first }* }*   gap: first - previous last - 2;
 //!                                                                                          the first one is `first` itself
@@ -11,8 +13,9 @@
 //!   void   4                          length
 //!   rebase 5                          depth element* digit  lamport  spacing  pieces { slot  ref  zigzag k  length-1 }*
 //!                                     slot: - previous slot - 1; the first one is `slot` itself; k: of the first character
-//! element  digit  ref  zigzag k
-//! digit    0: the hash of the element's dot   1: its negative   else zigzag + 1
+//! element  head  [digit]  [ref]                        head: zigzag k << 2 | other<<1 | placed
+//!                                                      other: not of the site of the element before it, or the delta's site
+//! digit    0: the hash of the element's dot   1: its negative   else zigzag + 1; never 0 where it is placed
 //! ref      0: the delta's site   1..=n: a site named before   n+1: a new one, its 64 bits follow
 //! ```
 //!
@@ -41,6 +44,7 @@ const VOID: u8 = 4;
 const REBASE: u8 = 5;
 pub(super) const BEFORE: u8 = 1 << 3;
 const AGAIN: u8 = 1 << 4;
+pub(super) const PLACED: u8 = 1 << 5;
 pub(super) const SINGLE: u8 = 1 << 3;
 const VALUE: u8 = 1 << 3;
 
@@ -48,8 +52,16 @@ const VALUE: u8 = 1 << 3;
 const OP_BYTES_GUESS: usize = 32;
 const HEADER_BYTES_GUESS: usize = 16;
 
+/// Flags of an element's head, below its k.
+const ELEMENT_PLACED: u64 = 1;
+const ELEMENT_OTHER: u64 = 1 << 1;
+const ELEMENT_FLAGS: u32 = 2;
+
 /// Bytes of a site's number: a delta has no room for 2^21 of them.
 const REFERENCE_BYTES_MAX: usize = 3;
+
+/// The code of a digit that is the hash of its dot.
+const HASHED: u64 = 0;
 
 pub(crate) fn encode(delta: &Delta) -> Vec<u8> {
     let mut writer = Writer::with_capacity(delta.ops.len() * OP_BYTES_GUESS + HEADER_BYTES_GUESS);
@@ -85,11 +97,13 @@ pub(crate) fn op_bytes_max(site: SiteId, op: &Op, first: u64) -> usize {
 /// Bytes a path takes at most in a delta of `site`: as if no digit were hashed. Nothing is written to count them.
 fn path_bytes_max(site: SiteId, path: &Path) -> usize {
     let mut bytes = varint_len(path.depth() as u64);
+    let mut above = site;
     for element in path.elements() {
-        bytes += element.bytes() + 1;
-        if element.site != site {
+        bytes += varint_len(zigzag(element.k) << ELEMENT_FLAGS) + digit_bytes_max(element.digit);
+        if element.site != above {
             bytes += REFERENCE_BYTES_MAX + varint_len(element.site.get());
         }
+        above = element.site;
     }
     bytes
 }
@@ -119,9 +133,9 @@ impl<'a> Encoder<'a> {
                     self.writer.byte(INSERT | before | AGAIN);
                 } else {
                     let code = digit_code(*digit, Dot::new(self.site, first), parent.depth());
-                    self.writer.byte(INSERT | before);
+                    self.writer.byte(INSERT | before | placed(code));
                     self.path(parent);
-                    self.writer.varint(code);
+                    write_placed(&mut self.writer, code);
                     self.group = Some((parent, *digit));
                 }
                 self.writer.blob(text.as_bytes());
@@ -197,11 +211,39 @@ impl<'a> Encoder<'a> {
 /// The path an insert stands on: depth and elements.
 pub(super) fn write_path(writer: &mut Writer, sites: &mut SiteNumbers, elements: &[Element]) {
     writer.varint(elements.len() as u64);
+    let mut site = sites.own();
     for (level, element) in elements.iter().enumerate() {
-        writer.varint(digit_code(element.digit, element.dot(), level));
-        write_reference(writer, sites, element.site);
-        writer.signed(element.k);
+        let code = digit_code(element.digit, element.dot(), level);
+        let other = if element.site == site { 0 } else { ELEMENT_OTHER };
+        let placed = if code == HASHED { 0 } else { ELEMENT_PLACED };
+        writer.varint(zigzag(element.k) << ELEMENT_FLAGS | other | placed);
+        write_placed(writer, code);
+        if other != 0 {
+            write_reference(writer, sites, element.site);
+        }
+        site = element.site;
     }
+}
+
+/// The flag of an insert whose digit has this code.
+pub(super) const fn placed(code: u64) -> u8 {
+    if code == HASHED { 0 } else { PLACED }
+}
+
+/// The code of a digit, unless it is hashed.
+pub(super) fn write_placed(writer: &mut Writer, code: u64) {
+    if code != HASHED {
+        writer.varint(code);
+    }
+}
+
+/// Reads the code of a digit that is placed, or not.
+pub(super) fn read_placed(reader: &mut Reader<'_>, placed: bool) -> Result<u64, DecodeError> {
+    if !placed {
+        return Ok(HASHED);
+    }
+    let code = reader.varint()?;
+    if code == HASHED { Err(DecodeError::NotCanonical) } else { Ok(code) }
 }
 
 pub(super) fn write_reference(writer: &mut Writer, sites: &mut SiteNumbers, site: SiteId) {
@@ -298,7 +340,7 @@ impl<'a> Decoder<'a> {
         let flags = code & !KIND_MASK;
         let allowed = match code & KIND_MASK {
             INSERT if code & AGAIN != 0 => BEFORE | AGAIN,
-            INSERT => BEFORE,
+            INSERT => BEFORE | PLACED,
             DELETE => SINGLE,
             META => VALUE,
             VOID | REBASE => 0,
@@ -321,7 +363,7 @@ impl<'a> Decoder<'a> {
             self.group.take().ok_or(DecodeError::NotCanonical)?
         } else {
             let path = self.path()?;
-            let code = self.reader.varint()?;
+            let code = read_placed(&mut self.reader, flags & PLACED != 0)?;
             let digit = digit_of(code, Dot::new(self.site, first), path.depth())?;
             let group = (path, digit);
             if self.group.as_ref() == Some(&group) {
@@ -344,8 +386,10 @@ impl<'a> Decoder<'a> {
 
     /// Adds the path an insert stands on. Its bytes are not counted.
     pub(super) fn elements(&mut self, elements: &mut Elements) -> Result<(), DecodeError> {
+        let mut above = self.site;
         for level in 0..self.depth()? {
-            let element = self.element(level)?;
+            let element = self.element(level, above)?;
+            above = element.site;
             elements.push(element);
         }
         Ok(())
@@ -353,18 +397,22 @@ impl<'a> Decoder<'a> {
 
     /// Levels of a path.
     pub(super) fn depth(&mut self) -> Result<usize, DecodeError> {
-        let depth = self.reader.count(3)?;
+        let depth = self.reader.count(1)?;
         if depth < PATH_LEVELS_MAX { Ok(depth) } else { Err(DecodeError::PathTooLong) }
     }
 
-    /// The element of a level of a path.
+    /// The element of a level of a path; `above`: the site of the element before it, or the delta's site.
     #[inline]
-    pub(super) fn element(&mut self, level: usize) -> Result<Element, DecodeError> {
-        let code = self.reader.any_varint()?;
-        let site = self.reference()?;
-        let k = unzigzag(self.reader.any_varint()?);
+    pub(super) fn element(&mut self, level: usize, above: SiteId) -> Result<Element, DecodeError> {
+        let head = self.reader.any_varint()?;
+        let k = unzigzag(head >> ELEMENT_FLAGS);
         if k == 0 || k.unsigned_abs() >= COUNTER_END {
             return Err(DecodeError::Counter);
+        }
+        let code = read_placed(&mut self.reader, head & ELEMENT_PLACED != 0)?;
+        let site = if head & ELEMENT_OTHER == 0 { above } else { self.reference()? };
+        if head & ELEMENT_OTHER != 0 && site == above {
+            return Err(DecodeError::NotCanonical);
         }
         let digit = digit_of(code, Dot::new(site, k.unsigned_abs()), level)?;
         Ok(Element { digit, site, k })

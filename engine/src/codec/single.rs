@@ -4,7 +4,8 @@
 //! damaged and the not canonical included, to that module.
 
 use super::delta::{
-    BEFORE, DELETE, DELTA, Decoder, INSERT, Ranges, SINGLE, digit_code, digit_of, read_header, write_path,
+    BEFORE, DELETE, DELTA, Decoder, INSERT, PLACED, Ranges, SINGLE, digit_code, digit_of, placed, read_header,
+    read_placed, write_path, write_placed,
 };
 use super::site_numbers::SiteNumbers;
 use super::{Reader, Writer, varint_len};
@@ -25,7 +26,7 @@ pub(crate) struct SingleInsert<'a> {
 }
 
 /// Bytes to reserve for an element: few take more.
-const ELEMENT_BYTES_GUESS: usize = 8;
+const ELEMENT_BYTES_GUESS: usize = 6;
 
 /// The path an insert stands on, as the first operation of a delta of `site` spells it: depth and elements. O(d).
 pub(crate) fn spell_path(site: SiteId, elements: &[Element]) -> Vec<u8> {
@@ -38,12 +39,13 @@ pub(crate) fn spell_path(site: SiteId, elements: &[Element]) -> Vec<u8> {
 pub(crate) fn encode_insert(header: DeltaHeader, spelled: &[u8], insert: SingleInsert<'_>) -> Vec<u8> {
     let text = insert.text.as_bytes();
     let code = digit_code(insert.digit, Dot::new(header.site, header.first), insert.depth);
-    let digit_bytes = varint_len(code);
+    let flag = placed(code);
+    let digit_bytes = if flag == 0 { 0 } else { varint_len(code) };
     let bytes = spelled.len() + digit_bytes + varint_len(text.len() as u64) + text.len();
     let mut writer = begin(header, bytes);
-    writer.byte(INSERT | if insert.direction == Direction::Before { BEFORE } else { 0 });
+    writer.byte(INSERT | flag | if insert.direction == Direction::Before { BEFORE } else { 0 });
     writer.raw(spelled);
-    writer.varint(code);
+    write_placed(&mut writer, code);
     writer.blob(text);
     writer.finish()
 }
@@ -132,7 +134,8 @@ impl HeardPath {
             decoder.skip(&self.elements, usize::from(end) - 1);
         }
         for level in self.elements.len()..depth {
-            self.elements.push(decoder.element(level).ok()?);
+            let above = self.elements.last().map_or(self.site, |above| above.site);
+            self.elements.push(decoder.element(level, above).ok()?);
             self.ends.push((bytes.len() - decoder.rest().len()) as u16);
         }
         Some(decoder.rest())
@@ -162,7 +165,7 @@ impl<'a> SingleReader<'a> {
     }
 
     pub(crate) const fn is_insert(&self) -> bool {
-        self.code & !BEFORE == INSERT
+        self.code & !(BEFORE | PLACED) == INSERT
     }
 
     /// The one insert of the delta, if it stands on the path `spelled`, of `depth` levels. Its counters are not checked
@@ -181,7 +184,7 @@ impl<'a> SingleReader<'a> {
     /// What follows a path of `depth` levels, if it is all of the delta.
     fn insert_after(&self, rest: Reader<'a>, depth: usize) -> Option<SingleInsert<'a>> {
         let mut rest = rest;
-        let code = rest.varint().ok()?;
+        let code = read_placed(&mut rest, self.code & PLACED != 0).ok()?;
         let digit = digit_of(code, Dot::new(self.header.site, self.header.first), depth).ok()?;
         let text = core::str::from_utf8(rest.blob().ok()?).ok()?;
         let valid = rest.remaining() == 0 && !text.is_empty() && text.len() <= OP_TEXT_BYTES_MAX;

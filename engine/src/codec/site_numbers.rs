@@ -22,6 +22,11 @@ impl SiteNumbers {
         Self { sites: SmallVec::from_slice(&[site]), later: SortedMap::new() }
     }
 
+    /// The site the delta is of.
+    pub(super) fn own(&self) -> SiteId {
+        self.sites[0]
+    }
+
     pub(super) fn len(&self) -> usize {
         self.sites.len()
     }
