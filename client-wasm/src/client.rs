@@ -283,7 +283,7 @@ impl Client {
     pub fn flush(&mut self, channel: f64, now: f64) -> i32 {
         let Some(flushed) = self.machine.flush(self::channel(channel), instant(now)) else { return 0 };
         let length = flushed.delta.len();
-        self.window[..length].copy_from_slice(&flushed.delta);
+        self.window[..length].copy_from_slice(flushed.delta);
         if flushed.more { -(length as i32) } else { length as i32 }
     }
 

@@ -115,7 +115,7 @@ pub mod internals {}
 
 pub use anchor::{Anchor, Bias};
 pub use delta::{Delta, DeltaHeader};
-pub use document::{Applied, Crowding, Document, Outcome, SealedDelta};
+pub use document::{Applied, Crowding, Document, Outcome};
 pub use error::{ApplyError, DecodeError, EditError};
 pub use id::{COUNTER_END, Dot, DotRange, ParseSiteError, SiteId, SiteKind};
 pub use limits::{

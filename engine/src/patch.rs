@@ -35,9 +35,11 @@ pub struct Patch<'a> {
 /// let (mut reader, mut patches) = (Document::new(), PatchList::new());
 /// for word in ["warp ", "weft "] {
 ///     writer.replace(0, 0, word)?;
-///     for sealed in writer.seal_encoded() {
+///     let mut bytes = Vec::new();
+///     while writer.seal_into(&mut bytes).is_some() {
 ///         patches.clear();
-///         reader.apply_encoded_into(&sealed.bytes, &mut patches)?;
+///         reader.apply_encoded_into(&bytes, &mut patches)?;
+///         bytes.clear();
 ///         assert_eq!(patches.iter().map(|patch| patch.insert).collect::<Vec<_>>(), [word]);
 ///     }
 /// }

@@ -38,6 +38,11 @@ impl Writer {
         Self { bytes: Vec::with_capacity(bytes) }
     }
 
+    /// Appends to these bytes.
+    pub(crate) const fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
     pub(crate) fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }

@@ -8,7 +8,7 @@ use super::delta::{
     read_placed, write_path, write_placed,
 };
 use super::site_numbers::SiteNumbers;
-use super::{Reader, Writer, varint_len};
+use super::{Reader, Writer};
 use crate::delta::{DeltaHeader, validate_ranges};
 use crate::id::{Dot, DotRange, SiteId};
 use crate::limits::OP_TEXT_BYTES_MAX;
@@ -35,27 +35,20 @@ pub(crate) fn spell_path(site: SiteId, elements: &[Element]) -> Vec<u8> {
     writer.finish()
 }
 
-/// The durable bytes of a delta that is one insert on the path `spelled`. O(bytes).
-pub(crate) fn encode_insert(header: DeltaHeader, spelled: &[u8], insert: SingleInsert<'_>) -> Vec<u8> {
-    let text = insert.text.as_bytes();
+/// Writes the durable bytes of a delta that is one insert on the path `spelled`. O(bytes).
+pub(crate) fn write_insert(writer: &mut Writer, header: DeltaHeader, spelled: &[u8], insert: SingleInsert<'_>) {
     let code = digit_code(insert.digit, Dot::new(header.site, header.first), insert.depth);
-    let flag = placed(code);
-    let digit_bytes = if flag == 0 { 0 } else { varint_len(code) };
-    let bytes = spelled.len() + digit_bytes + varint_len(text.len() as u64) + text.len();
-    let mut writer = begin(header, bytes);
-    writer.byte(INSERT | flag | if insert.direction == Direction::Before { BEFORE } else { 0 });
+    begin(writer, header);
+    writer.byte(INSERT | placed(code) | if insert.direction == Direction::Before { BEFORE } else { 0 });
     writer.raw(spelled);
-    write_placed(&mut writer, code);
-    writer.blob(text);
-    writer.finish()
+    write_placed(writer, code);
+    writer.blob(insert.text.as_bytes());
 }
 
-/// The durable bytes of a delta that deletes one range of dots.
-pub(crate) fn encode_delete(header: DeltaHeader, range: DotRange) -> Vec<u8> {
+/// Writes the durable bytes of a delta that deletes one range of dots.
+pub(crate) fn write_delete(writer: &mut Writer, header: DeltaHeader, range: DotRange) {
     let foreign = range.site != header.site;
-    let reference = if foreign { 1 + varint_len(range.site.get()) } else { 1 };
-    let bytes = reference + varint_len(range.first) + varint_len(range.last - range.first);
-    let mut writer = begin(header, bytes);
+    begin(writer, header);
     writer.byte(DELETE | SINGLE);
     writer.varint(u64::from(foreign));
     if foreign {
@@ -63,21 +56,14 @@ pub(crate) fn encode_delete(header: DeltaHeader, range: DotRange) -> Vec<u8> {
     }
     writer.varint(range.first);
     writer.varint(range.last - range.first);
-    writer.finish()
 }
 
-/// A header with exactly enough room behind it for an operation of one code and `bytes` more.
-#[inline]
-fn begin(header: DeltaHeader, bytes: usize) -> Writer {
+fn begin(writer: &mut Writer, header: DeltaHeader) {
     let DeltaHeader { site, first, last } = header;
-    let counters = last - first + 1;
-    let length = 2 + varint_len(site.get()) + varint_len(first) + varint_len(counters) + bytes;
-    let mut writer = Writer::with_capacity(length);
     writer.byte(DELTA);
     writer.varint(site.get());
     writer.varint(first);
-    writer.varint(counters);
-    writer
+    writer.varint(last - first + 1);
 }
 
 /// The path read last, and its bytes: the next one often begins with the same elements, which are not read again.

@@ -3,13 +3,14 @@
 //!
 //! Most deltas are one: a few letters, or one range taken back. Mostly letters continue what their site wrote last: then their
 //! long part, the path, is what it was in the delta before, and is neither spelled nor read again. Whatever is not so simple
-//! takes the way over [`Delta`].
+//! takes the way over [`Delta`](crate::Delta).
 
 use super::local::first_atom;
 use super::remote::first_element;
 use super::{Document, Outcome};
-use crate::codec::single::{HeardPath, SingleInsert, SingleReader, encode_delete, encode_insert, spell_path};
-use crate::delta::{Delta, DeltaHeader};
+use crate::codec::Writer;
+use crate::codec::single::{HeardPath, SingleInsert, SingleReader, spell_path, write_delete, write_insert};
+use crate::delta::DeltaHeader;
 use crate::id::{Dot, DotRange, SiteId};
 use crate::limits::{OP_TEXT_BYTES_MAX, PATH_BYTES_MAX};
 use crate::op::{Direction, Op};
@@ -17,21 +18,6 @@ use crate::patch::PatchList;
 use crate::position::group::{Atom, GroupIndex, Groups};
 use crate::position::{ELEMENT_BYTES_MAX, Element, group_bytes, k_bytes};
 use crate::sequence::Measure;
-
-/// A delta in its durable bytes, with what it covers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SealedDelta {
-    /// What it covers.
-    pub header: DeltaHeader,
-    /// [`Delta::encode`] of it.
-    pub bytes: Vec<u8>,
-}
-
-impl From<&Delta> for SealedDelta {
-    fn from(delta: &Delta) -> Self {
-        Self { header: delta.header(), bytes: delta.encode() }
-    }
-}
 
 /// The path under a group in the bytes that deltas of its site have for it.
 #[derive(Clone, Debug, Default)]
@@ -56,10 +42,10 @@ impl Spelled {
         }
     }
 
-    /// The bytes of a delta that is one insert of the group.
-    fn encode(&self, groups: &Groups, header: DeltaHeader, direction: Direction, text: &str) -> Vec<u8> {
+    /// Writes a delta that is one insert of the group.
+    fn write(&self, writer: &mut Writer, groups: &Groups, header: DeltaHeader, direction: Direction, text: &str) {
         let (digit, depth) = (groups.digit(self.group), groups.depth(self.group) - 1);
-        encode_insert(header, &self.bytes, SingleInsert { digit, depth, direction, text })
+        write_insert(writer, header, &self.bytes, SingleInsert { digit, depth, direction, text });
     }
 }
 
@@ -82,37 +68,45 @@ impl Heard {
 }
 
 impl Document {
-    /// [`seal`](Self::seal) with the deltas in their durable bytes: the same ones, many times faster after a keystroke.
-    pub fn seal_encoded(&mut self) -> impl Iterator<Item = SealedDelta> + use<> {
-        let one = self.seal_keystroke();
-        let more = if one.is_none() { self.seal() } else { Vec::new() };
-        one.into_iter().chain(more.into_iter().map(|delta| SealedDelta::from(&delta)))
+    /// [`seal`](Self::seal), a delta at a time, in durable bytes: appends those of the next delta, [`Delta::encode`](crate::Delta::encode) of it, and says what
+    /// it covers. `None`, and nothing appended, when there is none. O(b) after a keystroke, b = those bytes.
+    pub fn seal_into(&mut self, bytes: &mut Vec<u8>) -> Option<DeltaHeader> {
+        let mut writer = Writer::behind(core::mem::take(bytes));
+        let sealed = self.seal_keystroke(&mut writer).or_else(|| {
+            self.close_unsealed();
+            let delta = self.unsealed.next_closed()?;
+            writer.raw(&delta.encode());
+            Some(delta.header())
+        });
+        *bytes = writer.finish();
+        sealed
     }
 
-    fn seal_keystroke(&mut self) -> Option<SealedDelta> {
-        let writer = self.writer?;
-        let header = DeltaHeader { site: writer.site, first: self.unsealed.first()?, last: writer.next - 1 };
+    fn seal_keystroke(&mut self, writer: &mut Writer) -> Option<DeltaHeader> {
+        let super::Writer { site, next } = self.writer?;
+        let header = DeltaHeader { site, first: self.unsealed.first()?, last: next - 1 };
         if self.unsealed.has_closed() {
             return None;
         }
-        let bytes = match self.unsealed.ops() {
-            [] => self.encode_typed(header)?,
+        match self.unsealed.ops() {
+            [] => self.write_typed(writer, header)?,
             [(counter, Op::Delete { ranges })] if *counter == header.first && *counter == header.last => {
                 let [range] = ranges.as_slice() else { return None };
-                encode_delete(header, *range)
+                write_delete(writer, header, *range);
             }
             _ => return None,
-        };
+        }
         self.unsealed.close();
-        Some(SealedDelta { header, bytes })
+        Some(header)
     }
 
-    /// The bytes of a delta of these counters, if they are one insert.
-    fn encode_typed(&mut self, header: DeltaHeader) -> Option<Vec<u8>> {
+    /// Writes the delta of these counters, if that is one insert.
+    fn write_typed(&mut self, writer: &mut Writer, header: DeltaHeader) -> Option<()> {
         let counters = u32::try_from(header.last - header.first + 1).ok()?;
         if let Some((group, text)) = self.sequence.tail_text(Dot::new(header.site, header.last), counters) {
             self.spelled.spell(&self.sequence.groups, group);
-            return Some(self.spelled.encode(&self.sequence.groups, header, Direction::After, text));
+            self.spelled.write(writer, &self.sequence.groups, header, Direction::After, text);
+            return Some(());
         }
         let (place, measure) = self.sequence.first_live(header.site, header.first..header.last + 1)?;
         let (run, _) = self.sequence.rest_of_run(place)?;
@@ -124,7 +118,8 @@ impl Document {
         }
         let text = self.sequence.text_along(place, counters).filter(|text| text.len() <= OP_TEXT_BYTES_MAX)?;
         self.spelled.spell(&self.sequence.groups, run.group);
-        Some(self.spelled.encode(&self.sequence.groups, header, direction, &text))
+        self.spelled.write(writer, &self.sequence.groups, header, direction, &text);
+        Some(())
     }
 
     /// Applies a delta that is one insert or one delete, and comes next of its site. `None` if it is not: then nothing was

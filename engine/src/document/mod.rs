@@ -34,7 +34,6 @@ use keystroke::{Heard, Spelled};
 use rebase::DepthLimit;
 use unsealed::Unsealed;
 
-pub use keystroke::SealedDelta;
 pub use rebase::Crowding;
 pub(crate) use removed::{Change, RemovedRun, Renamed, along};
 pub(crate) use restore::Reverted;

@@ -5,6 +5,7 @@
 //! all the same: a vector names one state, sealed or not. Typing and taking back cost nothing here.
 
 use core::ops::Range;
+use std::collections::VecDeque;
 
 use super::Document;
 use crate::codec::delta::op_bytes_max;
@@ -24,14 +25,14 @@ pub(super) struct Unsealed {
     first: Option<u64>,
     /// Deletes, writes of `meta` and rebases with their counters, in order.
     ops: Vec<(u64, Op)>,
-    /// Deltas that a rebase closed: what is in them is sealed, only not handed out.
-    closed: Vec<Delta>,
+    /// Deltas that are sealed, only not handed out: a rebase closes what was open.
+    closed: VecDeque<Delta>,
     /// The path spelled last: the next insert often stands on it too.
     path: Path,
 }
 
 impl Unsealed {
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.closed.is_empty()
     }
 
@@ -46,8 +47,13 @@ impl Unsealed {
     }
 
     /// Whether sealed deltas wait to be handed out.
-    pub(super) const fn has_closed(&self) -> bool {
+    pub(super) fn has_closed(&self) -> bool {
         !self.closed.is_empty()
+    }
+
+    /// Hands out the first of them.
+    pub(super) fn next_closed(&mut self) -> Option<Delta> {
+        self.closed.pop_front()
     }
 
     /// Everything is sealed.

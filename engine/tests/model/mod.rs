@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use selvedge_engine::{
-    Anchor, Bias, Delta, Digit, Direction, Document, Dot, Element, Op, Outcome, Path, Rebase, SealedDelta, SiteId,
-    StateDiff, TextPatch, VersionVector,
+    Anchor, Bias, Delta, Digit, Direction, Document, Dot, Element, Op, Outcome, Path, Rebase, SiteId, StateDiff,
+    TextPatch, VersionVector,
 };
 
 /// SplitMix64: enough randomness for tests, from a seed that a failure prints.
@@ -264,16 +264,16 @@ impl Replica {
     /// Seals; what was sealed, by way of its bytes, is also what the model learns.
     pub fn seal(&mut self) -> Vec<Delta> {
         let deltas = self.document.clone().seal();
-        let sealed: Vec<_> = self.document.seal_encoded().collect();
-        assert_eq!(sealed.len(), deltas.len());
-        for (delta, SealedDelta { header, bytes }) in deltas.iter().zip(sealed) {
-            assert_eq!(header, delta.header());
+        for delta in &deltas {
+            let mut bytes = Vec::new();
+            assert_eq!(self.document.seal_into(&mut bytes), Some(delta.header()));
             assert_eq!(bytes, delta.encode());
             assert!(bytes.len() <= selvedge_engine::DELTA_BYTES_MAX);
             let decoded = Delta::decode(&bytes).unwrap();
             assert_eq!(&decoded, delta);
             assert!(self.model.apply(&decoded), "sealed deltas have no gaps");
         }
+        assert_eq!(self.document.seal_into(&mut Vec::new()), None);
         self.check_model();
         deltas
     }

@@ -248,6 +248,11 @@ impl Link {
         self.listing.as_ref().and_then(Listing::held)
     }
 
+    /// Whether there is no server, and there never will be: where others are is learnt from one that is known, or from a list.
+    pub(super) fn is_alone(&self) -> bool {
+        self.endpoints.iter().next().is_none() && self.listing.is_none()
+    }
+
     /// A list that an earlier load kept.
     pub(super) fn restore_endpoints(&mut self, signed: String, list: &[u8], effects: &mut VecDeque<Effect>) {
         if let Some(listing) = &mut self.listing {

@@ -25,6 +25,7 @@ mod rule;
 mod seed;
 mod store;
 mod sync;
+mod untold;
 
 use std::collections::VecDeque;
 
@@ -315,12 +316,12 @@ impl Client {
 
     /// [`Client::seal`] for a caller that takes each update at once: where nobody stores, a delta of this replica that is still to be
     /// told is handed out here, and by no effect. Everything else waits for the next [`Client::poll_effect`].
-    pub fn flush(&mut self, channel: Channel, now: Instant) -> Option<Flushed> {
+    pub fn flush(&mut self, channel: Channel, now: Instant) -> Option<Flushed<'_>> {
         let (replica, mut cx) = self.replica_now(channel, now)?;
         if replica.seal(now) {
             replica.push_due(&mut cx);
         }
-        replica.take_local()
+        replica.take_untold()
     }
 
     /// Whether changes of the text that come from elsewhere are told, as [`Effect::Patch`]: they are unless this says no.

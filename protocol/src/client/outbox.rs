@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use selvedge_engine::{SiteId, SiteKind, SortedMap, VersionVector};
+use selvedge_engine::{DeltaHeader, SiteId, SiteKind, SortedMap, VersionVector};
 
 use super::config::{OutboxEntry, OutboxKey};
 use super::effect::Pending;
@@ -111,10 +111,22 @@ pub(super) struct Acked {
     pub(super) risen: Vec<OutboxKey>,
 }
 
+/// What was sealed where nobody will ever take it, neither the device nor a server: counted, and not kept.
+#[derive(Clone, Copy, Debug)]
+struct Passed {
+    /// The site that wrote last, and its last counter.
+    site: SiteId,
+    last: u64,
+    /// The number of the last edit before the first of them, and when that was sealed.
+    edit_before: u64,
+    sealed: Instant,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct Outbox {
     queues: SortedMap<SiteId, Queue>,
+    passed: Option<Passed>,
     /// Pending operations and bytes per level.
     pending: [Pending; 3],
     bytes: u64,
@@ -125,7 +137,26 @@ const LEVELS: [AckLevel; 3] = [AckLevel::Device, AckLevel::Region, AckLevel::Rep
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        Self { queues: SortedMap::new(), pending: [Pending::default(); 3], bytes: 0, in_flight: 0 }
+        Self { queues: SortedMap::new(), passed: None, pending: [Pending::default(); 3], bytes: 0, in_flight: 0 }
+    }
+
+    /// Counts a delta that nobody will ever take, and keeps nothing of it.
+    pub(super) fn pass(&mut self, header: DeltaHeader, bytes: usize, edit_before: u64, sealed: Instant) {
+        let DeltaHeader { site, first, last } = header;
+        for pending in &mut self.pending {
+            pending.ops += last - first + 1;
+            pending.bytes += bytes as u64;
+        }
+        let passed = self.passed.get_or_insert(Passed { site, last, edit_before, sealed });
+        (passed.site, passed.last) = (site, last);
+    }
+
+    /// The last counter of a site that was sealed, as far as is known here.
+    pub(super) fn sealed_to(&self, site: SiteId) -> u64 {
+        if let Some(passed) = self.passed.filter(|passed| passed.site == site) {
+            return passed.last;
+        }
+        self.queue(site).map_or(0, |queue| queue.entries.back().map_or(queue.server, |last| last.last))
     }
 
     pub(super) fn push(&mut self, site: SiteId, entry: Entry) {
@@ -297,14 +328,15 @@ impl Outbox {
     /// What a level lacks, and up to which edit it has everything.
     pub(super) fn pending(&self, level: AckLevel, edited: u64) -> Pending {
         let oldest = |queue: &Queue| queue.lacking(level).next().map(|entry| entry.edit_before);
-        let through = self.queues.values().filter_map(oldest).min();
+        let passed = self.passed.map(|passed| passed.edit_before);
+        let through = self.queues.values().filter_map(oldest).chain(passed).min();
         Pending { through: through.unwrap_or(edited), ..self.pending[level as usize] }
     }
 
     /// When the oldest entry that lacks `level` was sealed.
     pub(super) fn oldest(&self, level: AckLevel) -> Option<Instant> {
         let oldest = |queue: &Queue| queue.lacking(level).next().map(|entry| entry.sealed);
-        self.queues.values().filter_map(oldest).min()
+        self.queues.values().filter_map(oldest).chain(self.passed.map(|passed| passed.sealed)).min()
     }
 
     /// Marks an entry as stored. False if the outbox forgot it meanwhile.

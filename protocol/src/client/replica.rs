@@ -1,10 +1,9 @@
 //! One document of a client: the engine's document, its outbox, and where its sync stands.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use selvedge_engine::undo::UndoStack;
-use selvedge_engine::{Delta, DeltaHeader, Document, SealedDelta, SiteId, TextPatch, VersionVector};
+use selvedge_engine::{Delta, DeltaHeader, Document, SiteId, TextPatch, VersionVector};
 
 use super::Context;
 use super::config::ReplicaConfig;
@@ -17,6 +16,7 @@ use super::quota::Quota;
 use super::rebuild::Rebuild;
 use super::store::Store;
 use super::sync::Session;
+use super::untold::Untold;
 use crate::backoff::Backoff;
 use crate::close::CloseCode;
 use crate::document_id::DocumentId;
@@ -45,10 +45,10 @@ impl Refusal {
 }
 
 /// A delta of this replica, told at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flushed {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed<'a> {
     /// The durable delta.
-    pub delta: Vec<u8>,
+    pub delta: &'a [u8],
     /// Whether another follows.
     pub more: bool,
 }
@@ -72,6 +72,8 @@ pub struct Replica {
     pub(super) outbox: Outbox,
     pub(super) frames: Frames,
     pub(super) store: Store,
+    /// Neither a device nor a server will ever take what is written here.
+    is_alone: bool,
     pub(super) session: Session,
     pub(super) presence: Presences,
     pub(super) rebuild: Option<Rebuild>,
@@ -93,7 +95,9 @@ pub struct Replica {
     /// Whether somebody is told of changes of the text.
     pub(super) watched: bool,
     /// Sealed deltas to tell, where no store tells when they are safe.
-    local: VecDeque<Vec<u8>>,
+    untold: Untold,
+    /// Room for the bytes of what is sealed.
+    sealing: Vec<u8>,
     saved_told: Option<SaveState>,
     status_told: Option<Status>,
 }
@@ -118,6 +122,7 @@ impl Replica {
             outbox: Outbox::new(),
             frames: Frames::default(),
             store: Store::new(config.store),
+            is_alone: !config.store && cx.link.is_alone(),
             session: Session::default(),
             presence: Presences::default(),
             rebuild: None,
@@ -135,7 +140,8 @@ impl Replica {
             unsealed_since: None,
             saved_changed: true,
             watched: true,
-            local: VecDeque::new(),
+            untold: Untold::default(),
+            sealing: Vec::new(),
             saved_told: None,
             status_told: None,
         };
@@ -312,26 +318,38 @@ impl Replica {
             return false;
         }
         let sealed = self.unsealed_since.take().unwrap_or(now);
-        for delta in self.document.seal_encoded() {
-            self.queue(delta, sealed, now);
+        let mut bytes = std::mem::take(&mut self.sealing);
+        while let Some(header) = self.document.seal_into(&mut bytes) {
+            self.queue(header, &bytes, sealed, now);
+            bytes.clear();
         }
+        self.sealing = bytes;
         self.edit_sealed = self.edited;
         self.saved_changed = true;
         true
     }
 
     /// The next delta of this replica that is still to be told, where no store tells when it is safe.
-    pub(super) fn take_local(&mut self) -> Option<Flushed> {
-        self.local.pop_front().map(|delta| Flushed { delta, more: !self.local.is_empty() })
+    pub(super) fn take_untold(&mut self) -> Option<Flushed<'_>> {
+        let more = self.untold.len() > 1;
+        self.untold.pop().map(|delta| Flushed { delta, more })
     }
 
-    pub(super) fn queue(&mut self, delta: SealedDelta, sealed: Instant, now: Instant) {
-        let DeltaHeader { site, first, last } = delta.header;
+    /// Takes a sealed delta into the outbox, and to whom it is told next.
+    pub(super) fn queue(&mut self, header: DeltaHeader, bytes: &[u8], sealed: Instant, now: Instant) {
+        if !self.store.is_enabled() {
+            self.untold.push(bytes);
+        }
+        if self.is_alone {
+            self.outbox.pass(header, bytes.len(), self.edit_sealed, sealed);
+            return;
+        }
+        let DeltaHeader { site, first, last } = header;
         let entry = Entry {
             first,
             last,
             principal: self.principal.clone(),
-            bytes: delta.bytes,
+            bytes: bytes.to_vec(),
             acked: AckLevel::Device,
             stored: false,
             edit_before: self.edit_sealed,
@@ -339,8 +357,6 @@ impl Replica {
         };
         if self.store.is_enabled() {
             self.store.put(Outbox::stored_form(site, &entry), now);
-        } else {
-            self.local.push_back(entry.bytes.clone());
         }
         self.outbox.push(site, entry);
     }
@@ -358,9 +374,7 @@ impl Replica {
             return 0;
         }
         let Some(site) = self.document.site() else { return 0 };
-        let sealed =
-            self.outbox.queue(site).map_or(0, |queue| queue.entries.back().map_or(queue.server, |last| last.last));
-        self.document.vector().get(site).saturating_sub(sealed).max(1)
+        self.document.vector().get(site).saturating_sub(self.outbox.sealed_to(site)).max(1)
     }
 
     /// Shows patches in the editor.
@@ -387,8 +401,8 @@ impl Replica {
                 cx.effects.push_back(Effect::Saved { channel: self.handle, state });
             }
         }
-        for bytes in self.local.drain(..) {
-            cx.effects.push_back(Effect::LocalDelta { channel: self.handle, bytes });
+        while let Some(delta) = self.untold.pop() {
+            cx.effects.push_back(Effect::LocalDelta { channel: self.handle, bytes: delta.to_vec() });
         }
         self.presence.tell(self.handle, cx);
     }

@@ -4,7 +4,7 @@
 //! document offline with one text have it once when they meet. A seed is for a document that has nothing yet: it stays back until
 //! the server has said what it has, and is given up where the document began otherwise.
 
-use selvedge_engine::{SealedDelta, seed_delta};
+use selvedge_engine::seed_delta;
 
 use super::Context;
 use super::rebuild::Rebuild;
@@ -23,7 +23,7 @@ impl Replica {
         for delta in seed_delta(self.id.as_str(), FIRST_GENERATION, text) {
             if self.document.apply(&delta).is_ok() {
                 self.generation = FIRST_GENERATION;
-                self.queue(SealedDelta::from(&delta), now, now);
+                self.queue(delta.header(), &delta.encode(), now, now);
                 self.saved_changed = true;
             }
         }

@@ -116,7 +116,7 @@ fn keystrokes() -> Vec<Vec<u8>> {
             let at = if backwards { 0 } else { document.len_utf16() };
             let delete = usize::from(letter.is_empty());
             document.replace(if backwards { at } else { at - delete }, delete, letter).unwrap();
-            document.seal_encoded().for_each(|sealed| put_short(&mut bytes, &sealed.bytes));
+            document.seal().iter().for_each(|delta| put_short(&mut bytes, &delta.encode()));
         }
         bytes
     };

@@ -498,17 +498,36 @@ fn a_flush_hands_out_each_delta_once_and_tells_the_rest_later() {
         a.edit(here, at, 0, word, now).unwrap();
         let flushed = a.flush(here, now).unwrap();
         assert!(!flushed.more);
-        b.apply_from_tab(there, &flushed.delta, now).unwrap();
+        b.apply_from_tab(there, flushed.delta, now).unwrap();
     }
     // More than one delta holds.
     a.edit(here, 14, 0, &"long ".repeat(20_000), now).unwrap();
     while let Some(flushed) = a.flush(here, now) {
-        b.apply_from_tab(there, &flushed.delta, now).unwrap();
+        b.apply_from_tab(there, flushed.delta, now).unwrap();
     }
     assert_eq!(a.replica(here).unwrap().document().text(), b.replica(there).unwrap().document().text());
     let told = effects(&mut a);
     assert!(!told.iter().any(|effect| matches!(effect, Effect::LocalDelta { .. })), "once is enough");
     assert!(told.iter().any(|effect| matches!(effect, Effect::Saved { state, .. } if state.edited == 4)));
+}
+
+#[test]
+fn what_nobody_will_ever_take_is_counted_and_not_kept() {
+    let (mut a, here) = alone(1);
+    let pending = |client: &Client, now| client.replica(here).unwrap().saved(now);
+    a.edit(here, 0, 0, "one", Instant(5)).unwrap();
+    assert_eq!(pending(&a, Instant(9)).device.ops, 3, "before it is sealed");
+    let mut bytes = a.flush(here, Instant(9)).unwrap().delta.len() as u64;
+    a.edit(here, 3, 0, " two", Instant(20)).unwrap();
+    bytes += a.flush(here, Instant(20)).unwrap().delta.len() as u64;
+    a.edit(here, 7, 0, "!", Instant(30)).unwrap();
+    let state = pending(&a, Instant(35));
+    assert_eq!((state.edited, state.oldest_pending_ms), (3, 30));
+    for level in [state.device, state.region, state.replicated] {
+        assert_eq!((level.ops, level.bytes, level.through), (8, bytes, 0));
+    }
+    a.seal(here, Instant(35));
+    assert_eq!(pending(&a, Instant(35)).region.ops, 8);
 }
 
 #[test]
@@ -521,7 +540,7 @@ fn changes_from_elsewhere_are_told_only_where_somebody_watches() {
             false => drop(a.edit(here, 0, 0, "word ", now).unwrap()),
         }
         let delta = a.flush(here, now).unwrap().delta;
-        b.apply_from_tab(there, &delta, now).unwrap();
+        b.apply_from_tab(there, delta, now).unwrap();
         effects(b)
     };
     let tells_text = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Patch { .. }));
@@ -541,9 +560,9 @@ fn a_delta_whose_predecessor_is_missing_is_told_apart_from_a_damaged_one() {
     let ((mut a, here), (mut b, there)) = (alone(1), alone(2));
     let now = Instant(5);
     a.edit(here, 0, 0, "one", now).unwrap();
-    let first = a.flush(here, now).unwrap().delta;
+    let first = a.flush(here, now).unwrap().delta.to_vec();
     a.edit(here, 3, 0, "two", now).unwrap();
-    let second = a.flush(here, now).unwrap().delta;
+    let second = a.flush(here, now).unwrap().delta.to_vec();
     assert_eq!(b.apply_from_tab(there, &second, now), Err(Error::Missing));
     assert!(matches!(b.apply_from_tab(there, &[1, 2, 3], now), Err(Error::Update(_))));
     b.apply_from_tab(there, &first, now).unwrap();

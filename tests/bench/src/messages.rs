@@ -15,6 +15,15 @@ impl Messages {
         self.ends.push(self.bytes.len());
     }
 
+    /// Adds the message that `write` appends to the bytes, if it says that it did.
+    pub fn write(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let written = write(&mut self.bytes);
+        if written {
+            self.ends.push(self.bytes.len());
+        }
+        written
+    }
+
     pub fn append(&mut self, other: &Self) {
         other.iter().for_each(|message| self.push(message));
     }

@@ -87,5 +87,8 @@ fn write(document: &mut Document, edit: &Edit, messages: &mut Vec<Vec<u8>>) {
         document.begin_writing(site, next).expect("everything is sealed");
     }
     document.replace(edit.at, 0, edit.character.encode_utf8(&mut [0; 4])).expect("the place is in the text");
-    messages.extend(document.seal_encoded().map(|sealed| sealed.bytes));
+    let mut message = Vec::new();
+    while document.seal_into(&mut message).is_some() {
+        messages.push(core::mem::take(&mut message));
+    }
 }

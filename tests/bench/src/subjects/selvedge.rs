@@ -43,7 +43,7 @@ impl Subject for Selvedge {
 
     fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages) {
         self.write(edit);
-        self.document.seal_encoded().for_each(|sealed| out.push(&sealed.bytes));
+        while out.write(|bytes| self.document.seal_into(bytes).is_some()) {}
     }
 
     fn messages_bytes(messages: &Messages) -> usize {
