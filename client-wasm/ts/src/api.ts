@@ -2,7 +2,7 @@
 
 export { Awareness } from "./awareness.js";
 export type { AwarenessChange, AwarenessCursor, AwarenessEvents, AwarenessState, AwarenessUser, PeerState } from "./awareness.js";
-export { Doc, type DocEvents, type DocStats } from "./doc.js";
+export { Doc, UPDATE_BYTES_MAX, type DocEvents, type DocStats } from "./doc.js";
 export { SelvedgeError, type ErrorCode } from "./errors.js";
 export type { ResetInfo } from "./machine/replica.js";
 export type { TokenSource } from "./machine/link.js";

@@ -1,10 +1,14 @@
 /** A document: one text, a small map, and the updates that carry both. */
 
 import { Emitter } from "./emitter.js";
+import { SelvedgeError } from "./errors.js";
 import { bindReplica } from "./internals.js";
 import { SharedMeta } from "./meta.js";
 import type { Replica, ResetInfo } from "./machine/replica.js";
 import { SharedText } from "./text.js";
+
+/** Bytes of the longest update. */
+export const UPDATE_BYTES_MAX = 32 * 1024;
 
 /** Sizes of a document. The state follows the live text, never its history. */
 export interface DocStats {
@@ -72,6 +76,22 @@ export class Doc extends Emitter<DocEvents> {
    */
   flush(): void {
     this.#replica.flush();
+  }
+
+  /**
+   * {@link flush} for who sends updates on his own, and many of them: writes the next update that nobody was told of into `target`,
+   * where {@link UPDATE_BYTES_MAX} bytes have to be free from `at` on, and returns its length; 0: there is none. Nothing is allocated but
+   * what listeners of `update` are told.
+   *
+   * Where nothing is kept on this device, nor a relay asked: else updates are told when the device has them.
+   */
+  flushInto(target: Uint8Array, at = 0): number {
+    if (!Number.isInteger(at) || at < 0 || target.length - at < UPDATE_BYTES_MAX) {
+      throw new SelvedgeError("bad-argument", `An update takes up to ${UPDATE_BYTES_MAX} bytes: ${target.length - at} are free.`);
+    }
+    const length = this.#replica.flushInto(target, at);
+    if (length > 0 && this.listens("update")) this.emit("update", target.slice(at, at + length));
+    return length;
   }
 
   /** What this replica has seen. Everything edited until now goes out as it is: later edits are updates of their own. */

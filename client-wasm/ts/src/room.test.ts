@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { positionFromJSON, SelvedgeError, type TextEvent } from "./index.js";
+import { positionFromJSON, SelvedgeError, UPDATE_BYTES_MAX, type TextEvent } from "./index.js";
 import { decodeVector, encodeVector } from "./protocol/index.js";
 import { memoryRoom, Profile, until } from "./testing/rooms.js";
 
@@ -233,6 +233,45 @@ describe("replicas", () => {
     assert.equal(updates.length, 4);
     for (const update of updates) assert.ok(b.doc.applyUpdate(update));
     assert.equal(b.text.toString(), "one two drei 😀");
+  });
+
+  it("writes updates where the caller wants them", async () => {
+    const [a, b] = [await memoryRoom("a"), await memoryRoom("a")];
+    const target = new Uint8Array(UPDATE_BYTES_MAX + 4);
+    const heard: Uint8Array[] = [];
+    const written: Uint8Array[] = [];
+    const flushAll = (): void => {
+      for (let length = a.doc.flushInto(target, 4); length > 0; length = a.doc.flushInto(target, 4)) written.push(target.slice(4, 4 + length));
+    };
+    assert.equal(a.doc.flushInto(target), 0);
+    for (const word of ["one ", "zwei ", "😀 ".repeat(40), "much ".repeat(20_000)]) {
+      a.text.insert(a.text.length, word);
+      flushAll();
+    }
+    const stop = a.doc.on("update", (update) => heard.push(update));
+    a.text.delete(0, 4);
+    flushAll();
+    stop();
+    assert.deepEqual(heard, written.slice(-1));
+    for (const update of written) assert.ok(b.doc.applyUpdate(update));
+    assert.equal(b.text.toString(), a.text.toString());
+    assert.deepEqual(target.slice(0, 4), new Uint8Array(4));
+    for (const at of [5, -1, 0.5]) assert.throws(() => a.doc.flushInto(target, at), { code: "bad-argument" });
+  });
+
+  it("does not write updates where they are told when it is safe, nor inside a listener", async () => {
+    const target = new Uint8Array(UPDATE_BYTES_MAX);
+    const kept = await new Profile().open("kept");
+    kept.text.insert(0, "x");
+    assert.throws(() => kept.doc.flushInto(target), { code: "update" });
+    const { doc, text, relay } = await memoryRoom();
+    let refused: unknown;
+    relay.on("saved", () => {
+      try { doc.flushInto(target); } catch (error) { refused = error; }
+    });
+    text.insert(0, "x");
+    await until(() => refused !== undefined, "a refusal");
+    assert.equal((refused as SelvedgeError).code, "update");
   });
 
   it("tells every listener of updates in order, also of those a listener makes", async () => {

@@ -187,15 +187,27 @@ export class Link {
   /** Seals what was edited until now, and tells the deltas that nobody was told of, where nobody stores. The rest waits as in {@link edit}. */
   flush(channel: number, tell: (delta: Uint8Array) => void): void {
     for (let length = -1; length < 0;) {
-      if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
-      try {
-        length = this.#client.flush(channel, this.#taskNow());
-      } catch (cause) {
-        throw this.#failed(cause);
-      }
+      length = this.#flushNext(channel);
       if (length !== 0) tell(this.#window.read(Math.abs(length)));
     }
     this.pumpSoon();
+  }
+
+  /** {@link flush} of one delta, to `target` from `at` on, where the longest fits; its length, or 0. */
+  flushInto(channel: number, target: Uint8Array, at: number): number {
+    const length = Math.abs(this.#flushNext(channel));
+    this.#window.readInto(target, at, length);
+    this.pumpSoon();
+    return length;
+  }
+
+  #flushNext(channel: number): number {
+    if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
+    try {
+      return this.#client.flush(channel, this.#taskNow());
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
   }
 
   /** Whether effects wait, or are being executed: what is told now would be told before them. */

@@ -185,17 +185,35 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   /** Seals what was edited until now, and tells it where no store tells when it is safe. */
   flush(): void {
     if (this.#destroyed) throw this.#gone();
-    const seal = (client: Client, now: number): void => client.seal(this.#channel, now);
-    // Inside a listener of an update: every listener hears of this one after that.
-    if (this.#flushing) return this.link.edit(seal);
     // A store or a relay is told at once; and what waits to be told comes first.
-    if (this.store || this.#status !== "offline" || this.link.busy) return this.link.run(seal);
+    if (this.#flushing || this.store || this.#status !== "offline" || this.link.busy) return this.#seal();
     this.#flushing = true;
     try {
       this.link.flush(this.#channel, this.#tellDelta);
     } finally {
       this.#flushing = false;
     }
+  }
+
+  /** {@link flush} of the next update into `target`, where only the caller and other tabs are to have it; its length, or 0. */
+  flushInto(target: Uint8Array, at: number): number {
+    if (this.#destroyed) throw this.#gone();
+    if (this.store || this.#status !== "offline") {
+      throw new SelvedgeError("update", "Updates of a document that is stored or has a relay are told by `update`.");
+    }
+    // What waits comes first.
+    if (this.link.busy) this.link.pump();
+    if (this.link.busy) throw new SelvedgeError("update", "`flushInto` cannot be called by a listener.");
+    const length = this.link.flushInto(this.#channel, target, at);
+    if (length > 0) this.tabs?.post(target.slice(at, at + length));
+    return length;
+  }
+
+  #seal(): void {
+    const seal = (client: Client, now: number): void => client.seal(this.#channel, now);
+    // Inside a listener of an update: every listener hears of this one after that.
+    if (this.#flushing) this.link.edit(seal);
+    else this.link.run(seal);
   }
 
   /** Calls `fn` with every change of the text: the machine tells those from elsewhere only while somebody asks. */

@@ -5,6 +5,8 @@ import type { Client } from "../wasm/selvedge.js";
 
 /** Texts up to this many units are written by a loop: asking the encoder costs more. */
 const SHORT_UNITS = 32;
+/** As many bytes are copied by a loop: a view of them costs more. */
+const SHORT_BYTES = 64;
 /** UTF-8 has at most so many bytes for a unit of UTF-16. */
 const UNIT_BYTES_MAX = 3;
 /** What a window has at least. */
@@ -51,6 +53,13 @@ export class Window {
   /** A copy of the first `length` bytes, which the last call left there. */
   read(length: number): Uint8Array {
     return (this.#view.length === 0 ? this.#look() : this.#view).slice(0, length);
+  }
+
+  /** Copies the first `length` bytes, which the last call left there, to `target` from `at` on. */
+  readInto(target: Uint8Array, at: number, length: number): void {
+    const view = this.#view.length === 0 ? this.#look() : this.#view;
+    if (length > SHORT_BYTES) return target.set(view.subarray(0, length), at);
+    for (let index = 0; index < length; index++) target[at + index] = view[index] as number;
   }
 
   /** The view, for at least so many bytes to be written. */

@@ -1,18 +1,22 @@
 /**
  * This project's package, as an app in Node uses it that keeps and sends updates itself, like its peers here: nothing is kept on
  * a device, and edits are no undo steps. Times are of updates that stand alone; what they take on a channel is counted in stream form.
+ *
+ * Updates are written one behind the other and kept as views of that, which is what json-joy's encoder does, too.
  */
 
-import { open, UpdateDecoder, UpdateEncoder } from "../../../../client-wasm/pkg/dist/index.js";
+import { open, UPDATE_BYTES_MAX, UpdateDecoder, UpdateEncoder } from "../../../../client-wasm/pkg/dist/index.js";
 
 export default class Selvedge {
   #room;
   #updates = [];
+  /** Where updates are written, and up to where that is full. */
+  #bytes = new Uint8Array(2 * UPDATE_BYTES_MAX);
+  #end = 0;
 
   static async create() {
     const subject = new Selvedge();
     subject.#room = await open("bench/text", { persist: false, crossTab: false, awareness: false, trackedOrigins: [] });
-    subject.#room.doc.on("update", (update) => subject.#updates.push(update));
     return subject;
   }
 
@@ -37,7 +41,16 @@ export default class Selvedge {
   edit(edits) {
     const { doc, text } = this.#room;
     for (const [at, remove, insert] of edits) text.replace(at, at + remove, insert);
-    doc.flush();
+    while (this.#take(doc)) {}
+  }
+
+  /** Keeps the next update; whether there was one. */
+  #take(doc) {
+    if (this.#end > this.#bytes.length - UPDATE_BYTES_MAX) [this.#bytes, this.#end] = [new Uint8Array(2 * UPDATE_BYTES_MAX), 0];
+    const length = doc.flushInto(this.#bytes, this.#end);
+    if (length === 0) return false;
+    this.#updates.push(this.#bytes.subarray(this.#end, this.#end += length));
+    return true;
   }
 
   async messages() {
