@@ -59,7 +59,7 @@ impl Document {
         }
         let mut runs = change.removed.clone();
         let moved = !self.rebases.is_empty();
-        hand_on_neighbours(&mut runs, inverse.removed.clone());
+        hand_on_neighbours(&mut runs, &inverse.removed);
         let renamed = self.restore(runs, moved, &mut patches);
         for part in &renamed {
             inverse.inserted.insert(part.new);
