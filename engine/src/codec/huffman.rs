@@ -191,19 +191,33 @@ impl Table {
     /// One or two symbols at once, where both codes together are short enough. O(2^b), b = 11 bits at most.
     pub(super) fn pairs(&self) -> Pairs {
         let bits = CODE_BITS_MAX.min(2 * self.bits);
-        let known = bits - self.bits;
-        let pair = |next: usize| {
-            let (first, length) = self.entries[next >> known];
-            let rest = next << length & ((1 << bits) - 1);
-            let (second, more) = self.entries[rest >> known];
-            let both = length + more;
-            if u32::from(both) <= bits {
-                Pair { symbols: u16::from_le_bytes([first, second]), length: both, count: 2 }
-            } else {
-                Pair { symbols: u16::from(first), length, count: 1 }
+        let symbols = self.symbols();
+        let mut entries: Vec<Pair> = Vec::with_capacity(1 << bits);
+        for &(first, length) in &symbols {
+            let end = entries.len() + (1 << (bits - u32::from(length)));
+            // Shorter codes come before longer ones: what fits stands together, and before all that does not.
+            for &(second, more) in &symbols {
+                let both = length + more;
+                if u32::from(both) > bits {
+                    break;
+                }
+                let pair = Pair { symbols: u16::from_le_bytes([first, second]), length: both, count: 2 };
+                entries.resize(entries.len() + (1 << (bits - u32::from(both))), pair);
             }
-        };
-        Pairs { bits, entries: (0..1 << bits).map(pair).collect() }
+            entries.resize(end, Pair { symbols: u16::from(first), length, count: 1 });
+        }
+        Pairs { bits, entries }
+    }
+
+    /// The symbols and the bits of their codes, in the order of the codes.
+    fn symbols(&self) -> Vec<(u8, u8)> {
+        let mut at = 0;
+        core::iter::from_fn(|| {
+            let &(symbol, length) = self.entries.get(at)?;
+            at += 1 << (self.bits - u32::from(length));
+            Some((symbol, length))
+        })
+        .collect()
     }
 
     /// The next symbol. The reader must hold [`CODE_BITS_MAX`] bits.

@@ -25,6 +25,8 @@ pub(crate) struct SingleInsert<'a> {
     pub(crate) text: &'a str,
 }
 
+/// Bytes of a delta that is one insert at most, path and text not counted: kind, code, and five numbers.
+const NUMBERS_BYTES_MAX: usize = 2 + 5 * 10;
 /// Bytes to reserve for an element: few take more.
 const ELEMENT_BYTES_GUESS: usize = 6;
 
@@ -38,6 +40,7 @@ pub(crate) fn spell_path(site: SiteId, elements: &[Element]) -> Vec<u8> {
 /// Writes the durable bytes of a delta that is one insert on the path `spelled`. O(bytes).
 pub(crate) fn write_insert(writer: &mut Writer, header: DeltaHeader, spelled: &[u8], insert: SingleInsert<'_>) {
     let code = digit_code(insert.digit, Dot::new(header.site, header.first), insert.depth);
+    writer.reserve(NUMBERS_BYTES_MAX + spelled.len() + insert.text.len());
     begin(writer, header);
     writer.byte(INSERT | placed(code) | if insert.direction == Direction::Before { BEFORE } else { 0 });
     writer.raw(spelled);

@@ -115,7 +115,8 @@ impl Sequence {
         if rest.scalars >= scalars {
             return Some(Cow::Borrowed(self.text_at(place, self.prefix_at(place, rest, Unit::Scalars, scalars))));
         }
-        let mut text = self.text_at(place, rest).to_owned();
+        let mut text = String::with_capacity(scalars as usize);
+        text.push_str(self.text_at(place, rest));
         let mut next = run.atom(place.spot.scalars + rest.scalars);
         let mut left = scalars - rest.scalars;
         let (mut at, mut number) = (place.leaf, place.spot.run);
