@@ -81,33 +81,25 @@ impl Sequence {
 
     /// Where `atom`, which is not in the text, belongs: O(d log n), d = its depth.
     pub(crate) fn place_of(&self, atom: Atom) -> Place {
-        let less = |run: Run| self.groups.compare(run.first(), atom).is_lt();
-        let index = self.tree.find_by(less);
-        let leaf = self.tree.leaf(index);
-        let run = leaf.runs.partition_point(|run| less(*run));
-        let spot = match run.checked_sub(1) {
-            None => leaf.start_of(0),
-            Some(run) => {
-                let length = leaf.runs[run].measure.scalars();
-                let inside = self.groups.count_before(leaf.runs[run].first(), length as usize, atom);
-                leaf.within(run, inside as u32)
-            }
-        };
-        Place { leaf: index, spot }
+        let groups = &self.groups;
+        let inside = |run: Run| groups.count_before(run.first(), run.measure.scalars() as usize, atom) as u32;
+        self.place_behind(|run| groups.compare(run.first(), atom).is_lt(), inside)
     }
 
     /// Where text of a group that has none, nor has any below it, begins: O(d log n), d = its depth.
     pub(crate) fn place_of_group(&self, key: Key) -> Place {
-        let less = |run: Run| self.groups.compare_group(run.first(), key).is_lt();
-        let index = self.tree.find_by(less);
+        let groups = &self.groups;
+        let inside = |run: Run| groups.count_before_group(run.first(), run.measure.scalars(), key);
+        self.place_behind(|run| groups.compare_group(run.first(), key).is_lt(), inside)
+    }
+
+    /// The place behind all runs that are `less`, and behind the characters `inside` the last of these. O(log n) calls.
+    fn place_behind(&self, less: impl Fn(Run) -> bool, inside: impl Fn(Run) -> u32) -> Place {
+        let index = self.tree.find_by(&less);
         let leaf = self.tree.leaf(index);
-        let run = leaf.runs.partition_point(|run| less(*run));
-        let spot = match run.checked_sub(1) {
+        let spot = match leaf.runs.partition_point(|run| less(*run)).checked_sub(1) {
             None => leaf.start_of(0),
-            Some(run) => {
-                let before = leaf.runs[run];
-                leaf.within(run, self.groups.count_before_group(before.first(), before.measure.scalars(), key))
-            }
+            Some(run) => leaf.within(run, inside(leaf.runs[run])),
         };
         Place { leaf: index, spot }
     }
@@ -165,18 +157,9 @@ impl Sequence {
     /// Where the character of `path` stands or, if it is not in the text, belongs. Its groups need not exist. O(d log n),
     /// d = its depth.
     pub(crate) fn place_of_path(&self, path: &[Element]) -> Place {
-        let less = |run: Run| self.groups.compare_path(run.first(), path).is_lt();
-        let index = self.tree.find_by(less);
-        let leaf = self.tree.leaf(index);
-        let run = leaf.runs.partition_point(|run| less(*run));
-        let spot = match run.checked_sub(1) {
-            None => leaf.start_of(0),
-            Some(run) => {
-                let before = leaf.runs[run];
-                leaf.within(run, self.groups.count_before_path(before.first(), before.measure.scalars(), path))
-            }
-        };
-        Place { leaf: index, spot }
+        let groups = &self.groups;
+        let inside = |run: Run| groups.count_before_path(run.first(), run.measure.scalars(), path);
+        self.place_behind(|run| groups.compare_path(run.first(), path).is_lt(), inside)
     }
 
     /// The living dots within `counters` that hold together in one run and include the lowest one; where the text of
