@@ -64,6 +64,13 @@ pub(crate) struct Spot {
     pub(crate) before: Measure,
 }
 
+impl Spot {
+    /// Whether it is before all text of the leaf.
+    pub(crate) const fn is_start(self) -> bool {
+        self.run == 0 && self.scalars == 0
+    }
+}
+
 /// A leaf of the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {

@@ -117,18 +117,20 @@ impl Sequence {
             let place = self.make_room(place, text.len());
             self.insert_piece(place, first, text, measure)
         } else {
-            self.insert_pieces(place, first, text)
+            self.insert_pieces(place, first, text, measure)
         };
         self.remember_tail(first);
         end
     }
 
     /// [`insert`](Self::insert) of text that takes several leaves.
-    fn insert_pieces(&mut self, place: Place, first: Atom, text: &str) -> Place {
+    fn insert_pieces(&mut self, place: Place, first: Atom, text: &str, whole: Measure) -> Place {
+        self.tree.reserve(text.len() / LEAF_BYTES_MAX + 1);
         let (mut place, mut first, mut rest) = (place, first, text);
         while !rest.is_empty() {
             let (piece, tail) = rest.split_at(self.piece_length(place, rest));
-            let measure = Measure::of(piece);
+            let is_ascii = whole.scalars == whole.bytes;
+            let measure = if is_ascii { Measure::of_ascii(piece.len()) } else { Measure::of(piece) };
             place = self.make_room(place, piece.len());
             place = self.insert_piece(place, first, piece, measure);
             first.k += i64::from(measure.scalars);
@@ -137,9 +139,9 @@ impl Sequence {
         place
     }
 
-    /// How much of `text` goes to `place` at once: what is put at the end of a leaf can fill the next.
+    /// How much of `text` goes to `place` at once: what is put at either end of a leaf can fill another.
     fn piece_length(&self, place: Place, text: &str) -> usize {
-        let at_end = place.spot.run == self.tree.leaf(place.leaf).runs.len();
+        let at_end = place.spot.is_start() || place.spot.run == self.tree.leaf(place.leaf).runs.len();
         floor_char_boundary(text, if at_end { LEAF_BYTES_MAX } else { LEAF_BYTES_MAX / 2 })
     }
 
@@ -206,7 +208,10 @@ impl Sequence {
             self.caret = caret.map(|caret| caret.behind(before, leaf));
             return Place { leaf, spot: Spot::default() };
         }
-        let cut = if leaf.runs.len() + 2 > LEAF_RUNS_MAX {
+        let cut = if place.spot.is_start() {
+            // Nor is divided what text grows before.
+            place.spot
+        } else if leaf.runs.len() + 2 > LEAF_RUNS_MAX {
             leaf.start_of(leaf.runs.len() / 2)
         } else {
             leaf.spot(Unit::Bytes, leaf.measure.bytes / 2)

@@ -5,9 +5,15 @@ use super::{LeafIndex, Measure, Place, Run, Sequence, Unit, split_run};
 use crate::id::DotRange;
 
 impl Sequence {
-    /// Takes out at most `utf16` units, but at least one character, from `place` on as far as its leaf goes, and tells the dots of each
-    /// piece. Returns how many units went. O(r log n), r = runs it touches.
+    /// Takes out at most `utf16` units, but at least one character, from `place` on: whole leaves, or as far as its leaf goes. Tells the
+    /// dots of each piece. Returns how many units went. O(r log n), r = runs it touches.
     pub(crate) fn remove_units(&mut self, place: Place, utf16: u32, mut gone: impl FnMut(DotRange)) -> u32 {
+        if place.spot.is_start() {
+            let taken = self.remove_leaves(place.leaf, utf16, &mut gone);
+            if taken > 0 {
+                return taken;
+            }
+        }
         let leaf = self.tree.leaf(place.leaf);
         let rest = leaf.rest_of_run(place.spot);
         if utf16 <= rest.utf16 || place.spot.run + 1 == leaf.runs.len() {
@@ -16,6 +22,26 @@ impl Sequence {
             return most.utf16;
         }
         self.remove_runs(place, rest, utf16, gone).utf16
+    }
+
+    /// Takes out the leaves from one on that have no more than `utf16` units together, but not the only one there is.
+    fn remove_leaves(&mut self, first: LeafIndex, utf16: u32, mut gone: impl FnMut(DotRange)) -> u32 {
+        let (mut next, mut taken) = (first, 0);
+        while let Some(leaf) = self.tree.get(next)
+            && taken + leaf.measure.utf16 <= utf16
+            && leaf.measure != self.measure()
+        {
+            let at = core::mem::replace(&mut next, leaf.next);
+            let leaf = self.tree.remove(at);
+            for run in leaf.runs {
+                self.index.remove(self.key(run));
+                gone(self.range(run));
+                self.groups.release(run.group);
+            }
+            taken += leaf.measure.utf16;
+            (self.caret, self.tail) = (None, None);
+        }
+        taken
     }
 
     /// [`remove_units`](Self::remove_units) of `rest`, which is what its run has from the place on, and of what follows.

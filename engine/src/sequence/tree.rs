@@ -224,6 +224,11 @@ impl Tree {
         }
     }
 
+    /// Makes room for `more` leaves.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        self.leaves.reserve(more);
+    }
+
     /// Puts `right`, cut from `leaf`'s end, into the tree after it. `leaf.measure` must be what is left of it.
     pub(crate) fn insert_after(&mut self, leaf: LeafIndex, mut right: Leaf) -> LeafIndex {
         let measure = right.measure;
@@ -253,7 +258,9 @@ impl Tree {
     fn insert_child(&mut self, left: Child, right: Child, height: usize) {
         let parent = self.parent(left.node, height);
         if parent == NONE {
-            let root = self.add_inner(Inner { parent: NONE, children: vec![left, right] });
+            let mut children = Vec::with_capacity(CHILDREN_MAX / 2);
+            children.extend([left, right]);
+            let root = self.add_inner(Inner { parent: NONE, children });
             self.set_parent(left.node, height == 0, root);
             self.set_parent(right.node, height == 0, root);
             self.root = root;
