@@ -1,6 +1,6 @@
 //! The machine, method by method.
 
-use selvedge_engine::{Anchor, Bias, DELTA_BYTES_MAX, SiteId, TextPatch, VersionVector};
+use selvedge_engine::{Anchor, Bias, SiteId, TextPatch, VersionVector};
 use selvedge_protocol::client::{self, ClientConfig, Replica, ReplicaConfig, StoreError, StoreTicket};
 use selvedge_protocol::{Channel, CloseCode, Endpoint};
 use wasm_bindgen::JsError;
@@ -9,25 +9,21 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::convert::{channel_number, failure, instant, integer, number, transport};
 use crate::restored::Restored;
 use crate::shell::Shell;
-
-/// Bytes of the window at least: the longest delta fits.
-const WINDOW_BYTES_MIN: usize = 64 * 1024;
-const _: () = assert!(WINDOW_BYTES_MIN >= DELTA_BYTES_MAX);
+use crate::window;
 
 /// What a call through the window answers when it was refused: [`Client::explain`] says why.
 const REFUSED: i32 = -1;
 
 /// The protocol's client: one connection, many documents by channel.
 ///
-/// What is called for each edit and each update goes through a *window*: memory that both sides see, so that such a call
-/// takes and answers numbers alone, and neither side allocates for it.
+/// What is called for each edit and each update goes through the *window* ([`call_window`](crate::call_window)), so that such a
+/// call takes and answers numbers alone.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Client {
     machine: client::Client,
     /// What the last edit, undo or redo owes its editor.
     owed: Vec<TextPatch>,
-    window: Vec<u8>,
     /// Why the last call through the window was refused.
     refusal: Option<client::Error>,
 }
@@ -60,12 +56,7 @@ impl Client {
         let transports: Vec<_> = transports.iter().filter_map(|name| transport(name)).collect();
         let endpoints = urls.iter().map(|url| Endpoint::at(url, &transports)).collect();
         let config = ClientConfig { endpoints, signed, transports, token, seed, client: name, online: false };
-        Client {
-            machine: client::Client::new(config, instant(now)),
-            owed: Vec::new(),
-            window: vec![0; WINDOW_BYTES_MIN],
-            refusal: None,
-        }
+        Client { machine: client::Client::new(config, instant(now)), owed: Vec::new(), refusal: None }
     }
 
     /// Opens a document on a new channel. `store`: whether transactions will be executed; `adopt`: whether entries of other
@@ -208,16 +199,6 @@ impl Client {
         self.fail_store(channel, ticket, error, now);
     }
 
-    /// Where the window is, made to hold `bytes`. It stays there until the next call of this; a view of it does not outlive
-    /// growth of the memory.
-    pub fn window(&mut self, bytes: usize) -> *const u8 {
-        let room = bytes.max(WINDOW_BYTES_MIN);
-        if self.window.len() < room || self.window.len() / 4 > room {
-            self.window = vec![0; room];
-        }
-        self.window.as_ptr()
-    }
-
     /// Why the last call through the window was refused.
     ///
     /// # Errors
@@ -230,8 +211,9 @@ impl Client {
     /// before it is missing; or -1.
     #[wasm_bindgen(js_name = applyFromTab)]
     pub fn apply_from_tab(&mut self, channel: f64, length: usize, now: f64) -> i32 {
-        let delta = self.window.get(..length).unwrap_or_default();
-        match self.machine.apply_from_tab(self::channel(channel), delta, instant(now)) {
+        let applied =
+            window::read(length, |delta| self.machine.apply_from_tab(self::channel(channel), delta, instant(now)));
+        match applied {
             Ok(()) => 1,
             Err(client::Error::Missing) => 0,
             Err(error) => self.refuse(error),
@@ -266,10 +248,12 @@ impl Client {
     pub fn edit(&mut self, channel: f64, at: f64, remove: f64, length: usize, tracked: bool, now: f64) -> i32 {
         let edit = if tracked { client::Client::edit } else { client::Client::edit_untracked };
         let (channel, at, remove) = (self::channel(channel), at as usize, remove as usize);
-        let bytes = self.window.get(..length).unwrap_or_default();
-        // The encoder of JavaScript writes nothing else; a program that does gets what it would write.
-        let insert = String::from_utf8_lossy(bytes);
-        match edit(&mut self.machine, channel, at, remove, &insert, instant(now)) {
+        let edited = window::read(length, |bytes| {
+            // The encoder of JavaScript writes nothing else; a program that does gets what it would write.
+            let insert = String::from_utf8_lossy(bytes);
+            edit(&mut self.machine, channel, at, remove, &insert, instant(now))
+        });
+        match edited {
             Ok(owed) => {
                 self.owed = owed;
                 self.owed.len() as i32
@@ -283,7 +267,7 @@ impl Client {
     pub fn flush(&mut self, channel: f64, now: f64) -> i32 {
         let Some(flushed) = self.machine.flush(self::channel(channel), instant(now)) else { return 0 };
         let length = flushed.delta.len();
-        self.window[..length].copy_from_slice(flushed.delta);
+        window::write(flushed.delta);
         if flushed.more { -(length as i32) } else { length as i32 }
     }
 

@@ -10,9 +10,11 @@ mod panic;
 mod restored;
 mod shell;
 mod updates;
+mod window;
 
 pub use client::Client;
 pub use convert::document_name;
 pub use restored::Restored;
 pub use shell::Shell;
 pub use updates::{UpdateDecoder, UpdateEncoder};
+pub use window::call_window;

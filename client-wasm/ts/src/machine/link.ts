@@ -9,7 +9,7 @@ import type { TextPatch } from "../text-event.js";
 import type { Transport, TransportConnection } from "../transport/transport.js";
 import type { Client, Restored } from "../wasm/selvedge.js";
 import { EffectQueue } from "./effect-queue.js";
-import { Window } from "./window.js";
+import { callWindow } from "./window.js";
 import { Recorder, type DocumentEffect, type Effect, type LinkEffect, type LinkInfo } from "./effects.js";
 
 /** A token, or what gives one each time it is asked. */
@@ -72,7 +72,6 @@ export class Link {
   readonly #token: TokenSource;
   readonly #endpoints: EndpointKeeper | undefined;
   readonly #onEmpty: () => void;
-  readonly #window: Window;
   readonly #recorder = new Recorder();
   readonly #connections = new Map<number, { readonly connection: TransportConnection }>();
   readonly #documents = new Map<number, LinkedDocument>();
@@ -90,7 +89,6 @@ export class Link {
 
   constructor(options: LinkOptions) {
     this.#client = options.client;
-    this.#window = new Window(options.client);
     this.#transports = options.transports;
     this.#token = options.token;
     this.#endpoints = options.endpoints;
@@ -158,7 +156,7 @@ export class Link {
     if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
     let echoes: number;
     try {
-      const length = this.#window.writeText(insert);
+      const length = callWindow.writeText(insert);
       echoes = length < 0
         ? this.#client.editUtf16(channel, at, remove, utf16Of(insert), tracked, this.#taskNow())
         : this.#client.edit(channel, at, remove, length, tracked, this.#taskNow());
@@ -175,7 +173,7 @@ export class Link {
     if (this.#over) throw new SelvedgeError("closed", "This document is closed.");
     let applied: number;
     try {
-      applied = this.#client.applyFromTab(channel, this.#window.write(delta), this.#taskNow());
+      applied = this.#client.applyFromTab(channel, callWindow.write(delta), this.#taskNow());
       if (applied < 0) this.#client.explain();
     } catch (cause) {
       throw this.#failed(cause);
@@ -188,7 +186,7 @@ export class Link {
   flush(channel: number, tell: (delta: Uint8Array) => void): void {
     for (let length = -1; length < 0;) {
       length = this.#flushNext(channel);
-      if (length !== 0) tell(this.#window.read(Math.abs(length)));
+      if (length !== 0) tell(callWindow.read(Math.abs(length)));
     }
     this.pumpSoon();
   }
@@ -196,7 +194,7 @@ export class Link {
   /** {@link flush} of one delta, to `target` from `at` on, where the longest fits; its length, or 0. */
   flushInto(channel: number, target: Uint8Array, at: number): number {
     const length = Math.abs(this.#flushNext(channel));
-    this.#window.readInto(target, at, length);
+    callWindow.readInto(target, at, length);
     this.pumpSoon();
     return length;
   }

@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { init } from "../index.js";
 import { memory } from "../wasm/load.js";
-import type { Client } from "../wasm/selvedge.js";
 import { Window } from "./window.js";
 
-/** A client whose window lies at the end of the module's memory, which the tests let grow. */
+/** A window that lies at the end of the module's memory, which the tests let grow. */
 class Pages {
   readonly asked: number[] = [];
 
@@ -20,7 +19,7 @@ class Pages {
 async function fresh(): Promise<{ pages: Pages; window: Window }> {
   await init();
   const pages = new Pages();
-  return { pages, window: new Window(pages as unknown as Client) };
+  return { pages, window: new Window((bytes) => pages.window(bytes)) };
 }
 
 describe("Window", () => {

@@ -1,7 +1,6 @@
 /** The machine's window: memory of the module that calls for each edit and each update go through. */
 
-import { memory } from "../wasm/load.js";
-import type { Client } from "../wasm/selvedge.js";
+import { facade, memory } from "../wasm/load.js";
 
 /** Texts up to this many units are written by a loop: asking the encoder costs more. */
 const SHORT_UNITS = 32;
@@ -17,13 +16,14 @@ const encoder = new TextEncoder();
 
 /** A view of it, made anew when the memory has grown: a view of memory that grew has no length. */
 export class Window {
-  readonly #client: Client;
+  readonly #place: (bytes: number) => number;
   #view = new Uint8Array(0);
   /** Its length, also while the view has none. */
   #size = WINDOW_BYTES_MIN;
 
-  constructor(client: Client) {
-    this.#client = client;
+  /** `place` says where it is, and makes it hold so many bytes. */
+  constructor(place: (bytes: number) => number) {
+    this.#place = place;
   }
 
   /** Writes `text`; its bytes, or -1: it has half a surrogate pair, which UTF-8 cannot say. */
@@ -72,8 +72,11 @@ export class Window {
   }
 
   #look(): Uint8Array {
-    const at = this.#client.window(this.#size);
+    const at = this.#place(this.#size);
     this.#view = new Uint8Array(memory().buffer, at, this.#size);
     return this.#view;
   }
 }
+
+/** The window of all clients: what a call left in it is read before the next one. */
+export const callWindow = new Window((bytes) => facade().callWindow(bytes));

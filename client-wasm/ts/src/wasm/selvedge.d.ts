@@ -111,8 +111,6 @@ export class Client {
   /** Another tab stored `state`, which ours does not cover. */
   storeConflict(channel: number, ticket: number, state: Uint8Array, now: number): void;
   storeFailed(channel: number, ticket: number, reason: string, now: number): void;
-  /** Where the window is, made to hold `bytes`: it stays there until the next call. What follows takes and gives its bytes there. */
-  window(bytes: number): number;
   /** Throws why the last call through the window was refused. */
   explain(): void;
   /** The delta in the window, which another tab stored or a caller brought: 1; 0 when one before it is missing; -1: `explain`. */
@@ -209,3 +207,5 @@ export class UpdateDecoder {
 
 /** The full form of a document's name. Throws for one outside the limits. */
 export function documentName(name: string): string;
+/** Where the window of all clients is, made to hold `bytes`: it stays there until the next call. */
+export function callWindow(bytes: number): number;

@@ -10,9 +10,9 @@ import { open, UPDATE_BYTES_MAX, UpdateDecoder, UpdateEncoder } from "../../../.
 export default class Selvedge {
   #room;
   #updates = [];
-  /** Where updates are written, and up to where that is full. */
-  #bytes = new Uint8Array(2 * UPDATE_BYTES_MAX);
-  #end = 0;
+  /** Where updates of everybody are written, and up to where that is full. */
+  static #bytes = new Uint8Array(2 * UPDATE_BYTES_MAX);
+  static #end = 0;
 
   static async create() {
     const subject = new Selvedge();
@@ -46,10 +46,10 @@ export default class Selvedge {
 
   /** Keeps the next update; whether there was one. */
   #take(doc) {
-    if (this.#end > this.#bytes.length - UPDATE_BYTES_MAX) [this.#bytes, this.#end] = [new Uint8Array(2 * UPDATE_BYTES_MAX), 0];
-    const length = doc.flushInto(this.#bytes, this.#end);
+    if (Selvedge.#end > Selvedge.#bytes.length - UPDATE_BYTES_MAX) [Selvedge.#bytes, Selvedge.#end] = [new Uint8Array(2 * UPDATE_BYTES_MAX), 0];
+    const length = doc.flushInto(Selvedge.#bytes, Selvedge.#end);
     if (length === 0) return false;
-    this.#updates.push(this.#bytes.subarray(this.#end, this.#end += length));
+    this.#updates.push(Selvedge.#bytes.subarray(Selvedge.#end, Selvedge.#end += length));
     return true;
   }
 
