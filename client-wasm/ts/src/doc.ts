@@ -83,7 +83,8 @@ export class Doc extends Emitter<DocEvents> {
    * where {@link UPDATE_BYTES_MAX} bytes have to be free from `at` on, and returns its length; 0: there is none. Nothing is allocated but
    * what listeners of `update` are told.
    *
-   * Where nothing is kept on this device, nor a relay asked: else updates are told when the device has them.
+   * Where nothing is kept on this device, nor a relay asked: else updates are told when the device has them. Call it in the task of the
+   * edit: what is left at its end is told by `update` alone.
    */
   flushInto(target: Uint8Array, at = 0): number {
     if (!Number.isInteger(at) || at < 0 || target.length - at < UPDATE_BYTES_MAX) {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{LeafIndex, NONE, Place, Run, Sequence, Spot, Unit};
+use crate::limits::OP_TEXT_BYTES_MAX;
 use crate::position::group::Atom;
 
 /// Characters of one group with consecutive k.
@@ -115,7 +116,8 @@ impl Sequence {
         if rest.scalars >= scalars {
             return Some(Cow::Borrowed(self.text_at(place, self.prefix_at(place, rest, Unit::Scalars, scalars))));
         }
-        let mut text = String::with_capacity(scalars as usize);
+        // Counters can be far more than there is text: strangers may make this site pass over some.
+        let mut text = String::with_capacity((scalars as usize).min(OP_TEXT_BYTES_MAX));
         text.push_str(self.text_at(place, rest));
         let mut next = run.atom(place.spot.scalars + rest.scalars);
         let mut left = scalars - rest.scalars;

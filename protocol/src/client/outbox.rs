@@ -1,4 +1,5 @@
-//! The outbox: sealed deltas until the highest level this deployment gives acknowledges them.
+//! The outbox: sealed deltas until the highest level this deployment gives acknowledges them. Where there is neither a device's store
+//! nor a server they are counted, and not kept.
 //!
 //! One queue per site, each in counter order; sites are independent of each other. Unbounded by design: the bound is the
 //! device's quota.
