@@ -325,6 +325,52 @@ fn text_too_deep_to_be_restored_there_is_restored_beside_its_neighbours() {
     assert_eq!(reader.text(), document.text());
 }
 
+/// What stood side by side comes back side by side, whatever was written between, removed again and moved meanwhile.
+#[test]
+fn undo_and_redo_put_back_what_stood_beside_what_was_moved() {
+    for seed in 0..4_000 {
+        let mut dice = Dice(seed);
+        let mut document = Document::new();
+        document.begin_writing(site(1), 1).unwrap();
+        document.set_depth_limit(3);
+        let mut undo = UndoStack::new();
+        let letters: Vec<char> = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
+        let mut letters = letters.iter().cycle();
+        let mut texts = vec![document.text()];
+        for _ in 0..12 {
+            let at = dice.below(document.len_utf16() + 1);
+            let delete = if dice.chance(60) { dice.below((document.len_utf16() - at).min(6) + 1) } else { 0 };
+            let insert: String = letters.by_ref().take(dice.below(6)).collect();
+            undo.replace(&mut document, at, delete, &insert).unwrap();
+            if dice.chance(50) {
+                undo.stop_capturing();
+                texts.push(document.text());
+            }
+        }
+        texts.push(document.text());
+        // A step that changed nothing is none.
+        texts.dedup();
+        for round in 0..3 {
+            let mut seen = vec![document.text()];
+            while undo.can_undo() {
+                undo.undo(&mut document).unwrap();
+                seen.push(document.text());
+            }
+            seen.dedup();
+            seen.reverse();
+            assert_eq!(seen, texts, "undo {round} of {seed}");
+            let mut seen = vec![document.text()];
+            while undo.can_redo() {
+                undo.redo(&mut document).unwrap();
+                seen.push(document.text());
+            }
+            seen.dedup();
+            assert_eq!(seen, texts, "redo {round} of {seed}");
+        }
+        document.assert_invariants();
+    }
+}
+
 #[test]
 fn a_window_may_end_within_a_run() {
     // Behind a caret in the middle of the first run there is more than a window takes, all of it equally deep.

@@ -10,6 +10,7 @@ mod keystroke;
 mod local;
 mod merge;
 mod moves;
+mod neighbours;
 mod rebase;
 mod relabel;
 mod remote;
@@ -35,7 +36,7 @@ use rebase::DepthLimit;
 use unsealed::Unsealed;
 
 pub use rebase::Crowding;
-pub(crate) use removed::{Change, RemovedRun, Renamed, along};
+pub(crate) use removed::{Change, RemovedRun, Renamed, Renames, along};
 pub(crate) use restore::Reverted;
 
 /// How much of a delta was new.

@@ -8,9 +8,9 @@
 //! back under new dots, it goes between them like typed text.
 
 use super::local::{Allocation, Deleted, first_atom, normalised};
+use super::neighbours::hand_on_neighbours;
 use super::remote::scalars;
-use super::removed::hand_on_neighbours;
-use super::{Change, Document, RemovedRun, Renamed, Writer, along};
+use super::{Change, Document, RemovedRun, Renamed, Renames, Writer, along};
 use crate::delta::Delta;
 use crate::dots::DotSet;
 use crate::error::EditError;
@@ -36,7 +36,7 @@ pub(crate) struct Reverted {
     pub(crate) patches: Vec<TextPatch>,
     /// What takes this back again.
     pub(crate) inverse: Change,
-    pub(crate) renamed: Vec<Renamed>,
+    pub(crate) renamed: Renames,
 }
 
 impl Document {
@@ -58,10 +58,10 @@ impl Document {
             self.record_delete(deleted);
         }
         let mut runs = change.removed.clone();
-        let moved = !self.rebases.is_empty();
-        hand_on_neighbours(&mut runs, &inverse.removed);
-        let renamed = self.restore(runs, moved, &mut patches);
-        for part in &renamed {
+        let gone: Vec<_> = inverse.removed.iter().map(|run| (runs.len(), run)).collect();
+        hand_on_neighbours(&mut runs, &gone);
+        let renamed = self.restore(runs, &mut patches);
+        for part in renamed.iter() {
             inverse.inserted.insert(part.new);
         }
         Ok(Reverted { patches: patches.finish(), inverse, renamed })
@@ -99,7 +99,7 @@ impl Document {
         let scalars: usize = runs.iter().map(RemovedRun::scalars).sum();
         self.ready_writer((scalars + deletes.len() + meta) as u64 + 1)?;
         let mut patches = PatchList::default();
-        self.restore(runs, !copy.rebases.is_empty(), &mut patches);
+        self.restore(runs, &mut patches);
         self.delete_again(&deletes, &mut patches);
         for (key, entry) in copy.meta.iter() {
             if dots.first_within(DotRange { site: entry.site, first: 1, last: u64::MAX - 1 }).is_some()
@@ -116,23 +116,28 @@ impl Document {
         let mut runs = Vec::new();
         let dot = |atom: Atom| Dot::new(self.sequence.groups.site(atom.group), atom.k.unsigned_abs());
         let mut all = self.sequence.runs().peekable();
-        let mut previous = None;
+        // The last that is not one of them.
+        let mut left = None;
         while let Some((run, text)) = all.next() {
             let range = self.sequence.range(run);
             let path = self.sequence.groups.path(run.first());
             let beside = !self.rebases.is_empty() || !has_room_below(&path);
-            let left = previous.filter(|_| beside);
-            let right = all.peek().map(|(run, _)| dot(run.first())).filter(|_| beside);
-            previous = Some(dot(run.last()));
+            let right = all.peek().map(|(run, _)| dot(run.first()));
             let whole = RemovedRun { path, text: text.to_owned(), site: range.site, first_k: run.first_k, left, right };
-            let mut parts: Vec<_> = dots.divide(range).into_iter().filter(|part| part.1).collect();
+            let mut parts = dots.divide(range);
             if run.first_k < 0 {
                 parts.reverse();
             }
-            for (part, _) in parts {
+            for (part, theirs) in parts {
+                if !theirs {
+                    let last = if run.first_k > 0 { part.last } else { part.first };
+                    left = Some(Dot::new(part.site, last));
+                    continue;
+                }
                 let skip = if run.first_k > 0 { part.first - range.first } else { range.last - part.last };
                 let part = whole.part(skip as usize, (part.last + 1 - part.first) as usize);
-                runs.push(if beside { part } else { RemovedRun { left: None, right: None, ..part } });
+                let (left, right) = if beside { (left, part.right) } else { (None, None) };
+                runs.push(RemovedRun { left, right, ..part });
             }
         }
         runs
@@ -167,14 +172,11 @@ impl Document {
     }
 
     /// Puts runs back, what was removed last (or, of a whole text, stands last) first: so each finds its neighbours.
-    /// `moved`: rebases moved something meanwhile, so that paths do not say what stands where.
-    fn restore(&mut self, runs: Vec<RemovedRun>, moved: bool, patches: &mut PatchList) -> Vec<Renamed> {
-        let mut renamed: Vec<Renamed> = Vec::new();
-        let mut runs = runs;
-        while let Some(run) = runs.pop() {
-            let now = |dot: Dot| renamed.iter().rev().find_map(|part| part.rename(dot)).unwrap_or(dot);
-            let left = self.living_left(&run, if moved { &runs } else { &[] }, now);
-            let right = run.right.and_then(|dot| self.living_atom(now(dot)));
+    fn restore(&mut self, runs: Vec<RemovedRun>, patches: &mut PatchList) -> Renames {
+        let mut renamed = Renames::default();
+        for run in runs.into_iter().rev() {
+            let left = run.left.and_then(|dot| self.living_atom(renamed.now(dot)));
+            let right = run.right.and_then(|dot| self.living_atom(renamed.now(dot)));
             let first = self.sequence.groups.intern_path(&run.path);
             self.sequence.groups.retain(first.group);
             let length = run.scalars();
@@ -202,20 +204,6 @@ impl Document {
         renamed
     }
 
-    /// The identifier of what stood to the left of a run; of what stood to the left of that, if that is restored later.
-    fn living_left(&mut self, run: &RemovedRun, later: &[RemovedRun], now: impl Fn(Dot) -> Dot) -> Option<Atom> {
-        let mut left = run.left;
-        for _ in 0..=later.len() {
-            let dot = left?;
-            let atom = self.living_atom(now(dot));
-            if atom.is_some() {
-                return atom;
-            }
-            left = later.iter().rev().find(|other| other.has(dot)).and_then(|other| other.left);
-        }
-        None
-    }
-
     /// The identifier of a dot, if it is alive.
     pub(super) fn living_atom(&mut self, dot: Dot) -> Option<Atom> {
         let place = self.sequence.place_of_dot(dot)?;
@@ -229,7 +217,7 @@ impl Document {
         first: Atom,
         length: usize,
         patches: &mut PatchList,
-        renamed: &mut Vec<Renamed>,
+        renamed: &mut Renames,
     ) {
         let mut length = length;
         while length > 0 {

@@ -8,11 +8,9 @@ mod origins;
 
 use std::collections::VecDeque;
 
-use crate::document::{Change, Document, Renamed, Reverted};
+use crate::document::{Change, Document, Reverted};
 use crate::error::EditError;
-use crate::id::Dot;
 use crate::patch::TextPatch;
-use crate::sorted_map::SortedMap;
 use origins::Origins;
 
 /// Steps kept; older ones are forgotten.
@@ -171,19 +169,16 @@ impl UndoStack {
     fn settle(&mut self, reverted: Reverted) -> (Change, Vec<TextPatch>) {
         let Reverted { patches, mut inverse, renamed } = reverted;
         self.originate(&mut inverse, 0);
-        let by_old: SortedMap<Dot, &Renamed> =
-            renamed.iter().map(|part| (Dot::new(part.old.site, part.old.first), part)).collect();
-        let now = |dot: Dot| by_old.floor(&dot).and_then(|(_, part)| part.rename(dot)).unwrap_or(dot);
         for change in self.done.iter_mut().chain(&mut self.undone).chain([&mut inverse]) {
-            for part in &renamed {
+            for part in renamed.iter() {
                 part.rename_all(&mut change.inserted);
             }
             for run in &mut change.removed {
-                run.left = run.left.map(now);
-                run.right = run.right.map(now);
+                run.left = run.left.map(|dot| renamed.now(dot));
+                run.right = run.right.map(|dot| renamed.now(dot));
             }
         }
-        renamed.into_iter().for_each(|part| self.origins.register(part));
+        renamed.into_parts().for_each(|part| self.origins.register(part));
         (inverse, patches)
     }
 }
