@@ -123,26 +123,33 @@ impl Sequence {
         end
     }
 
-    /// [`insert`](Self::insert) of text that takes several leaves.
+    /// [`insert`](Self::insert) of text that takes several leaves: what the place's own cannot take goes to new ones behind it.
     fn insert_pieces(&mut self, place: Place, first: Atom, text: &str, whole: Measure) -> Place {
-        self.tree.reserve(text.len() / LEAF_BYTES_MAX + 1);
-        let (mut place, mut first, mut rest) = (place, first, text);
-        while !rest.is_empty() {
-            let (piece, tail) = rest.split_at(self.piece_length(place, rest));
-            let is_ascii = whole.scalars == whole.bytes;
-            let measure = if is_ascii { Measure::of_ascii(piece.len()) } else { Measure::of(piece) };
-            place = self.make_room(place, piece.len());
-            place = self.insert_piece(place, first, piece, measure);
-            first.k += i64::from(measure.scalars);
-            rest = tail;
-        }
-        place
-    }
-
-    /// How much of `text` goes to `place` at once: what is put at either end of a leaf can fill another.
-    fn piece_length(&self, place: Place, text: &str) -> usize {
+        let is_ascii = whole.scalars == whole.bytes;
+        let measure_of = |text: &str| if is_ascii { Measure::of_ascii(text.len()) } else { Measure::of(text) };
         let at_end = place.spot.is_start() || place.spot.run == self.tree.leaf(place.leaf).runs.len();
-        floor_char_boundary(text, if at_end { LEAF_BYTES_MAX } else { LEAF_BYTES_MAX / 2 })
+        let most = if at_end { LEAF_BYTES_MAX } else { LEAF_BYTES_MAX / 2 };
+        let (piece, mut rest) = text.split_at(floor_char_boundary(text, most));
+        let place = self.make_room(place, piece.len());
+        let mut place = self.insert_piece(place, first, piece, measure_of(piece));
+        if place.spot.run < self.tree.leaf(place.leaf).runs.len() {
+            self.split_leaf(place.leaf, place.spot);
+        }
+        let mut first = Atom { k: first.k + i64::from(measure_of(piece).scalars), ..first };
+        self.tree.reserve(rest.len() / LEAF_BYTES_MAX + 1);
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at(floor_char_boundary(rest, LEAF_BYTES_MAX));
+            let measure = measure_of(piece);
+            let run = Run::new(first, measure);
+            let leaf = self.tree.insert_after(place.leaf, Leaf::of(&[run], piece, Measure::default()));
+            self.tree.grow(leaf, measure);
+            self.add_run(run, leaf);
+            place = Place { leaf, spot: self.tree.leaf(leaf).end() };
+            first.k += i64::from(measure.scalars);
+            rest = more;
+        }
+        (self.caret, self.tail) = (None, None);
+        place
     }
 
     fn insert_piece(&mut self, place: Place, first: Atom, text: &str, measure: Measure) -> Place {

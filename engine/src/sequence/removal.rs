@@ -8,6 +8,9 @@ impl Sequence {
     /// Takes out at most `utf16` units, but at least one character, from `place` on: whole leaves, or as far as its leaf goes. Tells the
     /// dots of each piece. Returns how many units went. O(r log n), r = runs it touches.
     pub(crate) fn remove_units(&mut self, place: Place, utf16: u32, mut gone: impl FnMut(DotRange)) -> u32 {
+        if utf16 >= self.measure().utf16 {
+            return self.remove_all(gone);
+        }
         if place.spot.is_start() {
             let taken = self.remove_leaves(place.leaf, utf16, &mut gone);
             if taken > 0 {
@@ -22,6 +25,18 @@ impl Sequence {
             return most.utf16;
         }
         self.remove_runs(place, rest, utf16, gone).utf16
+    }
+
+    /// Takes out all text.
+    fn remove_all(&mut self, mut gone: impl FnMut(DotRange)) -> u32 {
+        let tree = core::mem::take(&mut self.tree);
+        for run in tree.leaves().flat_map(|(_, leaf)| &leaf.runs) {
+            self.index.remove(self.key(*run));
+            gone(self.range(*run));
+            self.groups.release(run.group);
+        }
+        (self.caret, self.tail) = (None, None);
+        tree.measure().utf16
     }
 
     /// Takes out the leaves from one on that have no more than `utf16` units together, but not the only one there is.
