@@ -454,7 +454,7 @@ impl<'a> Decoder<'a> {
         if bytes.len() > bytes_max {
             return Err(DecodeError::TooLarge);
         }
-        core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Text)
+        simdutf8::basic::from_utf8(bytes).map(str::to_owned).map_err(|_| DecodeError::Text)
     }
 
     /// The ranges of a delete. Their counters are not checked.

@@ -175,7 +175,7 @@ impl<'a> SingleReader<'a> {
         let mut rest = rest;
         let code = read_placed(&mut rest, self.code & PLACED != 0).ok()?;
         let digit = digit_of(code, Dot::new(self.header.site, self.header.first), depth).ok()?;
-        let text = core::str::from_utf8(rest.blob().ok()?).ok()?;
+        let text = simdutf8::basic::from_utf8(rest.blob().ok()?).ok()?;
         let valid = rest.remaining() == 0 && !text.is_empty() && text.len() <= OP_TEXT_BYTES_MAX;
         let direction = if self.code & BEFORE != 0 { Direction::Before } else { Direction::After };
         valid.then_some(SingleInsert { digit, depth, direction, text })
