@@ -214,8 +214,6 @@ const BITS_PER_RUN_MAX: u64 = 1024;
 struct DotsSeen {
     /// Per site its highest counter and the bit of its counter 0.
     sites: Vec<(SiteId, u64, u64)>,
-    /// Where the site asked last is among them: the next is often the same.
-    recent: usize,
     bits: Vec<u64>,
     ranges: Vec<DotRange>,
 }
@@ -230,16 +228,14 @@ impl DotsSeen {
         }
         let few = bits <= state.runs.len() as u64 * BITS_PER_RUN_MAX;
         let (words, ranges) = if few { (bits.div_ceil(64) as usize, 0) } else { (0, state.runs.len()) };
-        Self { sites, recent: 0, bits: vec![0; words], ranges: Vec::with_capacity(ranges) }
+        Self { sites, bits: vec![0; words], ranges: Vec::with_capacity(ranges) }
     }
 
     /// Adds a range. False if the vector does not cover it, or a dot of it is found to have come.
     fn add(&mut self, dots: DotRange) -> bool {
-        if self.sites.get(self.recent).is_none_or(|entry| entry.0 != dots.site) {
-            let Ok(found) = self.sites.binary_search_by_key(&dots.site, |entry| entry.0) else { return false };
-            self.recent = found;
-        }
-        let (_, counter, start) = self.sites[self.recent];
+        // Nobody can guess whose the next run is: asking first whether it is the one before costs more than looking.
+        let Ok(found) = self.sites.binary_search_by_key(&dots.site, |entry| entry.0) else { return false };
+        let (_, counter, start) = self.sites[found];
         if dots.last > counter {
             return false;
         }

@@ -160,13 +160,20 @@ impl Code {
 
     /// What the next bits begin with, for every value of as many bits as the longest code has.
     pub(super) fn table(&self) -> Table {
+        let (bits, entries) = self.entries(|symbol, length| Some((symbol, length))).unwrap_or_default();
+        Table { bits, entries }
+    }
+
+    /// How many bits the longest code has, 1 at least, and for every value of so many bits what `entry` makes of the symbol they begin with
+    /// and the bits of its code. `None` if it makes nothing of a symbol.
+    pub(super) fn entries<T: Copy>(&self, entry: impl Fn(u8, u8) -> Option<T>) -> Option<(u32, Vec<T>)> {
         let ordered = self.in_order();
         let bits = ordered.last().map_or(0, |&(_, length)| length).max(1);
         let mut entries = Vec::with_capacity(1 << bits);
         for (symbol, length) in ordered {
-            entries.resize(entries.len() + (1 << (bits - length)), (symbol, length as u8));
+            entries.resize(entries.len() + (1 << (bits - length)), entry(symbol, length as u8)?);
         }
-        Table { bits, entries }
+        Some((bits, entries))
     }
 }
 
@@ -178,16 +185,6 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// How many bits there are to look at, 1 at least.
-    pub(super) const fn bits(&self) -> u32 {
-        self.bits
-    }
-
-    /// The symbol and the bits of its code for every value of them.
-    pub(super) fn entries(&self) -> &[(u8, u8)] {
-        &self.entries
-    }
-
     /// One or two symbols at once, where both codes together are short enough. O(2^b), b = 11 bits at most.
     pub(super) fn pairs(&self) -> Pairs {
         let bits = CODE_BITS_MAX.min(2 * self.bits);

@@ -179,21 +179,17 @@ impl NumberTable {
     const NONE: Self = Self { bits: 1, entries: Vec::new(), lone: None };
 
     fn of(code: &Code) -> Result<Self, DecodeError> {
-        let table = code.table();
-        let entry = |&(class, length): &(u8, u8)| {
+        let entry = |class: u8, length: u8| {
             let class = u64::from(class);
-            if class >= CLASSES {
-                return Err(DecodeError::NotCanonical);
-            }
             let above = class.saturating_sub(SMALL);
             let (top, rest) =
                 if class < SMALL { (class, 0) } else { (2 | above & 1, above / 2 + u64::from(SMALL_BITS) - 1) };
-            Ok(Entry { top: top as u8, rest: rest as u8, length })
+            (class < CLASSES).then_some(Entry { top: top as u8, rest: rest as u8, length })
         };
-        let entries = table.entries().iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        let (bits, entries) = code.entries(entry).ok_or(DecodeError::NotCanonical)?;
         let lone =
             entries.first().filter(|entry| entry.length == 0 && entry.rest == 0).map(|entry| u64::from(entry.top));
-        Ok(Self { bits: table.bits(), entries, lone })
+        Ok(Self { bits, entries, lone })
     }
 
     #[inline(always)]

@@ -102,14 +102,17 @@ struct Level {
     group: u32,
     digit: Digit,
     /// Number of its site.
-    site: usize,
+    site: u32,
     /// Where the path goes on or ends.
     k: i64,
     /// Whether what stands at k itself lies behind.
     passed: bool,
-    /// Bytes of the path without its last k.
-    bytes: usize,
+    /// Bytes of the path without its last k, at most [`PATH_BYTES_MAX`].
+    bytes: u16,
 }
+
+// One is written for each group that is told.
+const _: () = assert!(size_of::<Level>() == 32);
 
 impl Level {
     /// The lowest k that a run of the group may go on with.
@@ -139,6 +142,7 @@ impl Walk {
     }
 
     /// The path goes on in a group below the last one.
+    #[inline(always)]
     fn push(&mut self, level: Level) {
         if let Some(above) = self.path.last_mut() {
             above.passed |= level.digit.get() > 0;
@@ -147,9 +151,10 @@ impl Walk {
     }
 
     /// A run ends at `k` of the path's last group.
+    #[inline(always)]
     fn end_run(&mut self, k: i64) {
         if let Some(level) = self.path.last_mut() {
-            self.counters[level.site] = k.unsigned_abs();
+            self.counters[level.site as usize] = k.unsigned_abs();
             (level.k, level.passed) = (k, true);
         }
     }
@@ -214,7 +219,7 @@ impl Teller<'_> {
             None => self.numbers.tell(DIGIT, code),
         }
         self.walk.counters[at] = counter;
-        self.walk.push(Level { group: number, digit, site: at, k, passed: false, bytes: 0 });
+        self.walk.push(Level { group: number, digit, site: at as u32, k, passed: false, bytes: 0 });
         self.groups = number + 1;
     }
 }
@@ -261,7 +266,7 @@ impl Listener<'_> {
         if (first_k > 0) != (last_k > 0) {
             return Err(DecodeError::Counter);
         }
-        if bytes + k_bytes(if first_k > 0 { last_k } else { first_k }) > PATH_BYTES_MAX {
+        if usize::from(bytes) + k_bytes(if first_k > 0 { last_k } else { first_k }) > PATH_BYTES_MAX {
             return Err(DecodeError::PathTooLong);
         }
         self.walk.end_run(last_k);
@@ -290,7 +295,7 @@ impl Listener<'_> {
 
     /// What groups below one character are ordered by.
     fn key(&self, level: &Level) -> (Digit, Option<SiteId>) {
-        (level.digit, self.sites.get(level.site as u64))
+        (level.digit, self.sites.get(u64::from(level.site)))
     }
 
     fn group(&mut self, sibling: Option<Digit>) -> Result<(), DecodeError> {
@@ -310,14 +315,14 @@ impl Listener<'_> {
             Some(sibling) => behind(sibling, self.numbers.next(BEHIND)?)?,
         };
         let digit = digit_of(code, Dot::new(site, counter as u64), level)?;
-        let bytes = above.map_or(0, |above| above.bytes + k_bytes(above.k)) + group_bytes(digit);
+        let bytes = above.map_or(0, |above| usize::from(above.bytes) + k_bytes(above.k)) + group_bytes(digit);
         if bytes > PATH_BYTES_MAX {
             return Err(DecodeError::PathTooLong);
         }
         let group = self.groups.len() as u32;
         self.groups.push(StateGroup { parent: above.map(|above| (above.group, above.k)), digit, site });
         self.walk.counters[at] = counter as u64;
-        self.walk.push(Level { group, digit, site: at, k, passed: false, bytes });
+        self.walk.push(Level { group, digit, site: at as u32, k, passed: false, bytes: bytes as u16 });
         Ok(())
     }
 }

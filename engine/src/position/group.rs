@@ -85,7 +85,10 @@ impl Groups {
         let mut groups = Self::default();
         groups.groups.reserve_exact(table.len());
         for (parent, digit, site) in table {
-            groups.add(parent, digit, site);
+            let above = &mut groups.groups[parent.group as usize];
+            above.references += 1;
+            let group = PackedGroup::below(above, parent, digit, site);
+            groups.groups.push(group);
         }
         groups
     }
