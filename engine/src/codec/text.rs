@@ -73,6 +73,21 @@ pub(super) fn read(mut reader: Reader<'_>) -> Result<String, DecodeError> {
     String::from_utf8(bytes).map_err(|_| DecodeError::Text)
 }
 
+#[cfg(not(target_family = "wasm"))]
+fn inflate(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
+    use zlib_rs::{Inflate, InflateFlush, Status};
+
+    /// Deflate reaches 2^15 bytes back.
+    const WINDOW_BITS: u8 = 15;
+    let mut bytes = vec![0; length];
+    let mut stream = Inflate::new(false, WINDOW_BITS);
+    let ended = stream.decompress(packed, &mut bytes, InflateFlush::Finish) == Ok(Status::StreamEnd);
+    let whole = stream.total_in() == packed.len() as u64 && stream.total_out() == length as u64;
+    if ended && whole { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
+}
+
+// What a browser has to load counts more there, and it has the other half of this library to deflate.
+#[cfg(target_family = "wasm")]
 fn inflate(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     let mut bytes = vec![0; length];
     let packed = core::iter::once(packed);
