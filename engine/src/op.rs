@@ -81,6 +81,6 @@ impl Op {
 }
 
 fn scalars_of(text: &str) -> u64 {
-    // Typing sends one letter at a time.
-    if text.len() == 1 { 1 } else { text.chars().count() as u64 }
+    // Typing sends one letter at a time, and mostly a character is a byte, which is seen sooner than characters are counted.
+    if text.len() == 1 || text.is_ascii() { text.len() as u64 } else { text.chars().count() as u64 }
 }

@@ -30,7 +30,7 @@ pub struct SortedMap<K, V> {
 }
 
 /// The place of an entry: its list, and where it is in that.
-type Place = (usize, usize);
+pub(crate) type Place = (usize, usize);
 
 impl<K, V> SortedMap<K, V> {
     /// A map without entries.
@@ -88,8 +88,14 @@ impl<K, V> SortedMap<K, V> {
         self.lists.capacity() * size_of::<Vec<(K, V)>>() + entries * size_of::<(K, V)>()
     }
 
-    fn at(&self, (list, at): Place) -> Option<(&K, &V)> {
+    /// The entry at a place, if there is one.
+    pub(crate) fn at(&self, (list, at): Place) -> Option<(&K, &V)> {
         self.lists.get(list)?.get(at).map(|(key, value)| (key, value))
+    }
+
+    /// The same, its value to be changed.
+    pub(crate) fn at_mut(&mut self, (list, at): Place) -> Option<(&K, &mut V)> {
+        self.lists.get_mut(list)?.get_mut(at).map(|(key, value)| (&*key, value))
     }
 }
 
@@ -157,11 +163,13 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.at((list, at))
     }
 
-    /// The same, its value to be changed.
-    pub fn floor_mut(&mut self, key: &K) -> Option<(&K, &mut V)> {
-        let (list, at) = self.floor_place(key)?;
-        let (key, value) = &mut self.lists[list][at];
-        Some((key, value))
+    /// The place of that entry: O(1) if it is `near`.
+    pub(crate) fn floor_near(&self, key: &K, near: Place) -> Option<Place> {
+        let is_floor = || {
+            let next = self.at((near.0, near.1 + 1)).or_else(|| self.at((near.0 + 1, 0)));
+            self.at(near).is_some_and(|(found, _)| found <= key) && next.is_none_or(|(next, _)| next > key)
+        };
+        if is_floor() { Some(near) } else { self.floor_place(key) }
     }
 
     /// The last entry whose key is below `key`.
@@ -314,7 +322,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_does_what_a_tree_does(steps in prop::collection::vec((0_u16..600, 0_u8..9), 0..1500)) {
-            let (mut map, mut tree) = (SortedMap::new(), BTreeMap::new());
+            let (mut map, mut tree, mut near_to) = (SortedMap::new(), BTreeMap::new(), (0, 0));
             for (step, (key, what)) in steps.into_iter().enumerate() {
                 match what {
                     0 => prop_assert_eq!(map.remove(&key), tree.remove(&key)),
@@ -329,7 +337,8 @@ mod tests {
                 prop_assert_eq!(map.floor(&key), tree.range(..=key).next_back());
                 prop_assert_eq!(map.below(&key), tree.range(..key).next_back());
                 prop_assert_eq!(map.ceiling(&key), tree.range(key..).next());
-                prop_assert_eq!(map.floor_mut(&key).map(|(key, value)| (*key, *value)), map.floor(&key).map(|(key, value)| (*key, *value)));
+                let near = map.floor_near(&key, near_to).inspect(|&place| near_to = place);
+                prop_assert_eq!(near.and_then(|place| map.at_mut(place)).map(|(key, value)| (*key, *value)), map.floor(&key).map(|(key, value)| (*key, *value)));
             }
             map.assert_invariants();
             prop_assert!(map.iter().eq(&tree));

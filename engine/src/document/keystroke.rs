@@ -108,12 +108,17 @@ impl Document {
             self.spelled.write(writer, &self.sequence.groups, header, Direction::After, text);
             return Some(());
         }
-        let (place, measure) = self.sequence.first_live(header.site, header.first..header.last + 1)?;
-        let (run, _) = self.sequence.rest_of_run(place)?;
+        let (lowest, measure) = self.sequence.first_live(header.site, header.first..header.last + 1)?;
+        let (run, _) = self.sequence.rest_of_run(lowest)?;
         // Backwards the text of the lowest counters comes last.
-        let direction = if run.first_k > 0 { Direction::After } else { Direction::Before };
-        let whole = measure.scalars == counters;
-        if !whole && (direction == Direction::Before || run.atom(place.spot.scalars).k != header.first as i64) {
+        let (direction, k) = match run.first_k {
+            1.. => (Direction::After, header.first as i64),
+            _ => (Direction::Before, -(header.last as i64)),
+        };
+        let is_first = direction == Direction::After || measure.scalars == counters;
+        let place = if is_first { lowest } else { self.sequence.place_of_dot(Dot::new(header.site, header.last))? };
+        let (first, _) = self.sequence.rest_of_run(place)?;
+        if first.atom(place.spot.scalars) != (Atom { k, ..run.first() }) {
             return None;
         }
         let text = self.sequence.text_along(place, counters).filter(|text| text.len() <= OP_TEXT_BYTES_MAX)?;

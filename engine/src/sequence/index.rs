@@ -8,7 +8,7 @@
 
 use super::leaf::LeafIndex;
 use crate::id::{Dot, SiteId};
-use crate::sorted_map::SortedMap;
+use crate::sorted_map::{Place, SortedMap};
 
 const CHUNK_ENTRIES_MAX: usize = 64;
 
@@ -23,6 +23,8 @@ pub(super) struct DotIndex {
     /// Chunks are never empty.
     chunks: Option<Chunks>,
     length: usize,
+    /// The chunk changed or turned to last: what goes together was mostly written together.
+    recent: Place,
 }
 
 impl DotIndex {
@@ -41,44 +43,59 @@ impl DotIndex {
         self.chunks = Some(chunks.map(|entries| (entries[0].0, chunk(entries))).collect());
     }
 
+    /// Whoever looks for a dot and then changes something there turns to it first.
+    pub(super) fn turn_to(&mut self, dot: Dot) {
+        if let Some(place) = self.chunks.as_ref().and_then(|chunks| chunks.floor_near(&dot, self.recent)) {
+            self.recent = place;
+        }
+    }
+
+    /// The chunk that has `dot` if one has.
+    fn chunk_mut(&mut self, dot: Dot) -> Option<(Dot, &mut Vec<Entry>)> {
+        self.turn_to(dot);
+        let (key, chunk) = self.chunks.as_mut()?.at_mut(self.recent)?;
+        (key.site == dot.site && *key <= dot).then_some((*key, chunk))
+    }
+
     /// A run begins at `dot`, in `leaf`.
     pub(super) fn insert(&mut self, dot: Dot, leaf: LeafIndex) {
-        let Some(chunks) = &mut self.chunks else { return };
-        let Some((_, chunk)) = chunk_mut(chunks, dot) else {
-            chunks.insert(dot, vec![(dot.counter, leaf)]);
-            self.length += 1;
+        if !self.is_made() {
             return;
-        };
-        match chunk.binary_search_by_key(&dot.counter, |entry| entry.0) {
-            Ok(at) => chunk[at].1 = leaf,
-            Err(at) => {
-                chunk.insert(at, (dot.counter, leaf));
-                self.length += 1;
-                if chunk.len() > CHUNK_ENTRIES_MAX {
-                    let upper = chunk.split_off(CHUNK_ENTRIES_MAX / 2);
-                    chunks.insert(Dot::new(dot.site, upper[0].0), upper);
+        }
+        let entry = (dot.counter, leaf);
+        let chunk = match self.chunk_mut(dot) {
+            Some((_, chunk)) => match chunk.binary_search_by_key(&dot.counter, |entry| entry.0) {
+                Ok(at) => return chunk[at] = entry,
+                Err(at) => {
+                    chunk.insert(at, entry);
+                    let full = chunk.len() > CHUNK_ENTRIES_MAX;
+                    full.then(|| chunk.split_off(CHUNK_ENTRIES_MAX / 2))
                 }
-            }
+            },
+            None => Some(vec![entry]),
+        };
+        self.length += 1;
+        if let (Some(chunks), Some(chunk)) = (&mut self.chunks, chunk) {
+            chunks.insert(Dot::new(dot.site, chunk[0].0), chunk);
         }
     }
 
     /// No run begins at `dot`.
     pub(super) fn remove(&mut self, dot: Dot) {
-        let Some(chunks) = &mut self.chunks else { return };
-        let Some((key, chunk)) = chunk_mut(chunks, dot) else { return };
-        if let Ok(at) = chunk.binary_search_by_key(&dot.counter, |entry| entry.0) {
-            chunk.remove(at);
-            self.length -= 1;
-            if chunk.is_empty() {
-                chunks.remove(&key);
-            }
+        let Some((key, chunk)) = self.chunk_mut(dot) else { return };
+        let Ok(at) = chunk.binary_search_by_key(&dot.counter, |entry| entry.0) else { return };
+        chunk.remove(at);
+        let is_empty = chunk.is_empty();
+        self.length -= 1;
+        if let Some(chunks) = self.chunks.as_mut().filter(|_| is_empty) {
+            chunks.remove(&key);
         }
     }
 
     /// The last run of `site` that begins at most at `counter`; none before the index is made.
     pub(super) fn floor(&self, site: SiteId, counter: u64) -> Option<Entry> {
         let chunks = self.chunks.as_ref()?;
-        let mut before = chunks.floor(&Dot::new(site, counter));
+        let mut before = chunks.floor_near(&Dot::new(site, counter), self.recent).and_then(|place| chunks.at(place));
         // What is left of a chunk may begin above its own dot.
         while let Some((key, chunk)) = before.filter(|(key, _)| key.site == site) {
             if let Some(at) = chunk.partition_point(|entry| entry.0 <= counter).checked_sub(1) {
@@ -93,7 +110,8 @@ impl DotIndex {
     pub(super) fn ceiling(&self, site: SiteId, counter: u64) -> Option<Entry> {
         let chunks = self.chunks.as_ref()?;
         let start = Dot::new(site, counter);
-        let before = chunks.floor(&start).filter(|(key, _)| key.site == site);
+        let before = chunks.floor_near(&start, self.recent).and_then(|place| chunks.at(place));
+        let before = before.filter(|(key, _)| key.site == site);
         let behind = chunks.from(&start).take_while(|(key, _)| key.site == site).take(2);
         let from = |chunk: &Vec<Entry>| chunk.get(chunk.partition_point(|entry| entry.0 < counter)).copied();
         before.into_iter().chain(behind).find_map(|(_, chunk)| from(chunk))
@@ -125,10 +143,4 @@ impl DotIndex {
         assert!(self.iter().zip(self.iter().skip(1)).all(|(a, b)| a.0 < b.0), "the index is in order");
         assert_eq!(entries, self.length, "the index knows how much it has");
     }
-}
-
-/// The chunk that has `dot` if one has.
-fn chunk_mut(chunks: &mut Chunks, dot: Dot) -> Option<(Dot, &mut Vec<Entry>)> {
-    let (key, chunk) = chunks.floor_mut(&dot)?;
-    (key.site == dot.site).then_some((*key, chunk))
 }

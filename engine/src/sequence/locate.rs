@@ -170,6 +170,7 @@ impl Sequence {
         }
         let (index, run) = self.run_at_caret(site, counters.start).or_else(|| {
             self.make_index();
+            self.index.turn_to(Dot::new(site, counters.start));
             self.first_run(site, counters.clone())
         })?;
         Some(self.part_within(index, run, self.run_start(index, run), &counters))
