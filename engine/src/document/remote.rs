@@ -234,6 +234,16 @@ impl Document {
                 runs.extend(self.removed_run(place, measure));
             }
             let at = self.sequence.focus(place).utf16 as usize;
+            let leaves = if capture.is_none() { self.sequence.units_of_leaves_within(place, range) } else { 0 };
+            if leaves > measure.utf16 {
+                let rebases = &mut self.rebases;
+                let taken = self.sequence.remove_units(place, leaves, |gone| {
+                    rebases.forget(gone);
+                    next = gone.last + 1;
+                });
+                patches.delete(at, taken as usize);
+                continue;
+            }
             patches.delete(at, measure.utf16 as usize);
             let gone = self.sequence.remove(place, measure).range;
             self.rebases.forget(gone);

@@ -132,14 +132,24 @@ impl Sequence {
         let (piece, mut rest) = text.split_at(floor_char_boundary(text, most));
         let place = self.make_room(place, piece.len());
         let mut place = self.insert_piece(place, first, piece, measure_of(piece));
-        if place.spot.run < self.tree.leaf(place.leaf).runs.len() {
-            self.split_leaf(place.leaf, place.spot);
+        if rest.is_empty() {
+            return place;
         }
         let mut first = Atom { k: first.k + i64::from(measure_of(piece).scalars), ..first };
+        let is_end = place.spot.run == self.tree.leaf(place.leaf).runs.len();
+        let behind = (!is_end).then(|| self.split_leaf(place.leaf, place.spot));
         self.tree.reserve(rest.len() / LEAF_BYTES_MAX + 1);
         while !rest.is_empty() {
             let (piece, more) = rest.split_at(floor_char_boundary(rest, LEAF_BYTES_MAX));
             let measure = measure_of(piece);
+            let has_room = |leaf: &LeafIndex| {
+                let leaf = self.tree.leaf(*leaf);
+                leaf.runs.len() < LEAF_RUNS_MAX && leaf.text.len() + piece.len() <= LEAF_BYTES_MAX
+            };
+            if let Some(leaf) = behind.filter(|_| more.is_empty()).filter(has_room) {
+                // What is left goes to what stood behind the place.
+                return self.insert_piece(Place { leaf, spot: Spot::default() }, first, piece, measure);
+            }
             let run = Run::new(first, measure);
             let leaf = self.tree.insert_after(place.leaf, Leaf::of(&[run], piece, Measure::default()));
             self.tree.grow(leaf, measure);

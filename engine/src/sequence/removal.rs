@@ -3,12 +3,14 @@
 use super::measure::prefix;
 use super::{LeafIndex, Measure, Place, Run, Sequence, Unit, split_run};
 use crate::id::DotRange;
+use crate::position::group::Atom;
 
 impl Sequence {
     /// Takes out at most `utf16` units, but at least one character, from `place` on: whole leaves, or as far as its leaf goes. Tells the
     /// dots of each piece. Returns how many units went. O(r log n), r = runs it touches.
     pub(crate) fn remove_units(&mut self, place: Place, utf16: u32, mut gone: impl FnMut(DotRange)) -> u32 {
         if utf16 >= self.measure().utf16 {
+            debug_assert_eq!(self.before(place), Measure::default(), "the range is within the text");
             return self.remove_all(gone);
         }
         if place.spot.is_start() {
@@ -27,7 +29,25 @@ impl Sequence {
         self.remove_runs(place, rest, utf16, gone).utf16
     }
 
-    /// Takes out all text.
+    /// UTF-16 units of the leaves from `place` on, which is the beginning of one, that are one run's pieces within these dots: text of
+    /// several leaves that was written at once. 0 if the first is not one.
+    pub(crate) fn units_of_leaves_within(&self, place: Place, dots: DotRange) -> u32 {
+        let (mut units, mut next) = (0, None);
+        let leaves = self.tree.leaves_from(place.leaf).map(|(_, leaf)| leaf);
+        for leaf in leaves.take_while(|_| place.spot.is_start()) {
+            let [run] = leaf.runs[..] else { break };
+            let goes_on = next.is_none_or(|next| next == run.first()) && run.first_k > 0;
+            if !goes_on || self.groups.site(run.group) != dots.site || run.low() < dots.first || run.high() > dots.last
+            {
+                break;
+            }
+            next = Some(Atom { k: run.last().k + 1, ..run.first() });
+            units += leaf.measure.utf16;
+        }
+        units
+    }
+
+    /// Takes out all text: O(n log n), n = runs; O(n) without an index.
     fn remove_all(&mut self, mut gone: impl FnMut(DotRange)) -> u32 {
         let tree = core::mem::take(&mut self.tree);
         for run in tree.leaves().flat_map(|(_, leaf)| &leaf.runs) {
@@ -39,12 +59,11 @@ impl Sequence {
         tree.measure().utf16
     }
 
-    /// Takes out the leaves from one on that have no more than `utf16` units together, but not the only one there is.
+    /// Takes out the leaves from one on that have no more than `utf16` units together, which is not all there is.
     fn remove_leaves(&mut self, first: LeafIndex, utf16: u32, mut gone: impl FnMut(DotRange)) -> u32 {
         let (mut next, mut taken) = (first, 0);
         while let Some(leaf) = self.tree.get(next)
             && taken + leaf.measure.utf16 <= utf16
-            && leaf.measure != self.measure()
         {
             let at = core::mem::replace(&mut next, leaf.next);
             let leaf = self.tree.remove(at);
