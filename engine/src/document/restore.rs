@@ -185,7 +185,10 @@ impl Document {
             let between_neighbours = left.is_none_or(|left| groups.compare(left, first).is_lt())
                 && right.is_none_or(|right| groups.compare(last, right).is_lt());
             let room = has_room_below(&run.path);
-            let beside = left.or(right).filter(|_| !between_neighbours || !room);
+            // Where something was moved a path says little: what is left of the neighbours says more.
+            let says_little = !self.rebases.is_empty()
+                && (left.is_some(), right.is_some()) != (run.left.is_some(), run.right.is_some());
+            let beside = left.or(right).filter(|_| !between_neighbours || !room || says_little);
             if beside.is_none() && room {
                 self.restore_at_path(&run, first, length, patches, &mut renamed);
             } else if let Some(new) = match beside {
