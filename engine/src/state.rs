@@ -209,8 +209,8 @@ impl StateDiff {
 /// Counters for each run at most for which there is a bit each.
 const BITS_PER_RUN_MAX: u64 = 1024;
 
-/// The dots of the runs of a state, to see whether one comes twice: a bit for each counter of the vector, which takes O(n) for n
-/// runs, or, where those are too many, the ranges, to be sorted.
+/// The dots of the runs of a state, to see whether one comes twice: a bit for each counter of the vector, which takes O(n log s) for n
+/// runs of s sites, or, where those are too many, the ranges, to be sorted.
 struct DotsSeen {
     /// Per site its highest counter and the bit of its counter 0.
     sites: Vec<(SiteId, u64, u64)>,

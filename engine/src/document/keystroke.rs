@@ -108,6 +108,9 @@ impl Document {
             self.spelled.write(writer, &self.sequence.groups, header, Direction::After, text);
             return Some(());
         }
+        if counters as usize > OP_TEXT_BYTES_MAX {
+            return None;
+        }
         let (lowest, measure) = self.sequence.first_live(header.site, header.first..header.last + 1)?;
         let (run, _) = self.sequence.rest_of_run(lowest)?;
         // Backwards the text of the lowest counters comes last.
@@ -115,8 +118,8 @@ impl Document {
             1.. => (Direction::After, header.first as i64),
             _ => (Direction::Before, -(header.last as i64)),
         };
-        let is_first = direction == Direction::After || measure.scalars == counters;
-        let place = if is_first { lowest } else { self.sequence.place_of_dot(Dot::new(header.site, header.last))? };
+        let is_whole = direction == Direction::After || measure.scalars == counters;
+        let place = if is_whole { lowest } else { self.sequence.place_of_dot(Dot::new(header.site, header.last))? };
         let (first, _) = self.sequence.rest_of_run(place)?;
         if first.atom(place.spot.scalars) != (Atom { k, ..run.first() }) {
             return None;
