@@ -371,6 +371,45 @@ fn undo_and_redo_put_back_what_stood_beside_what_was_moved() {
     }
 }
 
+/// Also where others wrote and deleted between: no two characters that ever stood together change sides.
+#[test]
+fn undo_keeps_the_order_of_what_stood_together() {
+    let (mut turned, mut pairs) = (0_u32, 0_u32);
+    for seed in 0..2_000 {
+        let mut dice = Dice(seed);
+        let mut document = Document::new();
+        document.begin_writing(site(1), 1).unwrap();
+        let mut undo = UndoStack::new();
+        let mut letters = '\u{100}'..='\u{400}';
+        let mut before = std::collections::HashSet::new();
+        for _ in 0..25 {
+            let at = dice.below(document.len_utf16() + 1);
+            let delete = if dice.chance(60) { dice.below((document.len_utf16() - at).min(6) + 1) } else { 0 };
+            let insert: String = letters.by_ref().take(dice.below(6)).collect();
+            match dice.below(10) {
+                0..5 => drop(undo.replace(&mut document, at, delete, &insert).unwrap()),
+                5..8 => drop(document.replace(at, delete, &insert).unwrap()),
+                8 => drop(undo.undo(&mut document).unwrap()),
+                _ => drop(undo.redo(&mut document).unwrap()),
+            }
+            if dice.chance(50) {
+                undo.stop_capturing();
+            }
+            let text: Vec<char> = document.text().chars().collect();
+            for (at, &left) in text.iter().enumerate() {
+                for &right in &text[at + 1..] {
+                    pairs += 1;
+                    turned += u32::from(before.contains(&(right, left)));
+                    before.insert((left, right));
+                }
+            }
+        }
+        document.assert_invariants();
+    }
+    println!("{turned} of {pairs}");
+    assert!(turned == 0);
+}
+
 #[test]
 fn a_window_may_end_within_a_run() {
     // Behind a caret in the middle of the first run there is more than a window takes, all of it equally deep.

@@ -2,8 +2,8 @@
 //!
 //! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
 //! delta, `keystroke` its short way, `rebase` makes room where text stands too deep, `moves` does what rebases say, `relabel` where
-//! the text stays as it is, `removed` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state,
-//! `history` a document of deltas.
+//! the text stays as it is, `removed`, `neighbours` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes
+//! deltas of a state, `history` a document of deltas.
 
 mod history;
 mod keystroke;

@@ -19,9 +19,9 @@ pub(crate) fn hand_on_neighbours(kept: &mut [RemovedRun], gone: &[(usize, &Remov
     if gone.is_empty() {
         return;
     }
-    let is_gone = |known: &Known, dot: Option<Dot>| dot.is_some_and(|dot| known.run_of(dot).is_some());
     let known = Known::of(gone.iter().map(|(_, run)| *run));
-    if !kept.iter().any(|run| is_gone(&known, run.left) || is_gone(&known, run.right)) {
+    let is_gone = |dot: Option<Dot>| dot.is_some_and(|dot| known.run_of(dot).is_some());
+    if !kept.iter().any(|run| is_gone(run.left) || is_gone(run.right)) {
         return;
     }
     let mut order: Vec<&RemovedRun> = Vec::with_capacity(kept.len() + gone.len());
@@ -37,7 +37,9 @@ pub(crate) fn hand_on_neighbours(kept: &mut [RemovedRun], gone: &[(usize, &Remov
     }
     let mut row = Row::of(&order);
     for run in (0..order.len()).rev() {
-        row.put_back(run, order[run]);
+        // Where its neighbours are not linked yet, it is the one that is gone whose other side is asked for.
+        let side = if is_gone(order[run].right) && !is_gone(order[run].left) { Side::Right } else { Side::Left };
+        row.put_back(run, order[run], side);
     }
     let runs = || is_kept.iter().enumerate();
     for (run, _) in runs().filter(|(_, kept)| !**kept) {
@@ -45,8 +47,15 @@ pub(crate) fn hand_on_neighbours(kept: &mut [RemovedRun], gone: &[(usize, &Remov
     }
     let beside: Vec<_> = runs().filter(|(_, kept)| **kept).map(|(run, _)| row.take_out(run)).collect();
     for (run, (left, right)) in kept.iter_mut().zip(beside) {
-        (run.left, run.right) = (left, right);
+        run.left = if is_gone(run.left) { left } else { run.left };
+        run.right = if is_gone(run.right) { right } else { run.right };
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
 }
 
 /// Runs by their dots.
@@ -140,25 +149,29 @@ impl Row {
         self.starts.partition_point(|start| start.0 < run)..self.starts.partition_point(|start| start.0 <= run)
     }
 
-    /// Puts a run right behind its left neighbour, or right before the other one if it has none. What was written since it went may stand
-    /// between them.
-    fn put_back(&mut self, run: usize, removed: &RemovedRun) {
+    /// Puts a run right beside the neighbour on that side, or the other one if it has none there. What was written since it went may
+    /// stand between them.
+    fn put_back(&mut self, run: usize, removed: &RemovedRun, side: Side) {
         let left = removed.left.and_then(|dot| self.piece_of(dot));
         let right = removed.right.and_then(|dot| self.piece_of(dot));
         let pieces = self.pieces_of(run);
         let (first, last) = (pieces.start, pieces.end - 1);
         (first..last).for_each(|piece| self.join(piece, piece + 1));
-        if let Some(left) = left {
-            self.link(Some(last), self.pieces[left].next);
-            self.link(Some(left), Some(first));
-            self.stretches.insert_behind(left, first);
-            if let Some(right) = right {
-                self.join(left, right);
+        match (left, right) {
+            (Some(left), right) if side == Side::Left || right.is_none() => {
+                self.link(Some(last), self.pieces[left].next);
+                self.link(Some(left), Some(first));
+                self.stretches.insert_behind(left, first);
             }
-        } else if let Some(right) = right {
-            self.link(self.pieces[right].previous, Some(first));
-            self.link(Some(last), Some(right));
-            self.stretches.insert_before(right, first);
+            (_, Some(right)) => {
+                self.link(self.pieces[right].previous, Some(first));
+                self.link(Some(last), Some(right));
+                self.stretches.insert_before(right, first);
+            }
+            _ => {}
+        }
+        if let Some((left, right)) = left.zip(right) {
+            self.join(left, right);
         }
     }
 
@@ -274,7 +287,8 @@ mod tests {
         /// It, removed from between two others.
         fn removed(self, left: Option<Dot>, right: Option<Dot>) -> RemovedRun {
             let text = "x".repeat(self.length);
-            RemovedRun { path: Path::default(), text, site: self.first().site, first_k: self.first_k, left, right }
+            let (path, site) = (Path::default(), self.first().site);
+            RemovedRun { path, stood: None, text, site, first_k: self.first_k, left, right }
         }
     }
 

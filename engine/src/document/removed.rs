@@ -12,6 +12,8 @@ use crate::sorted_map::SortedMap;
 pub(crate) struct RemovedRun {
     /// Where the first one is put back: its path, or that of the character it was restored for.
     pub(crate) path: Path,
+    /// Where it stood, if that is another path.
+    pub(crate) stood: Option<Path>,
     pub(crate) text: String,
     /// The site and signed counter of the first one; those of the others follow along the text.
     pub(crate) site: SiteId,
@@ -39,6 +41,7 @@ impl RemovedRun {
         let whole_end = skip + count == self.scalars();
         Self {
             path: along(&self.path, skip),
+            stood: self.stood.as_ref().map(|path| along(path, skip)),
             text: scalars(&self.text, skip, count).to_owned(),
             site: self.site,
             first_k: self.first_k + skip as i64,

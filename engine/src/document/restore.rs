@@ -1,7 +1,8 @@
 //! Text put back: with new dots, at the places the old characters stood.
 //!
 //! The characters of a run that is put back go right below the first one's path, so they sort where the old stood, for
-//! this replica and for all others; where something lives between them, each part goes below its own first character.
+//! this replica and for all others; where something lives between them, each part goes below its own first character. What was
+//! put back before goes below the path it had at first, if nothing stands between that and where it stood.
 //! Undo restores what its replica deleted; restamp restores what an old site wrote and never sent.
 //!
 //! Where that would not be between the neighbours the text had when it was removed, as when these were themselves put
@@ -123,7 +124,8 @@ impl Document {
             let path = self.sequence.groups.path(run.first());
             let beside = !self.rebases.is_empty() || !has_room_below(&path);
             let right = all.peek().map(|(run, _)| dot(run.first()));
-            let whole = RemovedRun { path, text: text.to_owned(), site: range.site, first_k: run.first_k, left, right };
+            let (text, site) = (text.to_owned(), range.site);
+            let whole = RemovedRun { path, stood: None, text, site, first_k: run.first_k, left, right };
             let mut parts = dots.divide(range);
             if run.first_k < 0 {
                 parts.reverse();
@@ -163,6 +165,7 @@ impl Document {
         let dot = |atom: Atom| Dot::new(self.sequence.groups.site(atom.group), atom.k.unsigned_abs());
         Some(RemovedRun {
             path: self.sequence.groups.path(first),
+            stood: None,
             text: self.sequence.text_at(place, measure).to_owned(),
             site: self.sequence.groups.site(first.group),
             first_k: first.k,
@@ -179,21 +182,25 @@ impl Document {
             let right = run.right.and_then(|dot| self.living_atom(renamed.now(dot)));
             let first = self.sequence.groups.intern_path(&run.path);
             self.sequence.groups.retain(first.group);
+            // What was moved meanwhile stands by other paths than what was removed.
+            let moved = !self.rebases.is_empty();
+            let stood = run.stood.as_ref().filter(|_| !moved);
+            let stood = stood.map_or(first, |path| self.sequence.groups.intern_path(path));
+            self.sequence.groups.retain(stood.group);
             let length = run.scalars();
-            let last = Atom { k: first.k + length as i64 - 1, ..first };
+            let last = Atom { k: stood.k + length as i64 - 1, ..stood };
             let groups = &self.sequence.groups;
-            let between_neighbours = left.is_none_or(|left| groups.compare(left, first).is_lt())
+            let between_neighbours = left.is_none_or(|left| groups.compare(left, stood).is_lt())
                 && right.is_none_or(|right| groups.compare(last, right).is_lt());
             let room = has_room_below(&run.path);
-            // Where something was moved a path says little: what is left of the neighbours says more.
-            let says_little = !self.rebases.is_empty()
-                && (left.is_some(), right.is_some()) != (run.left.is_some(), run.right.is_some());
-            let beside = left.or(right).filter(|_| !between_neighbours || !room || says_little);
+            // And what is left of the neighbours says more than a path.
+            let lost = moved && (left.is_some(), right.is_some()) != (run.left.is_some(), run.right.is_some());
+            let beside = left.or(right).filter(|_| !between_neighbours || !room || lost);
             if beside.is_none() && room {
-                self.restore_at_path(&run, first, length, patches, &mut renamed);
+                self.restore_at_path(&run, (first, stood), patches, &mut renamed);
             } else if let Some(new) = match beside {
                 Some(_) => self.restore_beside(left, right, &run.text, patches),
-                None => self.restore_in(self.sequence.place_of(first), &run.text, |_, _, _| None, patches),
+                None => self.restore_in(self.sequence.place_of(stood), &run.text, |_, _, _| None, patches),
             } {
                 renamed.push(Renamed {
                     path: run.path.clone(),
@@ -202,6 +209,7 @@ impl Document {
                     new,
                 });
             }
+            self.sequence.groups.release(stood.group);
             self.sequence.groups.release(first.group);
         }
         renamed
@@ -213,25 +221,30 @@ impl Document {
         self.sequence.gap(place).right
     }
 
-    /// Puts a run where its path says, in parts where something lives between its characters: the last part first.
+    /// Puts a run where it stood, in parts where something lives between its characters, the last part first: right below the first
+    /// one's path if that is there too.
     fn restore_at_path(
         &mut self,
         run: &RemovedRun,
-        first: Atom,
-        length: usize,
+        (first, stood): (Atom, Atom),
         patches: &mut PatchList,
         renamed: &mut Renames,
     ) {
-        let mut length = length;
+        let mut length = run.scalars();
         while length > 0 {
-            let last = Atom { k: first.k + length as i64 - 1, ..first };
+            let last = Atom { k: stood.k + length as i64 - 1, ..stood };
             let left = self.sequence.gap(self.sequence.place_of(last)).left;
-            let skip = left.map_or(0, |left| self.sequence.groups.count_before(first, length, left));
+            let skip = left.map_or(0, |left| self.sequence.groups.count_before(stood, length, left));
             let text = scalars(&run.text, skip, length - skip);
             let old = Atom { k: first.k + skip as i64, ..first };
-            let place = self.sequence.place_of(old);
-            let right = self.sequence.gap(place).right;
-            let slot = |groups: &Groups, dot, last| below(groups, old, right, dot, last).map(Allocation::New);
+            let place = self.sequence.place_of(Atom { k: stood.k + skip as i64, ..stood });
+            let Gap { left, right } = self.sequence.gap(place);
+            let slot = |groups: &Groups, dot, last| {
+                let is_here = left.is_none_or(|left| groups.compare(left, old).is_lt())
+                    && right.is_none_or(|right| groups.compare(old, right).is_lt());
+                let slot = is_here.then(|| below(groups, old, right, dot, last));
+                slot.flatten().map(Allocation::New)
+            };
             if let Some(new) = self.restore_in(place, text, slot, patches) {
                 let (path, old) = (along(&run.path, skip), run.dots(skip, length - skip));
                 renamed.push(Renamed { path, old, falling: run.first_k < 0, new });

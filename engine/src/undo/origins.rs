@@ -38,7 +38,8 @@ impl Origins {
                 Some(known) => {
                     let count = known.new.last.min(dots.last) + 1 - dots.first;
                     let path = along(&known.path, (dots.first - known.new.first) as usize);
-                    parts.push(RemovedRun { path, ..run.part(skip, count as usize) });
+                    let part = run.part(skip, count as usize);
+                    parts.push(RemovedRun { path, stood: Some(part.path), ..part });
                     skip += count as usize;
                 }
                 None => {
