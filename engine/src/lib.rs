@@ -66,13 +66,13 @@
 //!
 //! | where the next character goes | levels on average (deepest) | bytes on average (longest) | written | applied |
 //! |---|---|---|---|---|
-//! | at the end | 1 (1), 1 (1), 1 (1) | 5 (5), 6 (6), 6 (6) | 0.15, 0.12, 0.11 | 0.10, 0.10, 0.11 |
-//! | at the beginning | 1 (1), 1 (1), 1 (1) | 5 (5), 6 (6), 6 (6) | 0.17, 0.18, 0.19 | 0.20, 0.24, 0.29 |
-//! | behind the last one, two sites in turn | 2.3 (3), 3.9 (4), 4.8 (5) | 11 (15), 21 (22), 29 (31) | 0.52, 0.64, 0.88 | 0.85, 1.6, 2.1 |
-//! | in a word at a random place, 300 sites | 4.1 (8), 8.0 (18), 9.9 (24) | 20 (45), 46 (121), 61 (168) | 0.30, 0.47, 0.94 | 0.47, 1.1, 2.7 |
-//! | in a word at a random place, one site | 5.3 (11), 10.1 (23), 12.3 (28) | 30 (73), 70 (176), 90 (224) | 0.40, 0.43, 1.1 | 0.39, 0.95, 3.7 |
-//! | at a random place | 4.3 (9), 7.3 (17), 8.9 (21) | 22 (57), 47 (124), 61 (164) | 0.61, 1.7, 3.6 | 1.1, 7.0, 15.7 |
-//! | beside the last one, on a random side | 3.9 (28), 3.2 (14), 6.6 (39) | 23 (212), 20 (115), 49 (340) | 0.92, 2.2, 3.6 | 1.1, 3.2, 4.3 |
+//! | at the end | 1 (1), 1 (1), 1 (1) | 5 (5), 6 (6), 6 (6) | 0.14, 0.11, 0.09 | 0.09, 0.09, 0.09 |
+//! | at the beginning | 1 (1), 1 (1), 1 (1) | 5 (5), 6 (6), 6 (6) | 0.17, 0.14, 0.12 | 0.10, 0.10, 0.10 |
+//! | behind the last one, two sites in turn | 2.3 (3), 3.9 (4), 4.8 (5) | 11 (15), 21 (22), 29 (31) | 0.43, 0.48, 0.55 | 0.44, 0.97, 1.3 |
+//! | in a word at a random place, 300 sites | 4.1 (8), 8.0 (18), 9.9 (24) | 20 (45), 46 (121), 61 (168) | 0.23, 0.27, 0.41 | 0.23, 0.36, 0.65 |
+//! | in a word at a random place, one site | 5.3 (11), 10.1 (23), 12.3 (28) | 30 (73), 70 (176), 90 (224) | 0.26, 0.28, 0.41 | 0.22, 0.30, 0.60 |
+//! | at a random place | 4.3 (9), 7.3 (17), 8.9 (21) | 22 (57), 47 (124), 61 (164) | 0.47, 0.73, 1.5 | 0.49, 0.95, 2.6 |
+//! | beside the last one, on a random side | 3.9 (28), 3.2 (14), 4.0 (29) | 23 (212), 20 (115), 26 (249) | 0.74, 2.3, 3.4 | 0.72, 3.2, 4.8 |
 //!
 //! These are bytes of the identifier spelled out, as a message spells it that begins somewhere new. In memory and in snapshots a path is kept once
 //! for all that stand on it. The last row is text against the allocation: rebases keep its identifiers from growing, at their price.
