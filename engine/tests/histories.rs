@@ -7,7 +7,7 @@ mod checked;
 mod model;
 
 use checked::Checked;
-use model::{Dice, Replica, check_equal};
+use model::{Dice, Replica, check_equal, undo_and_redo_all};
 use selvedge_engine::{
     Bias, Delta, Digit, Direction, Document, DotRange, Element, Op, Path, Piece, Rebase, SiteId, VersionVector,
 };
@@ -437,25 +437,7 @@ impl World {
         }
         undo.stop_capturing();
         texts.push(document.text());
-        // A step that changed nothing visible may or may not be one.
-        texts.dedup();
-        for _ in 0..2 {
-            let mut seen = vec![document.text()];
-            while undo.can_undo() {
-                undo.undo(&mut document).unwrap();
-                seen.push(document.text());
-            }
-            seen.dedup();
-            seen.reverse();
-            assert_eq!(seen, texts, "undo");
-            let mut seen = vec![document.text()];
-            while undo.can_redo() {
-                undo.redo(&mut document).unwrap();
-                seen.push(document.text());
-            }
-            seen.dedup();
-            assert_eq!(seen, texts, "redo");
-        }
+        undo_and_redo_all(&mut document, &mut undo, texts, "a history");
     }
 
     /// In the end everyone merges with everyone.

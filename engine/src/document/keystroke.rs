@@ -118,8 +118,12 @@ impl Document {
             1.. => (Direction::After, header.first as i64),
             _ => (Direction::Before, -(header.last as i64)),
         };
-        let is_whole = direction == Direction::After || measure.scalars == counters;
-        let place = if is_whole { lowest } else { self.sequence.place_of_dot(Dot::new(header.site, header.last))? };
+        let place = match direction {
+            Direction::Before if measure.scalars < counters => {
+                self.sequence.place_of_dot(Dot::new(header.site, header.last))?
+            }
+            _ => lowest,
+        };
         let (first, _) = self.sequence.rest_of_run(place)?;
         if first.atom(place.spot.scalars) != (Atom { k, ..run.first() }) {
             return None;

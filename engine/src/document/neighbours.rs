@@ -37,7 +37,7 @@ pub(crate) fn hand_on_neighbours(kept: &mut [RemovedRun], gone: &[(usize, &Remov
     }
     let mut row = Row::of(&order);
     for run in (0..order.len()).rev() {
-        // Where its neighbours are not linked yet, it is the one that is gone whose other side is asked for.
+        // Of two neighbours the one that is gone counts: what stood beyond it is asked for.
         let side = if is_gone(order[run].right) && !is_gone(order[run].left) { Side::Right } else { Side::Left };
         row.put_back(run, order[run], side);
     }
@@ -293,9 +293,9 @@ mod tests {
     }
 
     proptest! {
-        /// Pieces in a row go one after the other, some for good, and others are written in between, which go for good. Those that do not
-        /// stood beside what was there when they went and is not gone for good. Between two halves of what was written together, forwards or backwards, there may be something
-        /// else: once that is gone they go together.
+        /// Pieces in a row go one after the other, some for good, and others are written in between, which go for good. Those that
+        /// do not stood beside what was there when they went and is not gone for good. Between two halves of what was written
+        /// together, forwards or backwards, there may be something else: once that is gone they go together.
         #[test]
         fn neighbours_are_what_is_not_gone(
             pieces in prop::collection::vec((1_usize..4, any::<bool>(), any::<bool>(), any::<bool>()), 1..20),

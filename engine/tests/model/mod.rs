@@ -3,7 +3,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
+use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{
     Anchor, Bias, Delta, Digit, Direction, Document, Dot, Element, Op, Outcome, Path, Rebase, SiteId, StateDiff,
     TextPatch, VersionVector,
@@ -36,6 +38,30 @@ impl Dice {
     pub fn text(&mut self, most: usize) -> String {
         let pieces = ["a", "b", "c", "d", "e", " ", "é", "ß", "水", "😀", "🇨🇭", "👩‍👩‍👧", "\u{301}", "\n"];
         (0..1 + self.below(most)).map(|_| *self.pick(&pieces)).collect()
+    }
+}
+
+/// Takes all steps back and does them again, three times: the texts there were after each come back, backwards and forwards.
+pub fn undo_and_redo_all(document: &mut Document, undo: &mut UndoStack, texts: Vec<String>, name: impl Display) {
+    let mut texts = texts;
+    // A step that changed nothing visible may or may not be one.
+    texts.dedup();
+    for round in 0..3 {
+        let mut seen = vec![document.text()];
+        while undo.can_undo() {
+            undo.undo(document).unwrap();
+            seen.push(document.text());
+        }
+        seen.dedup();
+        seen.reverse();
+        assert_eq!(seen, texts, "undo {round} of {name}");
+        let mut seen = vec![document.text()];
+        while undo.can_redo() {
+            undo.redo(document).unwrap();
+            seen.push(document.text());
+        }
+        seen.dedup();
+        assert_eq!(seen, texts, "redo {round} of {name}");
     }
 }
 
@@ -232,7 +258,7 @@ pub struct Replica {
     pub document: Document,
     pub model: Model,
     pub editor: Vec<u16>,
-    pub undo: selvedge_engine::undo::UndoStack,
+    pub undo: UndoStack,
 }
 
 impl Replica {
