@@ -139,26 +139,20 @@ impl Document {
         character.encode_utf16().nth(utf16 - before.utf16 as usize).unwrap_or(REPLACEMENT)
     }
 
-    /// An edit that goes on where the last one ended: somebody types, forwards or backwards, or takes back. Whether it was one.
+    /// An edit up to where text went last: somebody types on there, forwards or backwards, or takes back. Whether it was one.
     // Apart from its caller, in whose way it would be when somebody edits elsewhere.
     #[inline(never)]
     fn edit_tail(&mut self, at: usize, delete: usize, insert: &str) -> bool {
         let Some(writer) = self.writer.filter(|_| !self.awaits_dots()) else { return false };
-        if delete == 0 && !insert.is_empty() {
-            let Some((next, _)) = self.sequence.tail().filter(|&(_, end)| end == at) else { return false };
-            let own = next.k.unsigned_abs() == writer.next && self.sequence.groups.site(next.group) == writer.site;
-            let measure = Measure::of(insert);
-            let last = writer.next + u64::from(measure.scalars) - 1;
-            let direction = if next.k > 0 { Direction::After } else { Direction::Before };
-            let dots = DotRange { site: writer.site, first: writer.next, last };
-            let first = first_atom(next.group, direction, dots);
-            if !own || last + 1 >= COUNTER_END || !self.sequence.append(first, insert, measure) {
-                return false;
-            }
-            self.advance_writer(last);
-            return true;
+        if delete == 0 {
+            return match insert.len() {
+                0 => false,
+                // Typing sends one letter at a time.
+                1 => self.type_on(writer, insert, Measure::of_ascii(1)),
+                _ => self.type_on(writer, insert, Measure::of(insert)),
+            };
         }
-        if delete == 0 || !insert.is_empty() || writer.next + delete as u64 + 1 >= COUNTER_END {
+        if !insert.is_empty() || writer.next + delete as u64 + 1 >= COUNTER_END {
             return false;
         }
         let Some(range) = self.sequence.trim(at, delete) else { return false };
@@ -166,6 +160,20 @@ impl Document {
         let mut deleted = Deleted::new(self.unsealed.first());
         deleted.add(self.writer, range);
         self.record_delete(deleted);
+        true
+    }
+
+    /// Text where the last one went, if it continues that.
+    // In one with its caller, for each of the lengths it knows.
+    #[inline(always)]
+    fn type_on(&mut self, writer: Writer, text: &str, measure: Measure) -> bool {
+        let Some((next, _)) = self.sequence.tail() else { return false };
+        let last = writer.next + u64::from(measure.scalars) - 1;
+        let own = next.k.unsigned_abs() == writer.next && self.sequence.groups.site(next.group) == writer.site;
+        if !own || last + 1 >= COUNTER_END || !self.sequence.append(text, measure) {
+            return false;
+        }
+        self.advance_writer(last);
         true
     }
 

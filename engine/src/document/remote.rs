@@ -162,7 +162,7 @@ impl Document {
     /// its group.
     pub(super) fn integrate(&mut self, first: Atom, (text, measure): (&str, Measure), patches: &mut PatchList) {
         if let Some((_, at)) = self.sequence.tail()
-            && self.sequence.append(first, text, measure)
+            && self.sequence.append_from(first, text, measure)
         {
             return patches.insert(at, text, measure.utf16 as usize);
         }

@@ -37,16 +37,14 @@ impl Tail {
         Caret { leaf: self.leaf, before: self.before, run, start: self.end }
     }
 
-    /// What would continue it behind `scalars` characters from `first` on, if these continue it.
-    fn next_after(&self, first: Atom, scalars: i64) -> Option<Atom> {
-        let (nearest, next) =
-            if self.grows_backwards() { (first.k + scalars - 1, first.k - 1) } else { (first.k, first.k + scalars) };
-        (Atom { k: nearest, ..first } == self.next).then_some(Atom { k: next, ..first })
+    /// The k that would continue it behind `scalars` characters more.
+    const fn next_k(&self, scalars: i64) -> i64 {
+        if self.grows_backwards() { self.next.k - scalars } else { self.next.k + scalars }
     }
 
-    /// Whether it may go on up to `next`.
-    const fn has_room(&self, next: Atom, k_end: i64) -> bool {
-        if self.grows_backwards() { next.k >= k_end } else { next.k <= k_end }
+    /// Whether it may go on up to `next_k`.
+    const fn has_room(&self, next_k: i64, k_end: i64) -> bool {
+        if self.grows_backwards() { next_k >= k_end } else { next_k <= k_end }
     }
 }
 
@@ -70,15 +68,23 @@ impl Sequence {
         has.then(|| (tail.next.group, &leaf.text[end - scalars as usize..end]))
     }
 
-    /// Puts `text`, the characters from `first` on, where the run written last grows if they continue that; whether it did.
-    pub(crate) fn append(&mut self, first: Atom, text: &str, measure: Measure) -> bool {
-        let Some(tail) = self.tail.as_ref() else { return false };
-        let Some(next) = tail.next_after(first, i64::from(measure.scalars)) else { return false };
-        let k_end = tail.k_end.unwrap_or_else(|| self.k_end(*tail));
+    /// [`append`](Self::append) of the characters from `first` on, if they continue the run written last.
+    pub(crate) fn append_from(&mut self, first: Atom, text: &str, measure: Measure) -> bool {
+        let Some(tail) = &self.tail else { return false };
+        let behind = if tail.grows_backwards() { i64::from(measure.scalars) - 1 } else { 0 };
+        let continues = tail.next == Atom { k: first.k + behind, ..first };
+        continues && self.append(text, measure)
+    }
+
+    /// Puts `text` where the run written last grows, if it may go on as far; whether it did.
+    #[inline(always)]
+    pub(crate) fn append(&mut self, text: &str, measure: Measure) -> bool {
+        self.know_room();
         let Self { tree, caret, tail: Some(tail), .. } = self else { return false };
-        tail.k_end = Some(k_end);
+        let Some(k_end) = tail.k_end else { return false };
+        let next_k = tail.next_k(i64::from(measure.scalars));
         let leaf = tree.leaf_mut(tail.leaf);
-        if !tail.has_room(next, k_end) || leaf.text.len() + text.len() > LEAF_BYTES_MAX {
+        if !tail.has_room(next_k, k_end) || leaf.text.len() + text.len() > LEAF_BYTES_MAX {
             return false;
         }
         match *text.as_bytes() {
@@ -88,14 +94,24 @@ impl Sequence {
         let run = &mut leaf.runs[tail.run];
         run.measure += measure.into();
         if tail.grows_backwards() {
-            run.first_k = first.k;
+            run.first_k = next_k + 1;
         } else {
             tail.end += measure;
         }
         tree.grow(tail.leaf, measure);
-        tail.next = next;
-        *caret = Some(tail.caret());
+        tail.next.k = next_k;
+        match caret {
+            Some(caret) if caret.leaf == tail.leaf => (caret.run, caret.start) = (tail.caret().run, tail.end),
+            caret => *caret = Some(tail.caret()),
+        }
         true
+    }
+
+    /// Finds how far the run written last may go on, unless that is known.
+    fn know_room(&mut self) {
+        if let Some(tail) = self.tail.filter(|tail| tail.k_end.is_none()) {
+            self.tail = Some(Tail { k_end: Some(self.k_end(tail)), ..tail });
+        }
     }
 
     /// Takes the last `utf16` units off the run written last if it grows forwards, they stand at position `at`, are ASCII and not all
