@@ -170,6 +170,7 @@ impl StateDiff {
 
     /// Whether what is moved stands in a slot of the rebase that is said to have moved it, what the peer knows was moved by
     /// a rebase it does not know, and what has not come is neither here nor deleted.
+    #[inline(never)]
     fn has_valid_rebases(&self) -> bool {
         let known = |stamp: &Stamp| stamp.dot.counter <= self.vector.get(stamp.dot.site);
         let mut bases = SortedMap::new();

@@ -4,6 +4,9 @@
 //! `single` the same for a keystroke, `state` that of snapshots and state diffs: of their parts `rebases` has what rebases left, `sites` the
 //! numbers of sites, `runs` the runs and what they stand on, `text` the text. `numbers` packs numbers, with `text` by the codes of `huffman`,
 //! which are made of `bits`.
+//!
+//! A browser compiles a function when it is first called and better when its loops have run often, which takes the longer the larger it
+//! is. So loops over a whole state, and what most states do not have, stand in functions of their own that are not put into others.
 
 mod bits;
 pub(crate) mod delta;

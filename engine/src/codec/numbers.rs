@@ -66,6 +66,7 @@ impl<const COLUMNS: usize, const FRONT: usize> Numbers<COLUMNS, FRONT> {
         if coded.len() < plain.len() { coded } else { plain }
     }
 
+    #[inline(never)]
     fn coded(&self) -> Vec<u8> {
         let mut counts: [Counts; COLUMNS] = [[0; SYMBOLS]; COLUMNS];
         for &(column, number) in &self.told {
@@ -114,6 +115,7 @@ pub(super) struct CodedReader<'a, const COLUMNS: usize> {
 }
 
 impl<'a, const COLUMNS: usize, const FRONT: usize> NumberReader<'a, COLUMNS, FRONT> {
+    #[inline(never)]
     pub(super) fn new(mut bytes: Reader<'a>) -> Result<Self, DecodeError> {
         match bytes.byte()? {
             PLAIN => Ok(Self::Plain(bytes)),
@@ -136,7 +138,9 @@ impl<'a, const COLUMNS: usize, const FRONT: usize> NumberReader<'a, COLUMNS, FRO
     }
 
     /// The next number, which is of `column`.
-    #[inline(always)]
+    // A browser compiles what it runs first: there one copy of it counts more than the call.
+    #[cfg_attr(target_family = "wasm", inline(never))]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn next(&mut self, column: usize) -> Result<u64, DecodeError> {
         match self {
             Self::Plain(reader) => reader.varint(),

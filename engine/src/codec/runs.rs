@@ -54,6 +54,7 @@ const RATIO_MAX: usize = 16;
 const NUMBERS: usize = 4;
 
 /// Writes runs and the groups they stand on, shorter or as they are.
+#[inline(never)]
 pub(super) fn write(groups: &[StateGroup], runs: &[StateRun], sites: &Sites, packing: Packing, writer: &mut Writer) {
     let count = groups.len() + runs.len();
     let numbers = Numbers::with_capacity(NUMBERS * count);
@@ -74,6 +75,7 @@ pub(super) fn write(groups: &[StateGroup], runs: &[StateRun], sites: &Sites, pac
 }
 
 /// Reads groups and runs, whose characters are those of `text`.
+#[inline(never)]
 pub(super) fn read(reader: &mut Reader<'_>, sites: &Sites) -> Result<(Vec<StateGroup>, Vec<StateRun>), DecodeError> {
     let (runs, groups) = (reader.varint()?, reader.varint()?);
     let numbers = reader.blob()?;
@@ -169,6 +171,7 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
+    #[inline(never)]
     fn run(&mut self, groups: &[StateGroup], run: StateRun) {
         let (known, path) = (self.groups, &mut self.walk.path);
         let is_new = run.group >= known;
@@ -233,6 +236,7 @@ struct Listener<'a> {
 }
 
 impl Listener<'_> {
+    #[inline(never)]
     fn run(&mut self, groups_max: usize) -> Result<StateRun, DecodeError> {
         let path = &mut self.walk.path;
         let turn = self.numbers.next(TURN)?;
@@ -274,6 +278,7 @@ impl Listener<'_> {
     }
 
     /// Reads groups below the first `levels` of the path before.
+    #[inline(never)]
     fn new_groups(&mut self, levels: usize, count: u64) -> Result<(), DecodeError> {
         let mut sibling = self.walk.path.get(levels).map(|level| self.key(level));
         self.walk.path.truncate(levels);

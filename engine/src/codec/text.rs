@@ -35,6 +35,7 @@ const DEFLATE: u8 = 1;
 const LETTERS: u8 = 2;
 
 /// Writes a text, to the end of all.
+#[inline(never)]
 pub(super) fn write(text: &[u8], packing: Packing, writer: &mut Writer) {
     if packing == Packing::None || text.len() < PACKED_BYTES_MIN {
         return leave(text, writer);
@@ -57,6 +58,7 @@ fn leave(text: &[u8], writer: &mut Writer) {
 }
 
 /// Reads what goes on to the end.
+#[inline(never)]
 pub(super) fn read(mut reader: Reader<'_>) -> Result<String, DecodeError> {
     let kind = reader.byte()?;
     let bytes = match kind {
@@ -96,6 +98,7 @@ fn inflate_fast(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
 }
 
 #[cfg(any(target_family = "wasm", test))]
+#[inline(never)]
 fn inflate_small(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     use miniz_oxide::inflate::TINFLStatus;
     use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
@@ -106,6 +109,7 @@ fn inflate_small(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     if ended == (TINFLStatus::Done, packed.len(), length) { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
 }
 
+#[inline(never)]
 fn encode_letters(text: &[u8]) -> Vec<u8> {
     let mut counts = [0; SYMBOLS];
     text.iter().for_each(|&letter| counts[usize::from(letter)] += 1);
@@ -113,21 +117,24 @@ fn encode_letters(text: &[u8]) -> Vec<u8> {
     let mut header = BitWriter::default();
     code.write(&mut header);
     let codes = code.codes();
-    let coded = |letters: &[u8]| {
-        let mut writer = BitWriter::default();
-        for &letter in letters {
-            let (code, length) = codes[usize::from(letter)];
-            writer.put(u64::from(code), u32::from(length));
-        }
-        writer.finish()
-    };
     let (first, second) = text.split_at(text.len().div_ceil(2));
     let mut bytes = header.finish();
-    bytes.extend(coded(first));
-    bytes.extend(coded(second).into_iter().rev());
+    bytes.extend(coded(first, &codes));
+    bytes.extend(coded(second, &codes).into_iter().rev());
     bytes
 }
 
+#[inline(never)]
+fn coded(letters: &[u8], codes: &[(u16, u8); SYMBOLS]) -> Vec<u8> {
+    let mut writer = BitWriter::default();
+    for &letter in letters {
+        let (code, length) = codes[usize::from(letter)];
+        writer.put(u64::from(code), u32::from(length));
+    }
+    writer.finish()
+}
+
+#[inline(never)]
 fn decode_letters(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     let mut header = BitReader::<'_, false>::new(packed);
     let table = Code::read(&mut header)?.table();
@@ -137,10 +144,16 @@ fn decode_letters(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> 
     let mut first = Half { reader: BitReader::<'_, false>::new(packed), letters: first, count: 0 };
     let mut second = Half { reader: BitReader::<'_, true>::new(packed), letters: second, count: 0 };
     let pairs = table.pairs();
-    while first.step(&pairs) && second.step(&pairs) {}
+    read_both(&mut first, &mut second, &pairs);
     let (left, right) = (first.finish(&table)?, second.finish(&table)?);
     // Each half has bytes of its own, and both together all.
     if left + right == packed.len() { Ok(text) } else { Err(DecodeError::NotCanonical) }
+}
+
+/// Takes letters of both halves while each has room for a step.
+#[inline(never)]
+fn read_both(first: &mut Half<'_, '_, false>, second: &mut Half<'_, '_, true>, pairs: &Pairs) {
+    while first.step(pairs) && second.step(pairs) {}
 }
 
 /// Letters that a step takes at most.
