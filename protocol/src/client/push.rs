@@ -25,6 +25,9 @@ impl Replica {
         let acked = self.outbox.ack(site, region, replicated, self.highest);
         self.saved_changed |= acked.changed;
         self.store.forget(acked.forgotten, now);
+        if let Some(rebuild) = &mut self.rebuild {
+            rebuild.keep(acked.deltas);
+        }
         self.store.rose(acked.risen);
         if acked.changed {
             self.growth_acked(site, region, now);

@@ -20,15 +20,17 @@ pub(super) struct Rebuild {
     /// Whether they are written again under a new site, or dropped.
     restamp: bool,
     staged: Option<Document>,
+    /// Deltas that the server took meanwhile: the copy may have been made before that, and nobody sends them again.
+    taken: Vec<Vec<u8>>,
 }
 
 impl Rebuild {
     pub(super) fn restamp(sites: impl IntoIterator<Item = (SiteId, u64)>) -> Self {
-        Self { sites: sites.into_iter().collect(), restamp: true, staged: None }
+        Self { sites: sites.into_iter().collect(), restamp: true, staged: None, taken: Vec::new() }
     }
 
     pub(super) fn discard(sites: impl IntoIterator<Item = (SiteId, u64)>) -> Self {
-        Self { sites: sites.into_iter().collect(), restamp: false, staged: None }
+        Self { sites: sites.into_iter().collect(), restamp: false, staged: None, taken: Vec::new() }
     }
 
     /// Whether a site's deltas stay back.
@@ -42,6 +44,11 @@ impl Rebuild {
         for (site, from) in &self.sites {
             outbox.block(*site, *from);
         }
+    }
+
+    /// The server took these deltas, which are in the outbox no more.
+    pub(super) fn keep(&mut self, deltas: Vec<Vec<u8>>) {
+        self.taken.extend(deltas);
     }
 
     /// The copy being fetched.
@@ -64,6 +71,7 @@ impl Replica {
                 *now = from.min(*now);
             }
             rebuild.restamp |= before.restamp;
+            rebuild.taken.extend(before.taken);
         }
         self.store.paused = true;
         self.rebuild = Some(rebuild);
@@ -109,6 +117,10 @@ impl Replica {
         self.store.replaced(cx.now);
         let Some(mut document) = rebuild.staged else { return };
         let before = self.document.text();
+        for delta in rebuild.taken.iter().filter_map(|bytes| Delta::decode(bytes).ok()) {
+            // What came with the copy is known there already.
+            let _ = document.apply(&delta);
+        }
         for (site, entry) in self.outbox.iter().filter(|(site, _)| !rebuild.sites.contains_key(site)) {
             if let Ok(delta) = Delta::decode(&entry.bytes) {
                 debug_assert_eq!(delta.site, site);

@@ -259,6 +259,35 @@ fn text_written_before_sign_in_is_adopted() {
     assert!(world.server.document.vector().iter().count() >= 2);
 }
 
+/// A copy is fetched because of the anonymous site, while the own one's text is acknowledged.
+#[test]
+fn text_that_is_acknowledged_while_a_copy_is_fetched_stays() {
+    let mut world = World::new(120);
+    let b = world.add("bob", Disk::default());
+    world.append(b, "base ");
+    world.run(1_000);
+    let anonymous = world.add_with("anon:1", Disk::default(), false, false);
+    world.append(anonymous, "drafted ");
+    world.run(3_000);
+    world.kill(anonymous);
+    let offline = world.add_with("ann", world.nodes[anonymous].disk.clone(), false, true);
+    world.append(offline, "signed in ");
+    world.run(3_000);
+    world.kill(offline);
+    world.server.states_are_old = true;
+    let a = world.add_with("ann", world.nodes[offline].disk.clone(), true, true);
+    world.nodes[a].discards = true;
+    for _ in 0..2_000 {
+        world.run(1);
+        assert!(world.text(a).contains("signed in "), "it is on the screen all the time: {}", world.text(a));
+    }
+    world.server.states_are_old = false;
+    for (node, word) in [a, b].into_iter().flat_map(|node| ["base ", "drafted ", "signed in "].map(|word| (node, word)))
+    {
+        assert_eq!(world.text(node).matches(word).count(), 1, "{word}: {}", world.text(node));
+    }
+}
+
 #[test]
 fn two_tabs_of_one_profile_share_a_disk() {
     let (mut world, a) = typed(119);

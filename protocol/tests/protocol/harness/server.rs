@@ -59,6 +59,9 @@ pub struct Server {
     pub token_ms: (u64, u64),
     /// Who asked for it, and when.
     pub asks: Vec<(usize, u64)>,
+    /// Whether what a client lacks is of the time when it opened its channel: what it pushed meanwhile is acknowledged first.
+    pub states_are_old: bool,
+    opened: Option<(Document, Synced)>,
     log_id: u128,
     /// Offset of the first record kept.
     base: u64,
@@ -91,6 +94,8 @@ impl Server {
             holder: None,
             token_ms: (10_000, 500),
             asks: Vec::new(),
+            states_are_old: false,
+            opened: None,
             log_id: 1,
             base: 0,
             log: Vec::new(),
@@ -227,6 +232,7 @@ impl Server {
             Some(_) => SyncPlan::Tail,
             None => SyncPlan::SendVector,
         };
+        self.opened = self.states_are_old.then(|| (self.document.clone(), self.synced_now(now)));
         let sites = open.outbox.iter().map(|range| range.site).collect();
         let subscription = Subscription { announced: open.outbox.clone(), sites, ..Subscription::default() };
         self.connections.get_mut(&id).unwrap().channels.insert(channel, subscription);
@@ -244,9 +250,17 @@ impl Server {
     }
 
     fn synced(&mut self, id: (usize, u64, u64), channel: Channel, now: Instant) {
-        let codec = Some(self.room.state(now));
-        let message = Synced { position: Some(self.position()), vector_hash: self.document.vector().hash(), codec };
+        let message = self.synced_now(now);
         self.send(id, channel, message);
+        self.go_live(id, channel);
+    }
+
+    fn synced_now(&mut self, now: Instant) -> Synced {
+        let codec = Some(self.room.state(now));
+        Synced { position: Some(self.position()), vector_hash: self.document.vector().hash(), codec }
+    }
+
+    fn go_live(&mut self, id: (usize, u64, u64), channel: Channel) {
         if let Some(subscription) = self.connections.get_mut(&id).unwrap().channels.get_mut(&channel) {
             subscription.live = true;
         }
@@ -311,8 +325,14 @@ impl Server {
             return;
         }
         let vector = VersionVector::decode(bytes).unwrap();
-        self.send_state(id, channel, &vector);
-        self.synced(id, channel, now);
+        if let Some((document, synced)) = self.opened.take() {
+            self.send_chunks(id, channel, ChunkContent::StateDiff, &document.state_diff(&vector).encode());
+            self.send(id, channel, synced);
+            self.go_live(id, channel);
+        } else {
+            self.send_state(id, channel, &vector);
+            self.synced(id, channel, now);
+        }
         let ours = self.document.vector().clone();
         let subscription = self.connections.get_mut(&id).unwrap().channels.get_mut(&channel).unwrap();
         let announced = subscription.announced.clone();
