@@ -108,8 +108,6 @@ pub(super) struct Acked {
     pub(super) changed: bool,
     /// Entries that the outbox forgot.
     pub(super) forgotten: Vec<OutboxKey>,
-    /// What these held.
-    pub(super) deltas: Vec<Vec<u8>>,
     /// Entries that rose to a level and stay.
     pub(super) risen: Vec<OutboxKey>,
 }
@@ -371,8 +369,8 @@ impl Outbox {
             acked.changed = true;
             self.change(key, |entry| entry.acked = entry.acked.max(level));
             if level >= highest {
+                self.remove(key);
                 acked.forgotten.push(key);
-                acked.deltas.extend(self.remove(key).map(|entry| entry.bytes));
             } else {
                 acked.risen.push(key);
             }

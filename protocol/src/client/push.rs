@@ -22,12 +22,14 @@ impl Replica {
     }
 
     pub(super) fn acked(&mut self, site: SiteId, region: u64, replicated: u64, now: Instant) {
+        if let Some(rebuild) = &mut self.rebuild {
+            let of_site = self.outbox.iter().filter(|(of, _)| *of == site).map(|(_, entry)| entry);
+            let fresh = of_site.filter(|entry| entry.acked < AckLevel::Region && entry.last <= region.max(replicated));
+            rebuild.keep(fresh.map(|entry| entry.bytes.clone()));
+        }
         let acked = self.outbox.ack(site, region, replicated, self.highest);
         self.saved_changed |= acked.changed;
         self.store.forget(acked.forgotten, now);
-        if let Some(rebuild) = &mut self.rebuild {
-            rebuild.keep(acked.deltas);
-        }
         self.store.rose(acked.risen);
         if acked.changed {
             self.growth_acked(site, region, now);

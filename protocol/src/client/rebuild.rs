@@ -46,8 +46,8 @@ impl Rebuild {
         }
     }
 
-    /// The server took these deltas, which are in the outbox no more.
-    pub(super) fn keep(&mut self, deltas: Vec<Vec<u8>>) {
+    /// The server took these deltas just now.
+    pub(super) fn keep(&mut self, deltas: impl IntoIterator<Item = Vec<u8>>) {
         self.taken.extend(deltas);
     }
 

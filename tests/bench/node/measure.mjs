@@ -10,7 +10,7 @@ import { subject } from "./subjects/index.mjs";
 
 const [name, wanted, traces] = process.argv.slice(2);
 const { base, sides, end, letters } = [...madeUp(), ...recordings(traces)].find((each) => each.name === wanted);
-/** How often the other threads are looked after, and how long they must have been still to have come to rest. */
+/** How often all threads are looked after at most, for how long, and below how much work they are at rest. */
 const [LOOKS_MAX, STILL_MS, STILL_CPU_US] = [200, 5, 500];
 const Subject = await subject(name);
 
