@@ -17,8 +17,8 @@ export interface DevicePrincipal {
 
 /** `anon:` and 128 random bits. */
 export function anonymousPrincipal(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `anon:${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  const words = crypto.getRandomValues(new BigUint64Array(2));
+  return `anon:${Array.from(words, (word) => word.toString(16).padStart(16, "0")).join("")}`;
 }
 
 /** Whether nobody signed in as this principal: a device made it. */

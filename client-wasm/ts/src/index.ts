@@ -10,13 +10,14 @@
 
 import { openFrom, type OpenOptions, type Room } from "./open.js";
 import { fileSource } from "./wasm/file-source.js";
-import { start, type InitInput } from "./wasm/load.js";
+import { begin } from "./rehearsal.js";
+import type { InitInput } from "./wasm/load.js";
 
 export * from "./api.js";
 
 /** Fetches and starts the wasm module. `open()` does it by itself; call it earlier to save the wait. Safe to call many times. */
 export function init(input?: InitInput | Promise<InitInput>): Promise<void> {
-  return start(input, fileSource);
+  return begin(input, fileSource);
 }
 
 /** Opens a document by name: `name` or `tenant/name`. Resolves with the device's copy; the relay's follows. */

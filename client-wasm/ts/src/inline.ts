@@ -1,7 +1,8 @@
 /** `selvedge/inline`: the same with the wasm inside the JavaScript, for places that cannot serve a file beside it. */
 
 import { openFrom, type OpenOptions, type Room } from "./open.js";
-import { start, type InitInput } from "./wasm/load.js";
+import { begin } from "./rehearsal.js";
+import type { InitInput } from "./wasm/load.js";
 
 export * from "./api.js";
 
@@ -12,7 +13,7 @@ async function inlineSource(): Promise<InitInput> {
 
 /** Starts the wasm module. `open()` does it by itself. Safe to call many times. */
 export function init(input?: InitInput | Promise<InitInput>): Promise<void> {
-  return start(input, inlineSource);
+  return begin(input, inlineSource);
 }
 
 /** Opens a document by name. */

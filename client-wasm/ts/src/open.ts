@@ -9,6 +9,7 @@ import { Replica } from "./machine/replica.js";
 import { restoredOf } from "./machine/restored.js";
 import { watchPage } from "./page.js";
 import { RelayProvider } from "./provider/relay-provider.js";
+import { begin } from "./rehearsal.js";
 import { IndexedDbStore } from "./store/indexeddb.js";
 import { StoreError, type Store, type StoredDocument } from "./store/store.js";
 import { Tabs } from "./tabs.js";
@@ -17,7 +18,7 @@ import { Carriers } from "./transport/carriers.js";
 import type { Transport } from "./transport/transport.js";
 import { Trust, type VerifiedList } from "./trust.js";
 import { UndoManager } from "./undo.js";
-import { facade, start, type DefaultSource, type InitInput } from "./wasm/load.js";
+import { facade, type DefaultSource, type InitInput } from "./wasm/load.js";
 import type { Restored } from "./wasm/selvedge.js";
 
 /** How to open a document. Everything has a default. */
@@ -88,8 +89,8 @@ const CLIENT_NAME = "selvedge-js/0.1.0";
 /** Documents one connection carries. */
 const DOCUMENTS_MAX = 64;
 
-/** A link with what tells it apart, so that documents of one page share their connection. */
-interface Shared { readonly key: string; readonly relay: string | undefined; readonly link: Link; readonly replicas: Map<Replica, Awareness | null> }
+/** A link with what tells it apart, null for one that is not shared, so that documents of one page share their connection. */
+interface Shared { readonly key: string | null; readonly relay: string | undefined; readonly link: Link; readonly replicas: Map<Replica, Awareness | null> }
 
 const shared: Shared[] = [];
 const tokenNumbers = new WeakMap<object, number>();
@@ -100,7 +101,7 @@ export async function openFrom(source: DefaultSource, name: string, options: Ope
   const { signal } = options;
   const stopIfAborted = (): void => { if (signal?.aborted) throw abortReason(signal); };
   stopIfAborted();
-  const starting = start(options.wasm, source);
+  const starting = begin(options.wasm, source);
   // The way to the relay is made while the device is read.
   const carriers = new Carriers(options.transport ?? "auto");
   prepare(carriers, options);
@@ -184,8 +185,9 @@ function prepare(carriers: Carriers, options: OpenOptions): void {
 
 /** The link for a document: one that goes to the same place in the same name, has room, and has not got it yet. */
 function placeFor(document: string, relays: readonly string[], principal: string, { options, carriers, trust, remembered }: Ingredients): Shared {
-  const key = JSON.stringify([relays, principal, tokenKey(options.token ?? null), options.transport ?? "auto", options.trust ?? null]);
-  const usable = shared.find((place) => place.key === key && relays.length > 0 && !options.transports
+  const key = relays.length === 0 || options.transports ? null
+    : JSON.stringify([relays, principal, tokenKey(options.token ?? null), options.transport ?? "auto", options.trust ?? null]);
+  const usable = key !== null && shared.find((place) => place.key === key
     && place.replicas.size < DOCUMENTS_MAX && ![...place.replicas.keys()].some((replica) => replica.document === document));
   if (usable) {
     carriers.discard();
@@ -194,7 +196,7 @@ function placeFor(document: string, relays: readonly string[], principal: string
   // In open mode the device's principal stands where a token would.
   const token: TokenSource = options.token ?? principal;
   const { Client } = facade();
-  const transports = options.transports ?? carriers.all;
+  const transports = relays.length === 0 ? [] : options.transports ?? carriers.all;
   const names = transports.filter(({ supported }) => supported).map(({ name }) => name);
   const client = new Client([...relays], names, typeof token === "string" ? token : undefined, randomSeed(), CLIENT_NAME, trust !== null, instant());
   if (remembered) client.restoreEndpoints(remembered.signed, remembered.list, instant());

@@ -2,7 +2,8 @@
 
 import { SelvedgeError } from "./errors.js";
 import { openFrom, type OpenOptions, type Room } from "./open.js";
-import { start, type InitInput } from "./wasm/load.js";
+import { begin } from "./rehearsal.js";
+import type { InitInput } from "./wasm/load.js";
 
 export * from "./api.js";
 
@@ -11,7 +12,7 @@ const noSource = (): Promise<InitInput> =>
 
 /** Starts the wasm module from `input`. Safe to call many times. */
 export function init(input: InitInput | Promise<InitInput>): Promise<void> {
-  return start(input, noSource);
+  return begin(input, noSource);
 }
 
 /** Opens a document by name, after {@link init} or with `options.wasm`. */

@@ -9,6 +9,8 @@ import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readTrace } from "../../browser/lib/trace.mjs";
 
+/** Not a text, but the time until there is a document to be written in. */
+export const START = "start";
 const N = 6000;
 const ASTRAL = /[\u{10000}-\u{10ffff}]/u;
 

@@ -7,7 +7,7 @@ import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import { madeUp, recordings } from "./cases.mjs";
+import { madeUp, recordings, START } from "./cases.mjs";
 import { sizes } from "./sizes.mjs";
 import { SUBJECTS } from "./subjects/index.mjs";
 
@@ -38,7 +38,8 @@ if (options.case === "") {
     rows.push({ suite: SUITE, case: "package", subject, figure: "gzip_bytes", value, unit: "B", runs: 1, verified: true });
   }
 }
-for (const { name } of [...recordings(options.traces), ...madeUp()].filter(({ name }) => name.includes(options.case))) {
+const names = [START, ...[...recordings(options.traces), ...madeUp()].map(({ name }) => name)];
+for (const name of names.filter((each) => each.includes(options.case))) {
   for (const subject of SUBJECTS.filter((each) => each.includes(options.subject))) rows.push(...await measured(subject, name));
 }
 writeFileSync(options.json, `${JSON.stringify(rows)}\n`);

@@ -39,14 +39,28 @@ export function memory(): WebAssembly.Memory {
   return instance.memory;
 }
 
+/**
+ * Outside a page bytes are started without the classes of fetching: Node loads these when they are first named, which takes longer than
+ * all the rest. In a page a module of this size must not be instantiated at once.
+ */
+async function instantiate(module: Module, input: InitInput): Promise<Started> {
+  const inPage = typeof window !== "undefined";
+  if (inPage || !(isBytes(input) || input instanceof WebAssembly.Module)) return module.default({ module_or_path: input });
+  return module.initSync({ module: isBytes(input) ? await WebAssembly.compile(input) : input });
+}
+
 async function load(input: InitInput | Promise<InitInput> | undefined, source: DefaultSource): Promise<Module> {
   try {
     const module = await import("./selvedge.js");
-    instance = await module.default({ module_or_path: await (input ?? source()) });
+    instance = await instantiate(module, await (input ?? source()));
     started = module;
     return module;
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new SelvedgeError("wasm", `The wasm module did not start: ${message}`, { cause, retryable: true });
   }
+}
+
+function isBytes(input: InitInput): input is BufferSource {
+  return input instanceof ArrayBuffer || ArrayBuffer.isView(input);
 }

@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { init, open } from "./index.js";
+import { rehearsal } from "./rehearsal.js";
+
+describe("the rehearsal", () => {
+  it("runs to its end, and leaves nothing open", async () => {
+    await init();
+    const steps = [...rehearsal()];
+    assert.ok(steps.length > 10, `${steps.length} steps`);
+    const again = [...rehearsal()];
+    assert.equal(again.length, steps.length, "what went before is of no account");
+  });
+
+  it("does not disturb who edits between its steps", async () => {
+    const room = await open("rehearsal/writer", { persist: false, crossTab: false });
+    let letters = 0;
+    for (const _ of rehearsal()) room.text.insert(room.text.length, String(letters++ % 10));
+    assert.equal(room.text.toString(), Array.from({ length: letters }, (_, at) => at % 10).join(""));
+    await room.close();
+  });
+
+  it("follows the start by itself, once, in a program that lives on", async () => {
+    const begun = new Map<unknown, number>();
+    const later = globalThis.setTimeout;
+    // Outside a page each step is a timer of its own.
+    globalThis.setTimeout = ((fn: () => void, ...rest: unknown[]) => {
+      begun.set(fn, (begun.get(fn) ?? 0) + 1);
+      return later(fn, ...rest as []);
+    }) as typeof setTimeout;
+    try {
+      const { begin } = await import(`./rehearsal.js?${"again"}`) as typeof import("./rehearsal.js");
+      const nowhere = (): Promise<never> => Promise.reject(new Error("the module runs already"));
+      await begin(undefined, nowhere);
+      await begin(undefined, nowhere);
+      await new Promise((resolve) => later(resolve, 300));
+    } finally {
+      globalThis.setTimeout = later;
+    }
+    const steps = [...rehearsal()].length + 1;
+    assert.equal([...begun.values()].filter((times) => times === steps).length, 1, "one rehearsal, all its steps");
+  });
+});
