@@ -143,7 +143,7 @@ impl<'a, const COLUMNS: usize, const FRONT: usize> NumberReader<'a, COLUMNS, FRO
     #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn next(&mut self, column: usize) -> Result<u64, DecodeError> {
         match self {
-            Self::Plain(reader) => reader.varint(),
+            Self::Plain(reader) => plain(reader),
             Self::Coded(CodedReader { front, tables, .. }) if column < FRONT => tables[column].number(front),
             Self::Coded(CodedReader { back, tables, .. }) => tables[column].number(back),
         }
@@ -205,13 +205,23 @@ impl NumberTable {
         let &Entry { top, rest, length } = self.entries.get(reader.peek(self.bits)).ok_or(DecodeError::NotCanonical)?;
         reader.skip(u32::from(length));
         let (top, rest) = (u64::from(top), u32::from(rest));
-        if rest <= u32::BITS {
-            return Ok(top << rest | reader.take(rest));
-        }
-        let high = reader.take(rest - u32::BITS);
-        reader.refill();
-        Ok(top << rest | high << u32::BITS | reader.take(u32::BITS))
+        if rest <= u32::BITS { Ok(top << rest | reader.take(rest)) } else { Ok(long(top, rest, reader)) }
     }
+}
+
+/// A number as it is.
+#[cfg_attr(target_family = "wasm", inline(never))]
+fn plain(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    reader.varint()
+}
+
+/// A number of which more than 32 bits are left.
+#[cold]
+#[inline(never)]
+fn long<const BACKWARDS: bool>(top: u64, rest: u32, reader: &mut BitReader<'_, BACKWARDS>) -> u64 {
+    let high = reader.take(rest - u32::BITS);
+    reader.refill();
+    top << rest | high << u32::BITS | reader.take(u32::BITS)
 }
 
 const _: () = assert!(CODE_BITS_MAX + u32::BITS <= super::bits::REFILLED);

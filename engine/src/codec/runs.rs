@@ -89,10 +89,7 @@ pub(super) fn read(reader: &mut Reader<'_>, sites: &Sites) -> Result<(Vec<StateG
         numbers: NumberReader::new(Reader::new(numbers))?,
         groups: Vec::with_capacity(groups as usize),
     };
-    let mut told = Vec::with_capacity(runs as usize);
-    for _ in 0..runs {
-        told.push(listener.run(groups as usize)?);
-    }
+    let told = listener.runs(runs as usize, groups as usize)?;
     let Listener { numbers, groups: listed, .. } = listener;
     numbers.end()?;
     if listed.len() as u64 == groups && runs > 0 { Ok((listed, told)) } else { Err(DecodeError::NotCanonical) }
@@ -236,6 +233,15 @@ struct Listener<'a> {
 }
 
 impl Listener<'_> {
+    #[inline(never)]
+    fn runs(&mut self, count: usize, groups_max: usize) -> Result<Vec<StateRun>, DecodeError> {
+        let mut runs = Vec::with_capacity(count);
+        for _ in 0..count {
+            runs.push(self.run(groups_max)?);
+        }
+        Ok(runs)
+    }
+
     #[inline(never)]
     fn run(&mut self, groups_max: usize) -> Result<StateRun, DecodeError> {
         let path = &mut self.walk.path;

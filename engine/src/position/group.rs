@@ -81,6 +81,7 @@ impl Default for Groups {
 impl Groups {
     /// The groups of a table in which each comes after its parent and none twice: the n-th, from 0 on, is group n + 1. They have
     /// references from their children only. O(g), g = groups.
+    #[inline(never)]
     pub(crate) fn of_table(table: impl ExactSizeIterator<Item = Key>) -> Self {
         let mut groups = Self::default();
         groups.groups.reserve_exact(table.len());

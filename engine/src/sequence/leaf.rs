@@ -103,6 +103,7 @@ impl Leaf {
     }
 
     /// A leaf of these runs and their text, that takes no more memory than it needs.
+    #[inline(never)]
     pub(crate) fn of(runs: &[Run], text: &str, measure: Measure) -> Self {
         Self { measure, runs: runs.to_vec(), text: text.to_owned(), ..Self::new() }
     }

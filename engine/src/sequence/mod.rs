@@ -474,8 +474,7 @@ impl Sequence {
                 let piece = if scalars == bytes {
                     Measure::of_ascii(room.min(end - at))
                 } else {
-                    let rest = &text[at..end];
-                    Measure::of(&rest[..floor_char_boundary(rest, room)])
+                    of_beginning(&text[at..end], room)
                 };
                 filled.push(Run::new(first, piece));
                 groups.retain(first.group);
@@ -561,6 +560,12 @@ fn split_run(whole: Run, scalars: u32, head: Measure) -> (Run, Run) {
     let mut tail = whole.measure.long();
     tail -= head;
     (Run::new(whole.first(), head), Run::new(whole.atom(scalars), tail))
+}
+
+/// The lengths of as many of the first characters as `room` bytes hold.
+#[inline(never)]
+fn of_beginning(text: &str, room: usize) -> Measure {
+    Measure::of(&text[..floor_char_boundary(text, room)])
 }
 
 fn floor_char_boundary(text: &str, most: usize) -> usize {

@@ -52,6 +52,7 @@ impl Default for Tree {
 
 impl Tree {
     /// A tree of these leaves: O(n).
+    #[inline(never)]
     pub(crate) fn from_leaves(leaves: Vec<Leaf>) -> Self {
         if leaves.is_empty() {
             return Self::default();
