@@ -72,14 +72,17 @@ impl Document {
     /// it covers. `None`, and nothing appended, when there is none. O(b) after a keystroke, b = those bytes.
     pub fn seal_into(&mut self, bytes: &mut Vec<u8>) -> Option<DeltaHeader> {
         let mut writer = Writer::behind(core::mem::take(bytes));
-        let sealed = self.seal_keystroke(&mut writer).or_else(|| {
-            self.close_unsealed();
-            let delta = self.unsealed.next_closed()?;
-            writer.raw(&delta.encode());
-            Some(delta.header())
-        });
+        let sealed = self.seal_keystroke(&mut writer).or_else(|| self.seal_whole(&mut writer));
         *bytes = writer.finish();
         sealed
+    }
+
+    #[inline(never)]
+    fn seal_whole(&mut self, writer: &mut Writer) -> Option<DeltaHeader> {
+        self.close_unsealed();
+        let delta = self.unsealed.next_closed()?;
+        writer.raw(&delta.encode());
+        Some(delta.header())
     }
 
     fn seal_keystroke(&mut self, writer: &mut Writer) -> Option<DeltaHeader> {
@@ -108,6 +111,13 @@ impl Document {
             self.spelled.write(writer, &self.sequence.groups, header, Direction::After, text);
             return Some(());
         }
+        self.write_elsewhere(writer, header, counters)
+    }
+
+    /// [`write_typed`](Self::write_typed) of what is not where text went last.
+    // Apart from it, in whose way it would be when somebody types on.
+    #[inline(never)]
+    fn write_elsewhere(&mut self, writer: &mut Writer, header: DeltaHeader, counters: u32) -> Option<()> {
         if counters as usize > OP_TEXT_BYTES_MAX {
             return None;
         }

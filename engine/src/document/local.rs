@@ -93,6 +93,8 @@ impl Document {
 
     /// An edit whose text, together with the halves of pairs it leaves, is not well formed: the edit is widened to whole
     /// characters, and each lone half becomes U+FFFD.
+    #[cold]
+    #[inline(never)]
     fn mend(
         &mut self,
         at: usize,
@@ -223,6 +225,7 @@ impl Document {
     }
 
     /// An edit for which a window around it must be moved.
+    #[inline(never)]
     fn edit_in(
         &mut self,
         window: Window,

@@ -158,6 +158,7 @@ impl Document {
     }
 
     /// What stands at `place` for `measure` characters of one run, before it is removed.
+    #[inline(never)]
     pub(super) fn removed_run(&self, place: Place, measure: Measure) -> Option<RemovedRun> {
         let (run, _) = self.sequence.rest_of_run(place)?;
         let first = run.atom(place.spot.scalars);

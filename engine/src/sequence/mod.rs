@@ -291,6 +291,7 @@ impl Sequence {
     }
 
     /// Takes out at most `most` characters of one run from `place` on.
+    #[inline(never)]
     pub(crate) fn remove(&mut self, place: Place, most: Measure) -> Removed {
         let Place { leaf: at, spot } = place;
         self.tail = None;
@@ -340,6 +341,7 @@ impl Sequence {
     }
 
     /// Frees an empty leaf, joins a small one with the next.
+    #[inline(never)]
     fn tidy(&mut self, at: LeafIndex) {
         let leaf = self.tree.leaf(at);
         if leaf.runs.is_empty() && (leaf.previous != NONE || leaf.next != NONE) {

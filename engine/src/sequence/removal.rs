@@ -48,6 +48,7 @@ impl Sequence {
     }
 
     /// Takes out all text: O(n log n), n = runs; O(n) without an index.
+    #[inline(never)]
     fn remove_all(&mut self, mut gone: impl FnMut(DotRange)) -> u32 {
         let tree = core::mem::take(&mut self.tree);
         for run in tree.leaves().flat_map(|(_, leaf)| &leaf.runs) {
@@ -60,6 +61,7 @@ impl Sequence {
     }
 
     /// Takes out the leaves from one on that have no more than `utf16` units together, which is not all there is.
+    #[inline(never)]
     fn remove_leaves(&mut self, first: LeafIndex, utf16: u32, mut gone: impl FnMut(DotRange)) -> u32 {
         let (mut next, mut taken) = (first, 0);
         while let Some(leaf) = self.tree.get(next)
@@ -79,6 +81,7 @@ impl Sequence {
     }
 
     /// [`remove_units`](Self::remove_units) of `rest`, which is what its run has from the place on, and of what follows.
+    #[inline(never)]
     fn remove_runs(&mut self, place: Place, rest: Measure, utf16: u32, mut gone: impl FnMut(DotRange)) -> Measure {
         let Place { leaf: at, spot } = place;
         let mut taken = Measure::default();

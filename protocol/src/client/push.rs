@@ -60,7 +60,14 @@ impl Replica {
         {
             return;
         }
-        let Some(wire) = self.session.wire else { return };
+        if let Some(wire) = self.session.wire {
+            self.push_to(wire, cx);
+        }
+    }
+
+    // Apart from its caller, which is called for every edit, also where there is no relay.
+    #[inline(never)]
+    fn push_to(&mut self, wire: Channel, cx: &mut Context<'_>) {
         let mut buffer = Vec::new();
         for site in self.outbox.sites() {
             while let Some((key, last, length)) = self.next_push(site, cx.now) {

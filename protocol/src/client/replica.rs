@@ -342,8 +342,13 @@ impl Replica {
         }
         if self.is_alone {
             self.outbox.pass(header, bytes.len(), self.edit_sealed, sealed);
-            return;
+        } else {
+            self.keep_sealed(header, bytes, sealed, now);
         }
+    }
+
+    #[inline(never)]
+    fn keep_sealed(&mut self, header: DeltaHeader, bytes: &[u8], sealed: Instant, now: Instant) {
         let DeltaHeader { site, first, last } = header;
         let entry = Entry {
             first,
