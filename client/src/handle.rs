@@ -34,6 +34,9 @@ pub struct ClientOptions {
     /// File that keeps the newest list between starts, so that no older one is ever believed again; none: only this handle
     /// remembers. Unused without `trust`.
     pub endpoints_file: Option<PathBuf>,
+    /// Ways to reach a relay, best first; none: QUIC, and half a second later a WebSocket beside it, the first to answer being used.
+    /// WebTransport is for browsers, and left out.
+    pub transports: Vec<Transport>,
     /// Do not connect before [`Handle::go_online`].
     pub offline: bool,
 }
@@ -74,11 +77,16 @@ impl Handle {
             false => Some(Arc::new(Trust::new(&options.trust, options.endpoints_file)?)),
         };
         let principal = options.principal.unwrap_or_else(anonymous);
+        let mut transports = options.transports;
+        transports.retain(|transport| *transport != Transport::WebTransport);
+        if transports.is_empty() {
+            transports = vec![Transport::Quic, Transport::WebSocket];
+        }
         let name = concat!("selvedge-client/", env!("CARGO_PKG_VERSION"));
         let config = ClientConfig {
             endpoints,
             signed: trust.is_some(),
-            transports: vec![Transport::Quic, Transport::WebSocket],
+            transports,
             // A deployment without sign-in takes the principal for a token.
             token: Some(options.token.unwrap_or_else(|| principal.clone())),
             seed: rand::random(),
