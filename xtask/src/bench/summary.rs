@@ -14,7 +14,7 @@ const BEGIN: &str = "<!-- The table is written by `cargo xtask bench summary`, f
 const END: &str = "<!-- End of the table. -->\n";
 
 /// The rows of the table: bench, case, figure, and what they say to a reader. Those that were not measured are left out.
-const ROWS: [(&str, &str, &str, &str); 21] = [
+const ROWS: [(&str, &str, &str, &str); 22] = [
     ("engine", "automerge-paper", "local_time", "one person's 259,778 edits, applied"),
     ("engine", "automerge-paper", "local_message_time", "the same, each with its message"),
     ("engine", "automerge-paper", "messages_bytes", "all these messages on one connection"),
@@ -35,6 +35,7 @@ const ROWS: [(&str, &str, &str, &str); 21] = [
     ("wasm", "automerge-paper", "document_bytes", "in Node.js: the document, stored"),
     ("wasm", "automerge-paper", "load_time", "in Node.js: loading it, and its text"),
     ("wasm", "automerge-paper", "load_edit_time", "in Node.js: the same, the first edit and its message"),
+    ("wasm", "start", "start_time", "in Node.js: starting, with all that is made ready meanwhile"),
     ("wasm", "package", "gzip_bytes", "the module and its script, after gzip (of those that have a module)"),
 ];
 

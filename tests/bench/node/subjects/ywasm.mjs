@@ -5,6 +5,8 @@ export default class Ywasm {
   #text = this.#doc.getText("text");
   #updates = [];
   #applying = false;
+  /** Held, since what nobody holds is freed, and the document is told of nothing more. */
+  #heard;
 
   static async create() {
     return new Ywasm();
@@ -18,7 +20,7 @@ export default class Ywasm {
 
   constructor() {
     // Single messages are shorter in the first form, documents in the second.
-    this.#doc.onUpdate((update) => {
+    this.#heard = this.#doc.onUpdate((update) => {
       if (!this.#applying) this.#updates.push(update);
     });
   }
