@@ -8,7 +8,7 @@ import { instant, Link } from "./machine/link.js";
 import { Replica } from "./machine/replica.js";
 import { facade, start, type DefaultSource, type InitInput } from "./wasm/load.js";
 
-/** Words of text, and how often they stand there in the end: short enough that nothing is compiled a second time, for speed. */
+/** Words of text, and how often they stand there in the end: short, so that little is compiled a second time, for speed. */
 const [WORDS, TIMES] = [120, 4];
 
 let rehearsed = false;
