@@ -51,8 +51,17 @@ impl VersionVector {
     pub fn advance(&mut self, site: SiteId, counter: u64) {
         match self.find(site) {
             Ok(index) => self.entries[index].1 = self.entries[index].1.max(counter),
-            Err(index) if counter > 0 => self.entries.insert(index, (site, counter)),
-            Err(_) => {}
+            Err(index) => self.add(index, site, counter),
+        }
+    }
+
+    /// A site's first counter.
+    // Apart from `advance`, which every edit calls.
+    #[cold]
+    #[inline(never)]
+    fn add(&mut self, index: usize, site: SiteId, counter: u64) {
+        if counter > 0 {
+            self.entries.insert(index, (site, counter));
         }
     }
 

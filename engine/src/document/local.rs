@@ -42,6 +42,9 @@ impl Document {
     /// # Errors
     /// [`EditError`]; then nothing was changed.
     pub fn replace(&mut self, at: usize, delete: usize, insert: &str) -> Result<Vec<TextPatch>, EditError> {
+        if self.edit_on(at, delete, insert) {
+            return Ok(Vec::new());
+        }
         self.replace_captured(at, delete, insert, None)
     }
 
@@ -60,12 +63,8 @@ impl Document {
         insert: &str,
         capture: Option<&mut Change>,
     ) -> Result<Vec<TextPatch>, EditError> {
-        let at_tail = self.sequence.tail().is_some_and(|(_, end)| at.checked_add(delete) == Some(end));
-        if at_tail && capture.is_none() && self.edit_tail(at, delete, insert) {
-            return Ok(Vec::new());
-        }
         self.check_range(at, delete)?;
-        if self.splits_pair(at) || self.splits_pair(at + delete) {
+        if self.has_pairs() && (self.splits_pair(at) || self.splits_pair(at + delete)) {
             let units: Vec<u16> = insert.encode_utf16().collect();
             return self.mend(at, delete, &units, capture);
         }
@@ -130,9 +129,13 @@ impl Document {
         }
     }
 
-    fn splits_pair(&mut self, utf16: usize) -> bool {
+    fn has_pairs(&self) -> bool {
         let whole = self.sequence.measure();
-        whole.utf16 != whole.scalars && self.sequence.seek(utf16).1.utf16 as usize != utf16
+        whole.utf16 != whole.scalars
+    }
+
+    fn splits_pair(&mut self, utf16: usize) -> bool {
+        self.has_pairs() && self.sequence.seek(utf16).1.utf16 as usize != utf16
     }
 
     fn unit_at(&self, utf16: usize) -> u16 {
@@ -141,23 +144,25 @@ impl Document {
         character.encode_utf16().nth(utf16 - before.utf16 as usize).unwrap_or(REPLACEMENT)
     }
 
-    /// An edit up to where text went last: somebody types on there, forwards or backwards, or takes back. Whether it was one.
+    /// An edit beside the one before: somebody types on there, forwards or backwards, takes back, or takes away what follows. Whether it
+    /// was one.
     // Apart from its caller, in whose way it would be when somebody edits elsewhere.
     #[inline(never)]
-    fn edit_tail(&mut self, at: usize, delete: usize, insert: &str) -> bool {
+    fn edit_on(&mut self, at: usize, delete: usize, insert: &str) -> bool {
         let Some(writer) = self.writer.filter(|_| !self.awaits_dots()) else { return false };
         if delete == 0 {
+            let at_tail = self.sequence.tail().is_some_and(|(_, end)| at == end);
             return match insert.len() {
-                0 => false,
-                // Typing sends one letter at a time.
-                1 => self.type_on(writer, insert, Measure::of_ascii(1)),
-                _ => self.type_on(writer, insert, Measure::of(insert)),
+                1 if at_tail => self.type_on(writer, insert, Measure::of_ascii(1)),
+                2.. if at_tail => self.type_on(writer, insert, Measure::of(insert)),
+                _ => false,
             };
         }
-        if !insert.is_empty() || writer.next + delete as u64 + 1 >= COUNTER_END {
+        if !insert.is_empty() || writer.next.saturating_add(delete as u64) >= COUNTER_END - 1 {
             return false;
         }
-        let Some(range) = self.sequence.trim(at, delete) else { return false };
+        let taken = self.sequence.trim(at, delete).or_else(|| self.sequence.cut(at, delete));
+        let Some(range) = taken else { return false };
         self.rebases.forget(range);
         let mut deleted = Deleted::new(self.unsealed.first());
         deleted.add(self.writer, range);
@@ -191,12 +196,12 @@ impl Document {
             self.delete_at(at, delete, capture);
             return Ok(());
         }
-        let (mut place, _) = self.sequence.seek(at);
+        let mut place = self.sequence.seek(at).0;
         let mut gap = self.sequence.gap(place);
         let mut end = place;
         if delete > 0 {
-            end = self.sequence.find(Unit::Utf16, (at + delete) as u32).0;
-            gap.right = self.sequence.gap(end).right;
+            end = self.sequence.find_behind_caret(at + delete);
+            gap.right = self.sequence.right_of(end);
         }
         let allocation = match self.allocate(gap, writer, inserted, Rising::No) {
             Some(allocation) if !self.is_deep(allocation) => allocation,
@@ -213,11 +218,14 @@ impl Document {
         let (group, direction) = self.open_group(allocation, writer, is_new);
         let mut capture = capture;
         if delete > 0 {
+            self.sequence.groups.retain(group);
             self.delete_at(at, delete, capture.as_deref_mut());
             place = self.sequence.seek(at).0;
         }
         self.sequence.insert(place, first_atom(group, direction, inserted), insert, measure);
-        self.sequence.groups.release(group);
+        if delete > 0 {
+            self.sequence.groups.release(group);
+        }
         if let Some(change) = capture {
             change.inserted.insert(inserted);
         }
@@ -247,7 +255,6 @@ impl Document {
         self.advance_writer(dots.last);
         let (group, direction) = self.open_group(allocation, writer, true);
         self.sequence.insert(place, first_atom(group, direction, dots), insert, measure);
-        self.sequence.groups.release(group);
         if let Some(change) = capture {
             change.inserted.insert(dots);
         }
@@ -290,19 +297,18 @@ impl Document {
         if writer.next + counters >= COUNTER_END {
             return Err(EditError::CountersExhausted);
         }
-        if !self.awaits_dots() {
-            return Ok(writer);
-        }
-        self.skip_pending(writer, counters)
+        if self.awaits_dots() { self.skip_pending(writer, counters) } else { Ok(writer) }
     }
 
     /// Whether something is known of dots that have not come.
-    fn awaits_dots(&self) -> bool {
+    pub(super) fn awaits_dots(&self) -> bool {
         !self.pending.is_empty() || !self.rebases.pending.is_empty()
     }
 
     /// Somebody deleted or moved dots this site has not written: only a hostile or broken replica does. They are covered
     /// unused, so that every replica agrees.
+    #[cold]
+    #[inline(never)]
     fn skip_pending(&mut self, writer: Writer, counters: u64) -> Result<Writer, EditError> {
         let mut next = writer.next;
         loop {
@@ -327,6 +333,7 @@ impl Document {
     }
 
     /// Counters up to `last` are used.
+    #[inline(always)]
     pub(super) fn advance_writer(&mut self, last: u64) {
         let writer = self.writer.as_mut().expect("only a writer's counters are used");
         self.unsealed.open(writer.next);
@@ -355,8 +362,8 @@ impl Document {
         !groups.is_indexed() && !self.sequence.runs_within(from, to).any(|run| groups.stands_on(run.group, key))
     }
 
-    /// The group of an allocation, held by a reference that the caller releases. Between neighbours that touch no group
-    /// can be there already (`is_new`); one of text that is about to go can.
+    /// The group of an allocation: text must be put into it before any other goes, with which it could go. Between neighbours that
+    /// touch no group can be there already (`is_new`); one of text that is about to go can.
     pub(super) fn open_group(
         &mut self,
         allocation: Allocation,
@@ -364,7 +371,7 @@ impl Document {
         is_new: bool,
     ) -> (GroupIndex, Direction) {
         let groups = &mut self.sequence.groups;
-        let (group, direction) = match allocation {
+        match allocation {
             Allocation::Extend(group, direction) => (group, direction),
             Allocation::New(Slot { parent, digit }) => {
                 let group = match is_new {
@@ -373,9 +380,7 @@ impl Document {
                 };
                 (group, Direction::After)
             }
-        };
-        groups.retain(group);
-        (group, direction)
+        }
     }
 
     fn delete_at(&mut self, at: usize, delete: usize, capture: Option<&mut Change>) {
@@ -384,8 +389,7 @@ impl Document {
         let settled = capture.as_deref().map_or(0, |change| change.removed.len());
         let mut left = delete as u32;
         while left > 0 {
-            let place = self.sequence.seek(at).0;
-            let place = self.sequence.forward(place);
+            let place = self.sequence.seek_character(at);
             let most = match capture.as_deref_mut() {
                 Some(change) => {
                     // One run at a time: where each stands is to be kept.

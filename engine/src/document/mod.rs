@@ -224,7 +224,7 @@ impl Document {
 
     /// Who wrote the character at a UTF-16 position: O(log n). `None` beyond the text.
     pub fn author_at(&self, utf16: usize) -> Option<SiteId> {
-        let atom = self.sequence.gap(self.place_at(utf16)?).right?;
+        let atom = self.sequence.right_of(self.place_at(utf16)?)?;
         Some(self.sequence.groups.site(atom.group))
     }
 
@@ -348,9 +348,14 @@ impl Document {
 
     /// Forgets pending deletes and moves that the vector covers now.
     fn settle_pending(&mut self, site: SiteId) {
-        if self.pending.is_empty() && self.rebases.pending.is_empty() {
-            return;
+        if self.awaits_dots() {
+            self.forget_pending(site);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn forget_pending(&mut self, site: SiteId) {
         let covered = DotRange { site, first: 1, last: self.vector.get(site).min(COUNTER_END - 1) };
         self.pending.remove(covered);
         self.rebases.pending.remove(covered);

@@ -64,7 +64,7 @@ impl Document {
             }
         }
         let right = following.next().map(|at| at.run.first());
-        Some(Standing { runs, between: Gap { left: self.sequence.gap(start).left, right } })
+        Some(Standing { runs, between: Gap { left: self.sequence.left_of(start), right } })
     }
 
     /// Whether nothing of what a rebase moves was moved by a later one.

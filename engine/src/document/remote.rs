@@ -170,7 +170,7 @@ impl Document {
         loop {
             let place = self.place_for(first);
             let scalars = whole.scalars as usize;
-            let fits = match self.sequence.gap(place).right {
+            let fits = match self.sequence.right_of(place) {
                 Some(right) => self.sequence.groups.count_before(first, scalars, right),
                 None => scalars,
             };

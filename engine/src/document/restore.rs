@@ -219,7 +219,7 @@ impl Document {
     /// The identifier of a dot, if it is alive.
     pub(super) fn living_atom(&mut self, dot: Dot) -> Option<Atom> {
         let place = self.sequence.place_of_dot(dot)?;
-        self.sequence.gap(place).right
+        self.sequence.right_of(place)
     }
 
     /// Puts a run where it stood, in parts where something lives between its characters, the last part first: right below the first
@@ -234,7 +234,7 @@ impl Document {
         let mut length = run.scalars();
         while length > 0 {
             let last = Atom { k: stood.k + length as i64 - 1, ..stood };
-            let left = self.sequence.gap(self.sequence.place_of(last)).left;
+            let left = self.sequence.left_of(self.sequence.place_of(last));
             let skip = left.map_or(0, |left| self.sequence.groups.count_before(stood, length, left));
             let text = scalars(&run.text, skip, length - skip);
             let old = Atom { k: first.k + skip as i64, ..first };
@@ -292,7 +292,6 @@ impl Document {
         patches.insert(self.sequence.focus(place).utf16 as usize, text, measure.utf16 as usize);
         self.sequence.insert(place, first_atom(group, direction, new), text, measure);
         self.advance_writer(new.last);
-        self.sequence.groups.release(group);
         Some(new)
     }
 }

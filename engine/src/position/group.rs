@@ -252,8 +252,11 @@ impl Groups {
 
     /// Counts one run less; a group nothing stands on goes, and so on upwards.
     pub(crate) fn release(&mut self, group: GroupIndex) {
-        self.groups[group as usize].references -= 1;
-        self.collect(group);
+        let references = &mut self.groups[group as usize].references;
+        *references -= 1;
+        if *references == 0 {
+            self.collect(group);
+        }
     }
 
     /// Frees a group if nothing stands on it, and so on upwards: amortised O(1), at worst O(d log g).

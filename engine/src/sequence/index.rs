@@ -82,6 +82,12 @@ impl DotIndex {
 
     /// No run begins at `dot`.
     pub(super) fn remove(&mut self, dot: Dot) {
+        if self.is_made() {
+            self.take(dot);
+        }
+    }
+
+    fn take(&mut self, dot: Dot) {
         let Some((key, chunk)) = self.chunk_mut(dot) else { return };
         let Ok(at) = chunk.binary_search_by_key(&dot.counter, |entry| entry.0) else { return };
         chunk.remove(at);

@@ -49,6 +49,16 @@ impl Run {
         self.low() + self.measure.scalars() as u64 - 1
     }
 
+    /// It cut behind characters of these lengths; either part may be empty.
+    pub(crate) fn split(self, head: ShortMeasure) -> (Self, Self) {
+        let mut rest = self.measure;
+        rest -= head;
+        (
+            Self { measure: head, ..self },
+            Self { first_k: self.first_k + i64::from(head.scalars()), measure: rest, ..self },
+        )
+    }
+
     /// Whether `next` could be its tail.
     pub(crate) fn precedes(self, next: Atom) -> bool {
         self.group == next.group && self.last().k + 1 == next.k
@@ -118,6 +128,9 @@ impl Leaf {
     // With its caller, so that the spot stays in registers and the unit is known.
     #[inline(always)]
     pub(crate) fn walk(&self, run: &mut usize, start: &mut Measure, unit: Unit, offset: u32) -> Spot {
+        if offset == start.get(unit) {
+            return Spot { run: *run, scalars: 0, before: *start };
+        }
         match unit {
             Unit::Scalars => self.walk_by(ShortMeasure::scalars, run, start, unit, offset),
             Unit::Utf16 => self.walk_by(ShortMeasure::utf16, run, start, unit, offset),
@@ -160,12 +173,19 @@ impl Leaf {
             return self.end();
         };
         *start = before.long();
-        let from = start.bytes as usize;
-        let text = &self.text[from..from + here.measure.bytes() as usize];
-        let cut = prefix(text, here.measure.long(), unit, offset - start.get(unit));
+        let cut = self.prefix(*start, here.measure, unit, offset - start.get(unit));
         let mut before = *start;
         before += cut;
         Spot { run: *run, scalars: cut.scalars, before }
+    }
+
+    /// Measure of the first `offset` units of a run of these lengths, before which the leaf has `start`.
+    fn prefix(&self, start: Measure, whole: ShortMeasure, unit: Unit, offset: u32) -> Measure {
+        if whole.is_ascii() {
+            return Measure::of_ascii(offset as usize);
+        }
+        let start = start.bytes as usize;
+        prefix(&self.text[start..start + whole.bytes() as usize], whole.long(), unit, offset)
     }
 
     /// The lengths before the run of a spot.
@@ -175,8 +195,8 @@ impl Leaf {
             return start;
         }
         let run = self.runs[spot.run].measure;
-        if run.scalars() == run.bytes() {
-            start -= Measure { scalars: spot.scalars, utf16: spot.scalars, bytes: spot.scalars };
+        if run.is_ascii() {
+            start -= Measure::of_ascii(spot.scalars as usize);
             return start;
         }
         self.start_of(spot.run).before
@@ -197,25 +217,23 @@ impl Leaf {
         if scalars == 0 {
             return spot;
         }
-        let whole = self.runs[run].measure.long();
-        if scalars == whole.scalars {
+        let whole = self.runs[run].measure;
+        if scalars == whole.scalars() {
             spot.before += whole;
             spot.run += 1;
             return spot;
         }
-        let start = spot.before.bytes as usize;
-        spot.before += prefix(&self.text[start..start + whole.bytes as usize], whole, Unit::Scalars, scalars);
+        spot.before += self.prefix(spot.before, whole, Unit::Scalars, scalars);
         spot.scalars = scalars;
         spot
     }
 
     /// Characters `from..to` of run `run`, before which the lengths are `start`: where they begin, and their lengths.
     pub(crate) fn part(&self, run: usize, start: Measure, from: u32, to: u32) -> (Spot, Measure) {
-        let whole = self.runs[run].measure.long();
-        let bytes = start.bytes as usize;
-        let text = &self.text[bytes..bytes + whole.bytes as usize];
-        let head = prefix(text, whole, Unit::Scalars, from);
-        let mut measure = if to == whole.scalars { whole } else { prefix(text, whole, Unit::Scalars, to) };
+        let whole = self.runs[run].measure;
+        let head = self.prefix(start, whole, Unit::Scalars, from);
+        let mut measure =
+            if to == whole.scalars() { whole.long() } else { self.prefix(start, whole, Unit::Scalars, to) };
         measure -= head;
         let mut before = start;
         before += head;

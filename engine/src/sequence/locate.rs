@@ -23,16 +23,50 @@ impl Sequence {
             let end = start + self.tree.leaf(caret.leaf).measure.utf16;
             (start < offset || offset == 0) && start <= offset && offset <= end
         });
-        let mut caret = near.unwrap_or_else(|| {
-            let (leaf, before) = self.tree.seek(Unit::Utf16, offset);
-            Caret { leaf, before, run: 0, start: Measure::default() }
+        let caret = near.unwrap_or_else(|| self.leaf_at(offset));
+        self.walk_to(caret, offset)
+    }
+
+    /// The place of the character at a UTF-16 position, which is not the end of the text; remembers it. As [`seek`](Self::seek), but at
+    /// a border of leaves the place is in the later one.
+    #[inline(always)]
+    pub(crate) fn seek_character(&mut self, utf16: usize) -> Place {
+        let offset = utf16 as u32;
+        let near = self.caret.filter(|caret| {
+            let inside = offset.checked_sub(caret.before.utf16);
+            inside.is_some_and(|inside| inside < self.tree.leaf(caret.leaf).measure.utf16)
         });
+        let caret = near.unwrap_or_else(|| self.leaf_at(offset + 1));
+        self.walk_to(caret, offset).0
+    }
+
+    /// The caret at the start of the leaf that holds `offset`, at a border of the one that ends there.
+    fn leaf_at(&mut self, offset: u32) -> Caret {
+        let (leaf, before) = self.tree.seek(Unit::Utf16, offset);
+        Caret { leaf, before, run: 0, start: Measure::default() }
+    }
+
+    /// Moves a caret to the place at `offset` within its leaf, and remembers it.
+    #[inline(always)]
+    fn walk_to(&mut self, mut caret: Caret, offset: u32) -> (Place, Measure) {
         let leaf = self.tree.leaf(caret.leaf);
         let spot = leaf.walk(&mut caret.run, &mut caret.start, Unit::Utf16, offset - caret.before.utf16);
         self.caret = Some(caret);
         let mut at = caret.before;
         at += spot.before;
         (Place { leaf: caret.leaf, spot }, at)
+    }
+
+    /// The place at a UTF-16 position behind the one that was sought last: O(1) in its leaf.
+    pub(crate) fn find_behind_caret(&self, utf16: usize) -> Place {
+        let offset = utf16 as u32;
+        let near = self.caret.and_then(|Caret { leaf, before, mut run, mut start }| {
+            let at = offset.checked_sub(before.utf16)?;
+            let here = self.tree.leaf(leaf);
+            let within = at <= here.measure.utf16;
+            within.then(|| Place { leaf, spot: here.walk(&mut run, &mut start, Unit::Utf16, at) })
+        });
+        near.unwrap_or_else(|| self.find(Unit::Utf16, offset).0)
     }
 
     /// The place at a position, and the lengths before it: O(log n).
@@ -151,7 +185,7 @@ impl Sequence {
     pub(crate) fn neighbours(&self, place: Place, measure: Measure) -> Gap {
         let leaf = self.tree.leaf(place.leaf);
         let end = leaf.within(place.spot.run, place.spot.scalars + measure.scalars);
-        Gap { left: self.gap(place).left, right: self.gap(Place { leaf: place.leaf, spot: end }).right }
+        Gap { left: self.left_of(place), right: self.right_of(Place { leaf: place.leaf, spot: end }) }
     }
 
     /// Where the character of `path` stands or, if it is not in the text, belongs. Its groups need not exist. O(d log n),

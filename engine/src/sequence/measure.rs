@@ -88,6 +88,11 @@ impl ShortMeasure {
         self.scalars() + (self.0 >> (SHORT_SCALARS_BITS + SHORT_BYTES_BITS))
     }
 
+    /// Whether it is of ASCII alone: all three lengths are one.
+    pub(crate) const fn is_ascii(self) -> bool {
+        self.0 < 1 << SHORT_SCALARS_BITS
+    }
+
     pub(crate) const fn long(self) -> Measure {
         Measure { scalars: self.scalars(), utf16: self.utf16(), bytes: self.bytes() }
     }

@@ -90,9 +90,14 @@ impl Sequence {
 
     /// The living neighbours of a place.
     pub(crate) fn gap(&self, place: Place) -> Gap {
+        Gap { left: self.left_of(place), right: self.right_of(place) }
+    }
+
+    /// The character before a place.
+    pub(crate) fn left_of(&self, place: Place) -> Option<Atom> {
         let leaf = self.tree.leaf(place.leaf);
         let Spot { run, scalars, .. } = place.spot;
-        let left = if scalars > 0 {
+        if scalars > 0 {
             Some(leaf.runs[run].atom(scalars - 1))
         } else if run > 0 {
             Some(leaf.runs[run - 1].last())
@@ -100,13 +105,17 @@ impl Sequence {
             None
         } else {
             self.tree.leaf(leaf.previous).runs.last().map(|run| run.last())
-        };
-        let right = match leaf.runs.get(run) {
-            Some(run) => Some(run.atom(scalars)),
+        }
+    }
+
+    /// The character after a place.
+    pub(crate) fn right_of(&self, place: Place) -> Option<Atom> {
+        let leaf = self.tree.leaf(place.leaf);
+        match leaf.runs.get(place.spot.run) {
+            Some(run) => Some(run.atom(place.spot.scalars)),
             None if leaf.next == NONE => None,
             None => self.tree.leaf(leaf.next).runs.first().map(|run| run.first()),
-        };
-        Gap { left, right }
+        }
     }
 
     /// Puts `text` of these lengths at `place` as the atoms from `first` on, which must sort between the neighbours. Returns the
@@ -174,11 +183,9 @@ impl Sequence {
         let new = Run::new(first, measure);
         if scalars > 0 {
             let whole = leaf.runs[run];
-            let (head, tail) = split_run(whole, scalars, {
-                let mut head = before;
-                head -= start;
-                head
-            });
+            let mut head = before;
+            head -= start;
+            let (head, tail) = whole.split(head.into());
             leaf.runs[run] = head;
             leaf.insert_runs(run + 1, [new, tail]);
             self.reindex(whole, &[head, tail], at);
@@ -214,9 +221,14 @@ impl Sequence {
     /// Makes sure that two more runs and `bytes` more bytes fit at `place`; returns where the place went. The caret goes with it.
     fn make_room(&mut self, place: Place, bytes: usize) -> Place {
         let leaf = self.tree.leaf(place.leaf);
-        if leaf.runs.len() + 2 <= LEAF_RUNS_MAX && leaf.text.len() + bytes <= LEAF_BYTES_MAX {
-            return place;
-        }
+        let has_room = leaf.runs.len() + 2 <= LEAF_RUNS_MAX && leaf.text.len() + bytes <= LEAF_BYTES_MAX;
+        if has_room { place } else { self.divide_at(place, bytes) }
+    }
+
+    /// [`make_room`](Self::make_room) in a leaf that has too little.
+    #[inline(never)]
+    fn divide_at(&mut self, place: Place, bytes: usize) -> Place {
+        let leaf = self.tree.leaf(place.leaf);
         let caret = self.caret.filter(|caret| caret.leaf == place.leaf);
         if place.spot.run == leaf.runs.len() {
             // Text that grows at the end of a leaf goes to a new one: what is full stays full.
@@ -263,7 +275,7 @@ impl Sequence {
             let whole = leaf.runs[cut.run];
             let mut head = cut.before;
             head -= leaf.start_of(cut.run).before;
-            let (head, tail) = split_run(whole, cut.scalars, head);
+            let (head, tail) = whole.split(head.into());
             leaf.runs[cut.run] = head;
             right.runs.push(tail);
             right.runs.extend(leaf.runs.drain(cut.run + 1..));
@@ -302,8 +314,8 @@ impl Sequence {
         leaf.text.drain(bytes..bytes + most.bytes as usize);
         let mut head_measure = spot.before;
         head_measure -= start;
-        let (head, rest) = split_run(whole, spot.scalars, head_measure);
-        let (removed, tail) = split_run(rest, most.scalars, most);
+        let (head, rest) = whole.split(head_measure.into());
+        let (removed, tail) = rest.split(most.into());
         match (head.measure.scalars() > 0, tail.measure.scalars() > 0) {
             (false, false) => {
                 leaf.runs.remove(spot.run);
@@ -555,13 +567,6 @@ impl Sequence {
         }
         self.assert_tail();
     }
-}
-
-/// `whole` cut after `scalars` characters that measure `head`; either part may be empty.
-fn split_run(whole: Run, scalars: u32, head: Measure) -> (Run, Run) {
-    let mut tail = whole.measure.long();
-    tail -= head;
-    (Run::new(whole.first(), head), Run::new(whole.atom(scalars), tail))
 }
 
 /// The lengths of as many of the first characters as `room` bytes hold.

@@ -130,7 +130,7 @@ impl Sequence {
         }
         let place = leaf.and_then(|leaf| self.place_near(leaf, key)).unwrap_or_else(|| self.place_of_group(key));
         // Whatever text it has, or has below it, would be right behind.
-        let behind = self.gap(place).right.and_then(|right| self.groups.at_or_above(right.group, key));
+        let behind = self.right_of(place).and_then(|right| self.groups.at_or_above(right.group, key));
         match behind {
             Some(known) => (known, None),
             None => (self.groups.add(parent, digit, site), Some(place)),

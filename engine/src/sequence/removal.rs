@@ -1,7 +1,7 @@
 //! Taking out a range of text: all of it that lies in one leaf at once.
 
 use super::measure::prefix;
-use super::{LeafIndex, Measure, Place, Run, Sequence, Unit, split_run};
+use super::{LeafIndex, Measure, Place, Run, Sequence, Unit};
 use crate::id::DotRange;
 use crate::position::group::Atom;
 
@@ -90,7 +90,7 @@ impl Sequence {
             let whole = self.tree.leaf(at).runs[run];
             let mut before = whole.measure.long();
             before -= rest;
-            let (head, removed) = split_run(whole, spot.scalars, before);
+            let (head, removed) = whole.split(before.into());
             self.shorten(at, run, head);
             gone(self.range(removed));
             taken += rest;
@@ -112,7 +112,7 @@ impl Sequence {
             let begin = start + taken.bytes as usize;
             let text = &self.tree.leaf(at).text[begin..begin + whole.measure.bytes() as usize];
             let cut = prefix(text, whole.measure.long(), Unit::Utf16, utf16 - taken.utf16);
-            let (removed, tail) = split_run(whole, cut.scalars, cut);
+            let (removed, tail) = whole.split(cut.into());
             self.shorten(at, first, tail);
             gone(self.range(removed));
             taken += cut;

@@ -79,7 +79,9 @@ impl Sequence {
     /// Puts `text` where the run written last grows, if it may go on as far; whether it did.
     #[inline(always)]
     pub(crate) fn append(&mut self, text: &str, measure: Measure) -> bool {
-        self.know_room();
+        if self.tail.as_ref().is_some_and(|tail| tail.k_end.is_none()) {
+            self.know_room();
+        }
         let Self { tree, caret, tail: Some(tail), .. } = self else { return false };
         let Some(k_end) = tail.k_end else { return false };
         let next_k = tail.next_k(i64::from(measure.scalars));
@@ -88,7 +90,8 @@ impl Sequence {
             return false;
         }
         match *text.as_bytes() {
-            [byte] if tail.end.bytes as usize == leaf.text.len() => leaf.text.push(char::from(byte)),
+            // One move of memory instead of two.
+            [byte] => leaf.text.insert(tail.end.bytes as usize, char::from(byte)),
             _ => leaf.text.insert_str(tail.end.bytes as usize, text),
         }
         let run = &mut leaf.runs[tail.run];
@@ -107,9 +110,10 @@ impl Sequence {
         true
     }
 
-    /// Finds how far the run written last may go on, unless that is known.
+    /// Finds how far the run written last may go on.
+    #[inline(never)]
     fn know_room(&mut self) {
-        if let Some(tail) = self.tail.filter(|tail| tail.k_end.is_none()) {
+        if let Some(tail) = self.tail {
             self.tail = Some(Tail { k_end: Some(self.k_end(tail)), ..tail });
         }
     }
@@ -118,14 +122,16 @@ impl Sequence {
     /// of it.
     pub(crate) fn trim(&mut self, at: usize, utf16: usize) -> Option<DotRange> {
         let (next, end) = self.tail()?;
+        if at.checked_add(utf16) != Some(end) {
+            return None;
+        }
         let mut tail = self.tail.filter(|tail| !tail.grows_backwards())?;
-        let whole = self.tree.leaf(tail.leaf).runs[tail.run].measure.long();
-        let fits = at + utf16 == end && utf16 < whole.utf16 as usize && whole.bytes == whole.scalars;
-        if !fits {
+        let whole = self.tree.leaf(tail.leaf).runs[tail.run].measure;
+        if utf16 >= whole.scalars() as usize || !whole.is_ascii() {
             return None;
         }
         let count = utf16 as u32;
-        let gone = Measure { scalars: count, utf16: count, bytes: count };
+        let gone = Measure::of_ascii(utf16);
         let range = DotRange {
             site: self.groups.site(next.group),
             first: (next.k - i64::from(count)) as u64,
@@ -141,6 +147,27 @@ impl Sequence {
         self.go_on(tail);
         self.tidy(tail.leaf);
         Some(range)
+    }
+
+    /// Takes `utf16` units out behind the caret if that is at position `at`, and before a run of which they are ASCII and not all.
+    pub(crate) fn cut(&mut self, at: usize, utf16: usize) -> Option<DotRange> {
+        let Caret { leaf, before, run, start } = self.caret?;
+        let whole = *self.tree.leaf(leaf).runs.get(run)?;
+        let is_here = at == (before.utf16 + start.utf16) as usize;
+        if !is_here || utf16 >= whole.measure.scalars() as usize || !whole.measure.is_ascii() {
+            return None;
+        }
+        let gone = Measure::of_ascii(utf16);
+        let (removed, rest) = whole.split(gone.into());
+        let bytes = start.bytes as usize;
+        let here = self.tree.leaf_mut(leaf);
+        here.text.drain(bytes..bytes + utf16);
+        here.runs[run] = rest;
+        self.reindex(whole, &[rest], leaf);
+        self.tree.shrink(leaf, gone);
+        self.remember_tail_before();
+        self.tidy(leaf);
+        Some(self.range(removed))
     }
 
     /// [`trim`](Self::trim) of these dots, if they are the last ones of the run written last: the UTF-16 position where they stood,

@@ -193,6 +193,7 @@ impl Tree {
     }
 
     /// Adds to a leaf's lengths and to the sums above it.
+    #[inline(always)]
     pub(crate) fn grow(&mut self, leaf: LeafIndex, by: Measure) {
         self.leaves[leaf as usize].measure += by;
         self.measure += by;
@@ -200,28 +201,29 @@ impl Tree {
     }
 
     /// Takes from a leaf's lengths and from the sums above it.
+    #[inline(always)]
     pub(crate) fn shrink(&mut self, leaf: LeafIndex, by: Measure) {
         self.leaves[leaf as usize].measure -= by;
         self.measure -= by;
         self.for_each_above(leaf, |measure| *measure -= by);
     }
 
+    #[inline(always)]
     fn for_each_above(&mut self, leaf: LeafIndex, mut change: impl FnMut(&mut Measure)) {
         let (mut node, mut parent) = (leaf, self.leaf(leaf).parent);
-        let mut height = 0;
-        while parent != NONE {
-            let children = &mut self.inners[parent as usize].children;
-            let guess = self.recent.get(height).map_or(0, |&at| usize::from(at));
-            let at = match children.get(guess) {
-                Some(child) if child.node == node => guess,
-                _ => children.iter().position(|child| child.node == node).expect("a node is its parent's child"),
+        for recent in self.recent.iter_mut().take(self.height) {
+            let Inner { parent: above, children } = &mut self.inners[parent as usize];
+            let child = match children.get(usize::from(*recent)) {
+                Some(child) if child.node == node => &mut children[usize::from(*recent)],
+                _ => {
+                    let at = children.iter().position(|child| child.node == node);
+                    let at = at.expect("a node is its parent's child");
+                    *recent = at as u8;
+                    &mut children[at]
+                }
             };
-            change(&mut children[at].measure);
-            if let Some(recent) = self.recent.get_mut(height) {
-                *recent = at as u8;
-            }
-            (node, parent) = (parent, self.inners[parent as usize].parent);
-            height += 1;
+            change(&mut child.measure);
+            (node, parent) = (parent, *above);
         }
     }
 
