@@ -333,7 +333,7 @@ impl Document {
     }
 
     /// Counters up to `last` are used.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn advance_writer(&mut self, last: u64) {
         let writer = self.writer.as_mut().expect("only a writer's counters are used");
         self.unsealed.open(writer.next);

@@ -193,7 +193,7 @@ impl Tree {
     }
 
     /// Adds to a leaf's lengths and to the sums above it.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(crate) fn grow(&mut self, leaf: LeafIndex, by: Measure) {
         self.leaves[leaf as usize].measure += by;
         self.measure += by;
@@ -201,7 +201,7 @@ impl Tree {
     }
 
     /// Takes from a leaf's lengths and from the sums above it.
-    #[inline(always)]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(crate) fn shrink(&mut self, leaf: LeafIndex, by: Measure) {
         self.leaves[leaf as usize].measure -= by;
         self.measure -= by;

@@ -9,13 +9,22 @@ mod subjects;
 mod trace;
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
+use crate::rows::{Row, SUBJECTS};
 use crate::subjects::{Selvedge, Subject};
 use crate::trace::Trace;
+
+/// Who takes longer for a row is beaten in it, and in those that would have come after it.
+const ROW_MAX: Duration = Duration::from_secs(300);
 
 /// Compares text CRDT engines on recorded editing sessions: processor time, bytes, heap; medians; every result verified.
 #[derive(Parser)]
@@ -23,7 +32,7 @@ struct Args {
     /// A folder of recordings (.json or .json.gz, sequential or concurrent).
     #[arg(long)]
     traces: PathBuf,
-    /// Runs of every timed row, of which the median counts.
+    /// Runs of every timed row, of which the median counts; of what takes microseconds more.
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Only engines whose name contains this.
@@ -32,49 +41,107 @@ struct Args {
     /// Only recordings whose name contains this.
     #[arg(long)]
     trace: Option<String>,
-    /// Appends the rows to this file, a JSON array.
+    /// Appends the rows to this file, a JSON array, as they come.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Measures the one engine and the one recording of these names, and writes each row as a line of JSON.
+    #[arg(long, hide = true)]
+    alone: bool,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     ensure!(args.runs > 0, "--runs 0: at least one run is needed");
-    let mut files: Vec<_> = fs::read_dir(&args.traces)
-        .with_context(|| format!("--traces {}: cannot be read", args.traces.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with(".json") || path.to_string_lossy().ends_with(".json.gz"))
-        .filter(|path| args.trace.as_ref().is_none_or(|only| path.to_string_lossy().contains(only.as_str())))
-        .collect();
-    files.sort();
-    let mut out = Vec::new();
-    for file in files {
-        match trace::read(&file)? {
-            Trace::Sequential(trace) => rows::sequential(&trace, args.runs, args.subject.as_deref(), &mut out),
-            Trace::Concurrent(trace) => rows::concurrent(&trace, args.runs, args.subject.as_deref(), &mut out)?,
+    let traces = traces(&args.traces)?;
+    if args.alone {
+        let (Some(name), Some(subject)) = (&args.trace, &args.subject) else { return Ok(()) };
+        let trace = traces.iter().find(|trace| trace.name() == name).context("no such recording")?;
+        return rows::measure(trace, subject, args.runs);
+    }
+    let chosen = |only: &Option<String>, name: &str| only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let mut all = Vec::new();
+    for trace in traces.iter().filter(|trace| chosen(&args.trace, trace.name())) {
+        for subject in SUBJECTS.into_iter().filter(|subject| chosen(&args.subject, subject)) {
+            let rows = alone(&args, trace.name(), subject)?;
+            if let Some(file) = &args.json {
+                append(file, &rows)?;
+            }
+            all.extend(rows);
         }
     }
-    let named = |name: &str| args.trace.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    for trace in cases::sequential().iter().filter(|trace| named(&trace.name)) {
-        rows::sequential(trace, args.runs, args.subject.as_deref(), &mut out);
-    }
-    for trace in cases::concurrent().iter().filter(|trace| named(&trace.name)) {
-        rows::concurrent(trace, args.runs, args.subject.as_deref(), &mut out)?;
-    }
-    if let Some(path) = &args.json {
-        let mut all: Vec<serde_json::Value> = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("--json {}: holds no array of rows", path.display()))?,
-            Err(_) => Vec::new(),
-        };
-        for row in &out {
-            all.push(serde_json::to_value(row)?);
-        }
-        fs::write(path, serde_json::to_vec_pretty(&all)?)
-            .with_context(|| format!("--json {}: cannot be written", path.display()))?;
-    }
-    ensure!(!out.is_empty(), "--traces {}: no recording there, and no case of that name", args.traces.display());
-    let wrong = out.iter().any(|row| row.subject == Selvedge::NAME && !row.verified);
+    ensure!(!all.is_empty(), "--traces {}: no recording there, and no case of that name", args.traces.display());
+    let wrong = all.iter().any(|row| row.subject == Selvedge::NAME && !row.verified);
     ensure!(!wrong, "a result differs from the recording's end content");
     Ok(())
+}
+
+/// The recordings of a folder, and the cases that are made up.
+fn traces(folder: &Path) -> Result<Vec<Trace>> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .with_context(|| format!("--traces {}: cannot be read", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".json") || path.to_string_lossy().ends_with(".json.gz"))
+        .collect();
+    files.sort();
+    let mut traces = files.iter().map(|file| trace::read(file)).collect::<Result<Vec<_>>>()?;
+    traces.extend(cases::sequential().into_iter().map(Trace::Sequential));
+    traces.extend(cases::concurrent().into_iter().map(Trace::Concurrent));
+    Ok(traces)
+}
+
+/// The rows of one engine on one recording, measured in a process of its own: what one leaves behind does not count for the next, and one
+/// that does not come to an end is ended.
+fn alone(args: &Args, trace: &str, subject: &str) -> Result<Vec<Row>> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--alone", "--trace", trace, "--subject", subject, "--runs", &args.runs.to_string(), "--traces"])
+        .arg(&args.traces)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the program again")?;
+    let lines = BufReader::new(child.stdout.take().context("the row's pipe")?).lines();
+    let (sender, receiver) = mpsc::channel();
+    let reader = thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));
+    let mut rows = Vec::new();
+    let ended = loop {
+        match receiver.recv_timeout(ROW_MAX) {
+            Ok(line) => {
+                let row: Row = serde_json::from_str(&line).with_context(|| format!("not a row: {line}"))?;
+                show(&row);
+                rows.push(row);
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => break true,
+            Err(mpsc::RecvTimeoutError::Timeout) => break false,
+        }
+    };
+    if !ended {
+        child.kill().context("cannot end a measurement")?;
+    }
+    let status = child.wait()?;
+    reader.join().ok();
+    if !status.success() {
+        let why = if ended { "failed" } else { "took more than five minutes for a row" };
+        ensure!(subject != Selvedge::NAME, "{subject} {why} on {trace}");
+        eprintln!("{trace:<18} {subject:<15} {why}: it has no further figures here");
+    }
+    Ok(rows)
+}
+
+fn show(row: &Row) {
+    let Row { case, subject, figure, value, unit, verified, .. } = row;
+    let wrong = if *verified { "" } else { "  WRONG RESULT" };
+    eprintln!("{case:<18} {subject:<15} {figure:<28} {value:>14.3} {unit:<3}{wrong}");
+}
+
+/// Adds rows to a file, which is made if it is not there.
+fn append(file: &Path, rows: &[Row]) -> Result<()> {
+    let mut all: Vec<serde_json::Value> = match fs::read(file) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .with_context(|| format!("--json {}: holds no array of rows", file.display()))?,
+        Err(_) => Vec::new(),
+    };
+    for row in rows {
+        all.push(serde_json::to_value(row)?);
+    }
+    fs::write(file, serde_json::to_vec_pretty(&all)?)
+        .with_context(|| format!("--json {}: cannot be written", file.display()))
 }

@@ -3,100 +3,99 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::concurrent;
 use crate::measure::{heap, median, time};
 use crate::messages::Messages;
 use crate::subjects::{Automerge, Cola, Diamond, Loro, Selvedge, Subject, Yrs};
-use crate::trace::{Concurrent, Edit, Sequential, Span};
+use crate::trace::{Edit, Sequential, Span, Trace};
 
 /// One figure.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
-    pub suite: &'static str,
+    pub suite: String,
     pub case: String,
-    pub subject: &'static str,
-    pub figure: &'static str,
+    pub subject: String,
+    pub figure: String,
     pub value: f64,
-    pub unit: &'static str,
+    pub unit: String,
     pub runs: usize,
     pub verified: bool,
 }
 
+/// The engines by name, in the order in which they are measured.
+pub const SUBJECTS: [&str; 6] = [Selvedge::NAME, Diamond::NAME, Cola::NAME, Yrs::NAME, Loro::NAME, Automerge::NAME];
+
 /// Processor time for which a row is repeated. One that takes this long in a single run is so far from the others that its median tells nothing more.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Rows of microseconds are repeated for this long, or as often as this.
+const SHORT: (Duration, usize) = (Duration::from_millis(100), 101);
 
-/// Runs every row on one recording.
-pub fn sequential(trace: &Sequential, runs: usize, only: Option<&str>, out: &mut Vec<Row>) {
-    macro_rules! each {
-        ($($subject:ty)*) => { $(if wanted::<$subject>(only) { each::<$subject>(trace, &mut Table::new(&trace.name, runs, out)) })* };
-    }
-    each!(Selvedge Diamond Cola Yrs Loro Automerge);
+/// Calls a function with the engine of this name as its type.
+macro_rules! with_subject {
+    ($name:expr, $($function:ident)::+($($argument:expr),*)) => {
+        match $name {
+            name if name == Selvedge::NAME => $($function)::+::<Selvedge>($($argument),*),
+            name if name == Diamond::NAME => $($function)::+::<Diamond>($($argument),*),
+            name if name == Cola::NAME => $($function)::+::<Cola>($($argument),*),
+            name if name == Yrs::NAME => $($function)::+::<Yrs>($($argument),*),
+            name if name == Loro::NAME => $($function)::+::<Loro>($($argument),*),
+            name if name == Automerge::NAME => $($function)::+::<Automerge>($($argument),*),
+            name => panic!("no engine is called {name}"),
+        }
+    };
 }
 
-/// Runs every row on one recording of several people.
+/// Every row of one engine on one recording.
 ///
 /// # Errors
-/// The recording cannot be given to every engine.
-pub fn concurrent(trace: &Concurrent, runs: usize, only: Option<&str>, out: &mut Vec<Row>) -> Result<()> {
-    let edits = concurrent::edits(trace)?;
-    macro_rules! each {
-        ($($subject:ty)*) => {
-            $(if wanted::<$subject>(only) { concurrent::rows::<$subject>(trace, &edits, &mut Table::new(&trace.name, runs, out)) })*
-        };
+/// A recording of several people cannot be given to every engine.
+pub fn measure(trace: &Trace, subject: &str, runs: usize) -> Result<()> {
+    match trace {
+        Trace::Sequential(trace) => {
+            with_subject!(subject, each(trace, &mut Table { case: &trace.name, runs }));
+        }
+        Trace::Concurrent(trace) => {
+            let edits = concurrent::edits(trace)?;
+            with_subject!(subject, concurrent::rows(trace, &edits, &mut Table { case: &trace.name, runs }));
+        }
     }
-    each!(Selvedge Diamond Cola Yrs Loro Automerge);
     Ok(())
 }
 
-fn wanted<S: Subject>(only: Option<&str>) -> bool {
-    only.is_none_or(|only| S::NAME.contains(only))
-}
-
-/// Where the figures of one recording go.
+/// Where the figures of one recording go: a line of JSON each.
 pub struct Table<'a> {
-    case: String,
+    case: &'a str,
     runs: usize,
-    out: &'a mut Vec<Row>,
 }
 
-impl<'a> Table<'a> {
-    fn new(case: &str, runs: usize, out: &'a mut Vec<Row>) -> Self {
-        Self { case: case.to_owned(), runs, out }
+impl Table<'_> {
+    /// One figure.
+    pub fn put<S: Subject>(&mut self, figure: &str, value: f64, unit: &str, verified: bool) {
+        self.tell::<S>(figure, value, unit, 1, verified);
     }
 
-    /// One figure, printed and kept.
-    pub fn put<S: Subject>(&mut self, figure: &'static str, value: f64, unit: &'static str, verified: bool) {
-        self.keep::<S>(figure, value, unit, 1, verified);
-    }
-
-    fn keep<S: Subject>(&mut self, figure: &'static str, value: f64, unit: &'static str, runs: usize, verified: bool) {
-        let case = self.case.clone();
-        let row = Row { suite: "engine", case, subject: S::NAME, figure, value, unit, runs, verified };
-        eprintln!(
-            "{:<18} {:<15} {:<28} {:>14.3} {:<3}{}",
-            row.case,
-            row.subject,
-            row.figure,
-            row.value,
-            row.unit,
-            if verified { "" } else { "  WRONG RESULT" }
-        );
-        self.out.push(row);
+    fn tell<S: Subject>(&mut self, figure: &str, value: f64, unit: &str, runs: usize, verified: bool) {
+        let (case, subject) = (self.case.to_owned(), S::NAME.to_owned());
+        let (suite, figure, unit) = ("engine".to_owned(), figure.to_owned(), unit.to_owned());
+        let row = Row { suite, case, subject, figure, value, unit, runs, verified };
+        println!("{}", serde_json::to_string(&row).expect("a row is plain data"));
     }
 
     /// The median of the times of `run`, which also tells whether its result is right.
-    pub fn time<S: Subject>(&mut self, figure: &'static str, mut run: impl FnMut() -> (Duration, bool)) {
+    pub fn time<S: Subject>(&mut self, figure: &str, mut run: impl FnMut() -> (Duration, bool)) {
         let mut times = Vec::new();
         let mut verified = true;
-        while times.len() < self.runs && times.iter().sum::<Duration>() < PATIENCE {
+        let mut total = Duration::ZERO;
+        while times.len() < self.runs && total < PATIENCE || total < SHORT.0 && times.len() < SHORT.1 {
             let (took, right) = run();
             times.push(took);
+            total += took;
             verified &= right;
         }
         let runs = times.len();
-        self.keep::<S>(figure, median(times).as_secs_f64() * 1e3, "ms", runs, verified);
+        self.tell::<S>(figure, median(times).as_secs_f64() * 1e3, "ms", runs, verified);
     }
 }
 

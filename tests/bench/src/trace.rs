@@ -52,6 +52,15 @@ pub enum Trace {
     Concurrent(Concurrent),
 }
 
+impl Trace {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Sequential(trace) => &trace.name,
+            Self::Concurrent(trace) => &trace.name,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File_ {
