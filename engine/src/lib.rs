@@ -98,6 +98,7 @@ mod id;
 mod limits;
 mod meta;
 mod op;
+pub mod packing;
 mod patch;
 mod position;
 mod rebase;

@@ -18,8 +18,9 @@ const FRAMES: Allowance = Allowance { each: 8, base: 1024 };
 /// Structs are wider than their bytes, and a list is reserved at the length it claims, up to the decoder's own limit of
 /// two frames.
 const MESSAGE: Allowance = Allowance { each: 32, base: 2 * 64 * 1024 + 4096 };
-/// A byte beside its text is a delta, an operation in it and that text; two or three name a path of 63 elements.
-const STREAM: Allowance = Allowance { each: 640, base: 4096 };
+/// A byte beside its text is a delta, an operation in it and that text; two or three name a path of 63 elements. A packed byte is two
+/// operations, 16 elements and eight bytes, and what reads it has 48 KiB.
+const STREAM: Allowance = Allowance { each: 640, base: 56 * 1024 };
 /// A message's fields, and what its deltas become.
 const CONNECTION: Allowance = Allowance { each: MESSAGE.each + STREAM.each, base: MESSAGE.base + STREAM.base };
 /// A kept frame is its delta, decoded to be checked, and a copy of its bytes.

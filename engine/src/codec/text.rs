@@ -14,14 +14,10 @@ use super::bits::{BitReader, BitWriter};
 use super::huffman::{CODE_BITS_MAX, Code, Pairs, SYMBOLS, Table};
 use super::{Reader, Writer, varint_len};
 use crate::error::DecodeError;
+use crate::packing::{RATIO_MAX, deflate, unpack};
 
-/// Plain bytes for every packed one at most. What packs better is left as it is, so that a decoder's memory stays
-/// within a constant of its input.
-const RATIO_MAX: usize = 64;
 /// Shorter input is left as it is: packing itself costs more than it could win.
 const PACKED_BYTES_MIN: usize = 64;
-/// Effort of the compressor.
-const LEVEL: u8 = 6;
 
 /// Whether what is written is made short, or left as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +37,7 @@ pub(super) fn write(text: &[u8], packing: Packing, writer: &mut Writer) {
         return leave(text, writer);
     }
     let letters = encode_letters(text);
-    let deflated = miniz_oxide::deflate::compress_to_vec(text, LEVEL);
+    let deflated = deflate(text);
     let (kind, packed) = if letters.len() <= deflated.len() { (LETTERS, letters) } else { (DEFLATE, deflated) };
     let length = varint_len(text.len() as u64);
     if length + packed.len() >= text.len() || text.len() > packed.len() * RATIO_MAX {
@@ -68,45 +64,11 @@ pub(super) fn read(mut reader: Reader<'_>) -> Result<String, DecodeError> {
             if length > reader.remaining().saturating_mul(RATIO_MAX) {
                 return Err(DecodeError::TooLarge);
             }
-            if kind == DEFLATE { inflate(reader.rest(), length)? } else { decode_letters(reader.rest(), length)? }
+            if kind == DEFLATE { unpack(reader.rest(), length)? } else { decode_letters(reader.rest(), length)? }
         }
         _ => return Err(DecodeError::Unsupported),
     };
     String::from_utf8(bytes).map_err(|_| DecodeError::Text)
-}
-
-/// What `length` bytes were deflated to these, and to nothing more.
-fn inflate(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
-    // What a browser has to load counts more there, and it has the other half of the one library to deflate.
-    #[cfg(target_family = "wasm")]
-    return inflate_small(packed, length);
-    #[cfg(not(target_family = "wasm"))]
-    inflate_fast(packed, length)
-}
-
-#[cfg(not(target_family = "wasm"))]
-fn inflate_fast(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
-    use zlib_rs::{Inflate, InflateFlush, Status};
-
-    /// Deflate reaches 2^15 bytes back.
-    const WINDOW_BITS: u8 = 15;
-    let mut bytes = vec![0; length];
-    let mut stream = Inflate::new(false, WINDOW_BITS);
-    let ended = stream.decompress(packed, &mut bytes, InflateFlush::Finish) == Ok(Status::StreamEnd);
-    let whole = stream.total_in() == packed.len() as u64 && stream.total_out() == length as u64;
-    if ended && whole { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
-}
-
-#[cfg(any(target_family = "wasm", test))]
-#[inline(never)]
-fn inflate_small(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
-    use miniz_oxide::inflate::TINFLStatus;
-    use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
-
-    let mut bytes = vec![0; length];
-    let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-    let ended = decompress(&mut Box::<DecompressorOxide>::default(), packed, &mut bytes, 0, flags);
-    if ended == (TINFLStatus::Done, packed.len(), length) { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
 }
 
 #[inline(never)]
@@ -214,22 +176,6 @@ mod tests {
                 let letters = encode_letters(text.as_bytes());
                 prop_assert_eq!(decode_letters(&letters, text.len()), Ok(text.into_bytes()));
             }
-        }
-
-        /// Whether a browser or a machine reads it.
-        #[test]
-        fn both_ways_to_inflate_read_the_same(
-            text in "(warp and )?(weft|\\PC){4,90}", at: prop::sample::Index, byte: u8, more in 0_usize..3, damaged: bool,
-        ) {
-            let mut packed = miniz_oxide::deflate::compress_to_vec(text.as_bytes(), LEVEL);
-            if damaged {
-                let at = at.index(packed.len());
-                packed[at] = byte;
-            }
-            packed.resize(packed.len() + more, byte);
-            let read = inflate_fast(&packed, text.len());
-            prop_assert_eq!(inflate_small(&packed, text.len()), read.clone());
-            prop_assert!(damaged || (read == Ok(text.into_bytes())) == (more == 0));
         }
 
         #[test]

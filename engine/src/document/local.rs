@@ -218,6 +218,7 @@ impl Document {
         let (group, direction) = self.open_group(allocation, writer, is_new);
         let mut capture = capture;
         if delete > 0 {
+            // It may stand on what goes.
             self.sequence.groups.retain(group);
             self.delete_at(at, delete, capture.as_deref_mut());
             place = self.sequence.seek(at).0;

@@ -1,19 +1,16 @@
 //! Stream form to deltas.
 
+use selvedge_engine::packing::unpack;
 use selvedge_engine::{
     COUNTER_END, DELTA_BYTES_MAX, Delta, Digit, Direction, Dot, DotRange, Element, META_KEY_BYTES_MAX,
     META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId,
 };
 
-use super::code;
 use super::memory::{Author, Memory, read_leased, read_site};
 use super::runs::{Atom, Run};
+use super::{Limits, code, elements_of};
 use crate::error::DecodeError;
 use crate::varint::{Reader, unzigzag};
-
-/// Path elements that the inserts of one delta may have together. An extension names a path in one byte: without this
-/// limit a short frame could claim much memory.
-const DELTA_ELEMENTS_MAX: usize = 256 * 1024;
 
 /// The reading side of a stream.
 #[derive(Clone, Debug, Default)]
@@ -68,10 +65,34 @@ impl StreamDecoder {
     fn delta(&mut self, reader: &mut Reader<'_>) -> Result<Delta, DecodeError> {
         self.memory.begin_delta();
         let byte = reader.byte()?;
+        if byte == code::PACKED {
+            return self.packed(reader);
+        }
+        self.plain(byte, Limits::PLAIN, reader)
+    }
+
+    /// A delta that is packed by itself.
+    #[inline(never)]
+    fn packed(&mut self, reader: &mut Reader<'_>) -> Result<Delta, DecodeError> {
+        let (length, packed) = (reader.varint()?, reader.varint()?);
+        let packed = reader.take(usize::try_from(packed).unwrap_or(usize::MAX))?;
+        let limits = Limits::packed(packed.len());
+        let length = usize::try_from(length).ok().filter(|&length| length <= limits.bytes);
+        let length = length.ok_or(DecodeError::TooLarge { what: "a packed delta", most: limits.bytes })?;
+        let bytes =
+            unpack(packed, length).map_err(|_| DecodeError::Malformed("a delta that is not packed as it says"))?;
+        let mut whole = Reader::new(&bytes);
+        let byte = whole.byte()?;
+        let delta = self.plain(byte, limits, &mut whole)?;
+        if whole.is_empty() { Ok(delta) } else { Err(DecodeError::Malformed("more than a delta in one")) }
+    }
+
+    /// A delta within these limits whose first byte is this.
+    fn plain(&mut self, byte: u8, limits: Limits, reader: &mut Reader<'_>) -> Result<Delta, DecodeError> {
         if byte & 0b111 != code::DELTA {
             let author = self.memory.last_author().ok_or(DecodeError::Malformed("an operation of nobody"))?;
             let first = self.memory.next_of(author);
-            return self.ops(author, first, Some(byte), 1, reader);
+            return self.ops((author, first, 1), Some(byte), limits, reader);
         }
         let site = match u64::from(byte >> code::WHO_SHIFT) {
             code::WHO_BEHIND => {
@@ -91,16 +112,18 @@ impl StreamDecoder {
         if count > reader.remaining() {
             return Err(DecodeError::Incomplete);
         }
-        self.ops(author, first, None, count, reader)
+        if count > limits.operations {
+            return Err(DecodeError::TooLarge { what: "the operations of a delta", most: limits.operations });
+        }
+        self.ops((author, first, count), None, limits, reader)
     }
 
-    /// The delta of `count` operations, of the first of which the first byte may be read already.
+    /// The delta of an author's `count` operations from counter `first` on, of the first of which the first byte may be read already.
     fn ops(
         &mut self,
-        author: Author,
-        first: u64,
+        (author, first, count): (Author, u64, usize),
         byte: Option<u8>,
-        count: usize,
+        limits: Limits,
         reader: &mut Reader<'_>,
     ) -> Result<Delta, DecodeError> {
         let extends = byte.is_some_and(|byte| byte & 0b111 == code::EXTEND);
@@ -112,13 +135,9 @@ impl StreamDecoder {
         for _ in 0..count {
             let byte = byte.take().map_or_else(|| reader.byte(), Ok)?;
             let op = self.op(author, counter, byte, reader)?;
-            elements += match &op {
-                Op::Insert { parent, .. } => parent.depth(),
-                Op::Rebase(rebase) => rebase.parent.depth(),
-                _ => 0,
-            };
-            if elements > DELTA_ELEMENTS_MAX {
-                return Err(DecodeError::TooLarge { what: "the paths of a delta", most: DELTA_ELEMENTS_MAX });
+            elements += elements_of(&op);
+            if elements > limits.elements {
+                return Err(DecodeError::TooLarge { what: "the paths of a delta", most: limits.elements });
             }
             counter = counter.saturating_add(op.counters());
             delta.ops.push(op);

@@ -2,12 +2,13 @@
 
 use core::ops::RangeInclusive;
 
+use selvedge_engine::packing::pack;
 use selvedge_engine::{Delta, Digit, Direction, Dot, DotRange, Op, Path, Rebase, SiteId};
 
-use super::code;
 use super::index::RunIndex;
 use super::memory::{Author, Forgotten, Memory, write_site};
 use super::runs::{Atom, Run, Runs};
+use super::{Limits, PACKED_FROM_BYTES, code};
 use crate::error::DecodeError;
 use crate::varint::{write_varint, zigzag};
 
@@ -32,8 +33,16 @@ impl StreamEncoder {
         Self::default()
     }
 
-    /// Appends one delta to `out`. O(bytes of the delta).
+    /// Appends one delta to `out`; one of 256 bytes or more is packed. O(bytes of the delta).
     pub fn push(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.write(delta, out);
+        if out.len() - start >= PACKED_FROM_BYTES {
+            pack_from(start, delta, out);
+        }
+    }
+
+    fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match self.memory.begin_delta() {
             Forgotten::Nothing => {}
             Forgotten::Runs(gone) => self.index.turn(gone),
@@ -295,5 +304,23 @@ fn write_atom(runs: &Runs, atom: Option<Atom>, out: &mut Vec<u8>) {
     write_varint(out, (u64::from(runs.len() - 1 - atom.run) << 2 | short) + 1);
     if short == code::ATOM_BEHIND {
         write_varint(out, back - short);
+    }
+}
+
+/// Packs `delta`, which begins at `start`, if that is shorter and within what a reader takes.
+#[inline(never)]
+fn pack_from(start: usize, delta: &Delta, out: &mut Vec<u8>) {
+    let plain = &out[start..];
+    let Some(packed) = pack(plain) else { return };
+    if !Limits::packed(packed.len()).allow(delta, plain.len()) {
+        return;
+    }
+    let mut shorter = vec![code::PACKED];
+    write_varint(&mut shorter, plain.len() as u64);
+    write_varint(&mut shorter, packed.len() as u64);
+    shorter.extend(packed);
+    if shorter.len() < plain.len() {
+        out.truncate(start);
+        out.append(&mut shorter);
     }
 }

@@ -29,7 +29,7 @@ fn path() -> impl Strategy<Value = Path> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => (prop::option::of(path()), -200i64..200, any::<bool>(), "[a-z\u{e9}\u{1f600}]{1,40}").prop_map(
+        4 => (prop::option::of(path()), -200i64..200, any::<bool>(), prop_oneof![9 => "[a-z\u{e9}\u{1f600}]{1,40}", 1 => "[a-e ]{200,900}"]).prop_map(
             |(parent, digit, after, text)| Op::Insert {
                 parent: parent.unwrap_or_default(),
                 digit: Digit::new(if digit == 0 { 1 } else { digit }),
@@ -372,4 +372,105 @@ fn a_delta_that_is_too_long_to_be_kept_is_refused() {
     };
     assert!(read(&[16_384, 16_350]).is_ok());
     assert!(matches!(read(&[16_384, 16_384]), Err(DecodeError::TooLarge { .. })));
+}
+
+fn pasted(first: u64, text: &str) -> Delta {
+    let op =
+        Op::Insert { parent: Path::root(), digit: Digit::new(7), direction: Direction::After, text: text.to_owned() };
+    Delta { site: SiteId::leased(0, 1), first, ops: vec![op] }
+}
+
+/// So many words, of which some come again and again.
+fn prose(seed: u64, words: u64) -> String {
+    let mut random = Random::new(seed);
+    (0..words).map(|_| format!("word{:x} ", random.draw() % 300)).collect()
+}
+
+#[test]
+fn a_long_paste_is_packed_and_what_follows_goes_on_from_it() {
+    let (mut encoder, mut decoder) = (StreamEncoder::new(), StreamDecoder::new());
+    let text = prose(1, 200);
+    let mut bytes = Vec::new();
+    let deltas = [pasted(1, &text), typed(SiteId::leased(0, 1), 1 + text.len() as u64), pasted(3000, &text)];
+    deltas.iter().for_each(|delta| encoder.push(delta, &mut bytes));
+    assert!(bytes.len() < text.len(), "{} bytes for twice {}", bytes.len(), text.len());
+    assert_eq!(decoder.decode(&bytes), Ok(deltas.to_vec()));
+    // What repeats too much for a reader to trust it goes as it is.
+    let mut repeated = Vec::new();
+    StreamEncoder::new().push(&pasted(1, &"weft ".repeat(400)), &mut repeated);
+    assert!(repeated.len() > 2000);
+    // What no packing shortens goes as it is.
+    let noise: String = (0..600_u64).map(|at| char::from(b' ' + (Random::new(at).draw() % 95) as u8)).collect();
+    let mut plain = Vec::new();
+    StreamEncoder::new().push(&pasted(1, &noise), &mut plain);
+    assert!(plain.len() <= noise.len() + 16);
+    assert_eq!(StreamDecoder::new().decode(&plain), Ok(vec![pasted(1, &noise)]));
+}
+
+#[test]
+fn what_is_not_packed_as_it_says_is_refused() {
+    let packed_as = |length: u64, packed: &[u8]| {
+        let mut bytes = vec![code::PACKED];
+        crate::varint::write_varint(&mut bytes, length);
+        crate::varint::write_varint(&mut bytes, packed.len() as u64);
+        bytes.extend(packed);
+        StreamDecoder::new().decode(&bytes)
+    };
+    let pack = |bytes: &[u8]| selvedge_engine::packing::pack(bytes).expect("it repeats");
+    let delta = pasted(1, &prose(2, 30));
+    let mut plain = Vec::new();
+    StreamEncoder::new().push(&delta, &mut plain);
+    assert!(plain.len() < PACKED_FROM_BYTES, "too short to be packed by itself");
+    let (packed, length) = (pack(&plain), plain.len() as u64);
+    assert_eq!(packed_as(length, &packed), Ok(vec![delta]));
+    let malformed =
+        |read: Result<Vec<Delta>, DecodeError>| assert!(matches!(read, Err(DecodeError::Malformed(_))), "{read:?}");
+    malformed(packed_as(length - 1, &packed));
+    malformed(packed_as(length + 1, &packed));
+    let too_large =
+        |read: Result<Vec<Delta>, DecodeError>| assert!(matches!(read, Err(DecodeError::TooLarge { .. })), "{read:?}");
+    too_large(packed_as(packed.len() as u64 * 8 + 1, &packed));
+    malformed(packed_as(length, &packed[1..]));
+    malformed(packed_as(length, &[&packed[..], &[0]].concat()));
+    // More than a delta, one that is packed again, and none.
+    malformed(packed_as(length * 2, &pack(&plain.repeat(2))));
+    let mut within = vec![code::PACKED];
+    crate::varint::write_varint(&mut within, length);
+    crate::varint::write_varint(&mut within, packed.len() as u64);
+    within.extend(&packed);
+    within.extend([0; 64]);
+    malformed(packed_as(within.len() as u64, &pack(&within)));
+    assert!(packed_as(0, &[]).is_err());
+    too_large(packed_as(UNPACKED_BYTES_MAX as u64 + 1, &[0; 16 * 1024]));
+    assert_eq!(StreamDecoder::new().decode(&[code::PACKED, 9, 200, 1]), Err(DecodeError::Incomplete));
+}
+
+#[test]
+fn what_names_more_than_its_packed_bytes_may_goes_as_it_is() {
+    let site = SiteId::leased(0, 1);
+    // Operations of two letters and a byte that names a path of so many elements.
+    let packs = |depth: u64, count: u64| {
+        let mut random = Random::new(depth);
+        let elements: Vec<_> = (1..=depth).map(|k| Element { digit: Digit::new(7), site, k: k as i64 }).collect();
+        let parent: Path = elements.into();
+        let mut op = || {
+            let text: String = (0..2).map(|_| char::from(b'a' + (random.draw() % 20) as u8)).collect();
+            Op::Insert { parent: parent.clone(), digit: Digit::new(9), direction: Direction::After, text }
+        };
+        let deltas = [1, count].map(|count| (0..count).map(|_| op()).collect::<Vec<_>>());
+        let mut first = depth + 1;
+        let (mut encoder, mut decoder) = (StreamEncoder::new(), StreamDecoder::new());
+        let mut is_packed = false;
+        for ops in deltas {
+            let delta = Delta { site, first, ops };
+            first += delta.ops.iter().map(Op::counters).sum::<u64>();
+            let mut bytes = Vec::new();
+            encoder.push(&delta, &mut bytes);
+            assert_eq!(decoder.decode(&bytes), Ok(vec![delta]));
+            is_packed = bytes[0] == code::PACKED;
+        }
+        is_packed
+    };
+    assert!(packs(4, 300), "three bytes name four elements");
+    assert!(!packs(60, 300), "three bytes name sixty elements");
 }

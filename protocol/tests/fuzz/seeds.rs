@@ -210,6 +210,7 @@ fn streams() -> Vec<Vec<u8>> {
         all.push(bytes);
     }
     all.push(jumping(300));
+    all.extend([packed(1), packed(8)]);
     // One keystroke after the other, each a delta of two bytes.
     let mut typed = vec![0];
     let mut encoder = StreamEncoder::new();
@@ -220,6 +221,23 @@ fn streams() -> Vec<Vec<u8>> {
     }
     all.push(typed);
     all
+}
+
+/// A delta that is packed: letters on a path of so many elements, which each names in a byte.
+fn packed(depth: usize) -> Vec<u8> {
+    let site = SiteId::leased(0, 3);
+    let mut random = Random::new(depth as u64);
+    let element = |level: usize| Element { digit: Digit::hashed(Dot::new(site, 1), level), site, k: 1 };
+    let parent: Path = (0..depth).map(element).collect::<Vec<_>>().into();
+    let mut insert = |_: usize| {
+        let text: String = (0..2).map(|_| char::from(b'a' + random.below(20) as u8)).collect();
+        Op::Insert { parent: parent.clone(), digit: Digit::new(5), direction: Direction::After, text }
+    };
+    let ops = (0..300).map(&mut insert).collect();
+    let mut bytes = vec![0];
+    StreamEncoder::new().push(&Delta { site, first: 2, ops }, &mut bytes);
+    assert!(bytes.len() < 800, "{} bytes are not packed", bytes.len());
+    bytes
 }
 
 /// Three bytes an insert, each below another of two characters as deep as can be.

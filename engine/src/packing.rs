@@ -1,0 +1,108 @@
+//! Deflate (RFC 1951) of bytes whose length is told beside them: of text in states, and of what a connection carries in one piece.
+
+use crate::error::DecodeError;
+
+/// Bytes for every packed one at most. What packs better is left as it is, so that a decoder's memory stays within a constant of its
+/// input.
+pub(crate) const RATIO_MAX: usize = 64;
+/// Effort of the compressor.
+const LEVEL: u8 = 6;
+
+/// `bytes` in fewer, where there is a way: what [`unpack`] takes. O(b), and some 300 KB of memory meanwhile.
+///
+/// ```
+/// use selvedge_engine::packing::{pack, unpack};
+///
+/// let text = "warp and weft, ".repeat(20);
+/// let packed = pack(text.as_bytes()).expect("what repeats gets shorter");
+/// assert!(packed.len() < 40);
+/// assert_eq!(unpack(&packed, text.len())?, text.as_bytes());
+/// # Ok::<(), selvedge_engine::DecodeError>(())
+/// ```
+pub fn pack(bytes: &[u8]) -> Option<Vec<u8>> {
+    let packed = deflate(bytes);
+    (packed.len() < bytes.len() && bytes.len() <= packed.len() * RATIO_MAX).then_some(packed)
+}
+
+/// The `length` bytes that were packed to these, and to nothing more. O(length), at most 64 for each packed byte.
+///
+/// # Errors
+/// [`DecodeError::TooLarge`] for a length beyond that, before anything is read; [`DecodeError::NotCanonical`] if the bytes are no such.
+pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
+    if length > packed.len().saturating_mul(RATIO_MAX) {
+        return Err(DecodeError::TooLarge);
+    }
+    // What a browser has to load counts more there, and it has the other half of the one library to deflate.
+    #[cfg(target_family = "wasm")]
+    return inflate_small(packed, length);
+    #[cfg(not(target_family = "wasm"))]
+    inflate_fast(packed, length)
+}
+
+pub(crate) fn deflate(bytes: &[u8]) -> Vec<u8> {
+    miniz_oxide::deflate::compress_to_vec(bytes, LEVEL)
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn inflate_fast(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
+    use zlib_rs::{Inflate, InflateFlush, Status};
+
+    /// Deflate reaches 2^15 bytes back.
+    const WINDOW_BITS: u8 = 15;
+    let mut bytes = vec![0; length];
+    let mut stream = Inflate::new(false, WINDOW_BITS);
+    let ended = stream.decompress(packed, &mut bytes, InflateFlush::Finish) == Ok(Status::StreamEnd);
+    let whole = stream.total_in() == packed.len() as u64 && stream.total_out() == length as u64;
+    if ended && whole { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
+}
+
+#[cfg(any(target_family = "wasm", test))]
+#[inline(never)]
+fn inflate_small(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
+    use miniz_oxide::inflate::TINFLStatus;
+    use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+
+    let mut bytes = vec![0; length];
+    let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let ended = decompress(&mut Box::<DecompressorOxide>::default(), packed, &mut bytes, 0, flags);
+    if ended == (TINFLStatus::Done, packed.len(), length) { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whether a browser or a machine reads it.
+        #[test]
+        fn both_ways_to_inflate_read_the_same(
+            text in "(warp and )?(weft|\\PC){4,90}", at: prop::sample::Index, byte: u8, more in 0_usize..3, damaged: bool,
+        ) {
+            let mut packed = deflate(text.as_bytes());
+            if damaged {
+                let at = at.index(packed.len());
+                packed[at] = byte;
+            }
+            packed.resize(packed.len() + more, byte);
+            let read = inflate_fast(&packed, text.len());
+            prop_assert_eq!(inflate_small(&packed, text.len()), read.clone());
+            prop_assert!(damaged || (read == Ok(text.into_bytes())) == (more == 0));
+        }
+
+        #[test]
+        fn what_is_packed_is_shorter_and_comes_back(bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..300), prop::collection::vec(0_u8..3, 0..9000)]) {
+            if let Some(packed) = pack(&bytes) {
+                prop_assert!(packed.len() < bytes.len());
+                prop_assert_eq!(unpack(&packed, bytes.len()), Ok(bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_grows_beyond_its_share() {
+        let zeros = vec![0; 1 << 20];
+        assert_eq!(pack(&zeros), None);
+        assert_eq!(unpack(&deflate(&zeros), zeros.len()), Err(DecodeError::TooLarge));
+    }
+}
