@@ -63,6 +63,14 @@ impl Document {
         insert: &str,
         capture: Option<&mut Change>,
     ) -> Result<Vec<TextPatch>, EditError> {
+        let mut capture = capture;
+        if let (0, Some(change), Some(Writer { site, next: first })) = (delete, capture.as_deref_mut(), self.writer)
+            && self.edit_on(at, 0, insert)
+        {
+            let last = self.vector.get(site);
+            change.inserted.insert(DotRange { site, first, last });
+            return Ok(Vec::new());
+        }
         self.check_range(at, delete)?;
         if self.has_pairs() && (self.splits_pair(at) || self.splits_pair(at + delete)) {
             let units: Vec<u16> = insert.encode_utf16().collect();
