@@ -47,7 +47,10 @@ function showFailure(title: string, text: string): void {
 
 // Another text is another page: nothing of one can leak into the other.
 addEventListener("hashchange", () => {
-  void window.selvedge?.room.close();
+  const left = window.selvedge;
+  // Until the page is loaded again no text is open.
+  delete window.selvedge;
+  void left?.room.close();
   location.reload();
 });
 

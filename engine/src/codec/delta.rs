@@ -238,6 +238,7 @@ pub(super) fn write_placed(writer: &mut Writer, code: u64) {
 }
 
 /// Reads the code of a digit that is placed, or not.
+#[cfg_attr(not(target_family = "wasm"), inline(always))]
 pub(super) fn read_placed(reader: &mut Reader<'_>, placed: bool) -> Result<u64, DecodeError> {
     if !placed {
         return Ok(HASHED);
@@ -402,7 +403,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The element of a level of a path; `above`: the site of the element before it, or the delta's site.
-    #[inline]
+    #[cfg_attr(not(target_family = "wasm"), inline(always))]
     pub(super) fn element(&mut self, level: usize, above: SiteId) -> Result<Element, DecodeError> {
         let head = self.reader.any_varint()?;
         let k = unzigzag(head >> ELEMENT_FLAGS);

@@ -30,7 +30,7 @@ pub const SUBJECTS: [&str; 6] = [Selvedge::NAME, Diamond::NAME, Cola::NAME, Yrs:
 /// Processor time for which a row is repeated. One that takes this long in a single run is so far from the others that its median tells nothing more.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Rows of microseconds are repeated for this long, or as often as this.
-const SHORT: (Duration, usize) = (Duration::from_millis(100), 101);
+const SHORT: (Duration, usize) = (Duration::from_millis(100), 2001);
 
 /// Calls a function with the engine of this name as its type.
 macro_rules! with_subject {
