@@ -63,6 +63,7 @@ impl Document {
         insert: &str,
         capture: Option<&mut Change>,
     ) -> Result<Vec<TextPatch>, EditError> {
+        // Of typing only the dots are to be remembered.
         let mut capture = capture;
         if let (0, Some(change), Some(Writer { site, next: first })) = (delete, capture.as_deref_mut(), self.writer)
             && self.edit_on(at, 0, insert)

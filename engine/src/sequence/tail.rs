@@ -1,9 +1,9 @@
 //! The tail: where text went last, so that what goes on there is not looked up again.
 //!
-//! Somebody who types makes one run longer, at its start if the run grows backwards; somebody who takes back makes it shorter. What
-//! that needs to know (the run, the lengths before its growing end, how far its k may go before they come to the neighbour's
-//! identifier) stays true until anything else is changed. After a removal the tail is the run before. O(1) and the sums above the
-//! leaf, whether the change is local or comes from another replica.
+//! Somebody who types makes one run longer, at its start if the run grows backwards; somebody who takes back makes it shorter, and
+//! who takes away what follows the run behind it. What that needs to know (the run, the lengths before its growing end, how far its k
+//! may go before they come to the neighbour's identifier) stays true until anything else is changed. After a removal the tail is the
+//! run before. O(1) and the sums above the leaf, whether the change is local or comes from another replica.
 
 use super::{Caret, LEAF_BYTES_MAX, LeafIndex, Measure, Place, Sequence, Spot};
 use crate::id::{COUNTER_END, Dot, DotRange};

@@ -42,7 +42,8 @@ impl StreamEncoder {
         }
     }
 
-    fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+    /// [`push`](Self::push) that does not pack.
+    pub(super) fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match self.memory.begin_delta() {
             Forgotten::Nothing => {}
             Forgotten::Runs(gone) => self.index.turn(gone),

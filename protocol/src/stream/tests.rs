@@ -474,3 +474,41 @@ fn what_names_more_than_its_packed_bytes_may_goes_as_it_is() {
     assert!(packs(4, 300), "three bytes name four elements");
     assert!(!packs(60, 300), "three bytes name sixty elements");
 }
+
+#[test]
+fn what_few_packed_bytes_may_not_claim_is_refused() {
+    let site = SiteId::leased(0, 1);
+    // Operations of a letter out of so many, on a path of so many elements that the first delta spells.
+    let read = |depth: u64, letters: u64| {
+        let mut random = Random::new(letters);
+        let elements: Vec<_> = (1..=depth).map(|k| Element { digit: Digit::new(7), site, k: k as i64 }).collect();
+        let parent: Path = elements.into();
+        let mut op = || Op::Insert {
+            parent: parent.clone(),
+            digit: Digit::new(9),
+            direction: Direction::After,
+            text: char::from(b'a' + (random.draw() % letters) as u8).to_string(),
+        };
+        let (first, rest) = (vec![op()], (0..2000).map(|_| op()).collect());
+        let (mut encoder, mut decoder) = (StreamEncoder::new(), StreamDecoder::new());
+        let mut head = Vec::new();
+        encoder.push(&Delta { site, first: depth + 1, ops: first }, &mut head);
+        decoder.decode(&head).expect("it is not packed");
+        let mut plain = Vec::new();
+        encoder.write(&Delta { site, first: depth + 2, ops: rest }, &mut plain);
+        let packed = selvedge_engine::packing::pack(&plain).expect("it repeats");
+        let mut bytes = vec![code::PACKED];
+        crate::varint::write_varint(&mut bytes, plain.len() as u64);
+        crate::varint::write_varint(&mut bytes, packed.len() as u64);
+        bytes.extend(packed);
+        decoder.decode(&bytes).map(|deltas| deltas.len())
+    };
+    let too_large = |read| match read {
+        Err(DecodeError::TooLarge { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(read(1, 20), Ok(1));
+    assert_eq!(too_large(read(60, 20)), "the paths of a delta");
+    assert_eq!(too_large(read(1, 3)), "the operations of a delta");
+    assert_eq!(too_large(read(1, 2)), "a packed delta");
+}
