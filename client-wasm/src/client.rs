@@ -1,18 +1,19 @@
 //! The machine, method by method.
 
-use selvedge_engine::{Anchor, Bias, SiteId, TextPatch, VersionVector};
+use selvedge_engine::{Document, TextPatch};
 use selvedge_protocol::client::{self, ClientConfig, Replica, ReplicaConfig, StoreError, StoreTicket};
 use selvedge_protocol::{Channel, CloseCode, Endpoint};
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use crate::convert::{channel_number, failure, instant, integer, number, transport};
+use crate::reading;
 use crate::restored::Restored;
 use crate::shell::Shell;
 use crate::window;
 
-/// What a call through the window answers when it was refused: [`Client::explain`] says why.
-const REFUSED: i32 = -1;
+/// What a call through the window answers when it was refused: `explain` says why.
+pub(crate) const REFUSED: i32 = -1;
 
 /// The protocol's client: one connection, many documents by channel.
 ///
@@ -26,17 +27,6 @@ pub struct Client {
     owed: Vec<TextPatch>,
     /// Why the last call through the window was refused.
     refusal: Option<client::Error>,
-}
-
-impl Client {
-    /// Applies a delta that the application brought; false when one before it is missing.
-    pub(crate) fn apply(&mut self, channel: f64, delta: &[u8], now: f64) -> Result<bool, JsError> {
-        match self.machine.apply_from_tab(self::channel(channel), delta, instant(now)) {
-            Ok(()) => Ok(true),
-            Err(client::Error::Missing) => Ok(false),
-            Err(error) => Err(thrown(error)),
-        }
-    }
 }
 
 #[wasm_bindgen]
@@ -353,7 +343,7 @@ impl Client {
     /// # Errors
     /// If the document is not open.
     pub fn meta(&self, channel: f64, key: &str) -> Result<Option<Vec<u8>>, JsError> {
-        Ok(self.find(channel)?.document().meta_value(key).map(<[u8]>::to_vec))
+        Ok(self.document(channel)?.meta_value(key).map(<[u8]>::to_vec))
     }
 
     /// The keys of the `meta` map.
@@ -362,7 +352,7 @@ impl Client {
     /// If the document is not open.
     #[wasm_bindgen(js_name = metaKeys)]
     pub fn meta_keys(&self, channel: f64) -> Result<Vec<String>, JsError> {
-        Ok(self.find(channel)?.document().meta().map(|(key, _)| key.to_owned()).collect())
+        Ok(reading::meta_keys(self.document(channel)?))
     }
 
     /// The whole text.
@@ -370,7 +360,7 @@ impl Client {
     /// # Errors
     /// If the document is not open.
     pub fn text(&self, channel: f64) -> Result<String, JsError> {
-        Ok(self.find(channel)?.document().text())
+        Ok(self.document(channel)?.text())
     }
 
     /// Part of the text; a half character at an end becomes U+FFFD or is left out.
@@ -378,7 +368,7 @@ impl Client {
     /// # Errors
     /// If the document is not open.
     pub fn slice(&self, channel: f64, from: f64, to: f64) -> Result<String, JsError> {
-        Ok(self.find(channel)?.document().slice_utf16(from as usize..to as usize))
+        Ok(self.document(channel)?.slice_utf16(from as usize..to as usize))
     }
 
     /// Length of the text.
@@ -386,7 +376,7 @@ impl Client {
     /// # Errors
     /// If the document is not open.
     pub fn length(&self, channel: f64) -> Result<f64, JsError> {
-        Ok(self.find(channel)?.document().len_utf16() as f64)
+        Ok(self.document(channel)?.len_utf16() as f64)
     }
 
     /// The document's generation; 0 before a server was asked.
@@ -411,7 +401,7 @@ impl Client {
     /// If the document is not open.
     #[wasm_bindgen(js_name = authorAt)]
     pub fn author_at(&self, channel: f64, at: f64) -> Result<Option<String>, JsError> {
-        Ok(self.find(channel)?.document().author_at(at as usize).map(|site: SiteId| site.to_string()))
+        Ok(reading::author_at(self.document(channel)?, at))
     }
 
     /// A place that survives edits; `after`: it stays with the character on its right.
@@ -420,8 +410,7 @@ impl Client {
     /// If the document is not open.
     #[wasm_bindgen(js_name = anchorAt)]
     pub fn anchor_at(&self, channel: f64, at: f64, after: bool) -> Result<Vec<u8>, JsError> {
-        let bias = if after { Bias::After } else { Bias::Before };
-        Ok(self.find(channel)?.document().anchor_at(at as usize, bias).encode())
+        Ok(reading::anchor_at(self.document(channel)?, at, after))
     }
 
     /// Where an anchor is now.
@@ -429,8 +418,7 @@ impl Client {
     /// # Errors
     /// If the bytes are none.
     pub fn resolve(&self, channel: f64, anchor: &[u8]) -> Result<f64, JsError> {
-        let anchor = Anchor::decode(anchor).map_err(|error| failure("bad-argument", error))?;
-        Ok(self.find(channel)?.document().resolve(&anchor) as f64)
+        reading::resolve(self.document(channel)?, anchor)
     }
 
     /// Seals what was edited until now: the vector then ends where a delta does.
@@ -443,7 +431,7 @@ impl Client {
     /// # Errors
     /// If the document is not open.
     pub fn vector(&self, channel: f64) -> Result<Vec<u8>, JsError> {
-        Ok(self.find(channel)?.document().vector().encode())
+        Ok(self.document(channel)?.vector().encode())
     }
 
     /// Keeps remote deltas that `vector` does not cover aside, until it is raised or taken away.
@@ -452,7 +440,7 @@ impl Client {
     /// If the bytes are no vector.
     #[wasm_bindgen(js_name = holdRemote)]
     pub fn hold_remote(&mut self, channel: f64, vector: Option<Vec<u8>>, now: f64) -> Result<(), JsError> {
-        let until = vector.map(|bytes| self::vector(Some(&bytes))).transpose()?;
+        let until = vector.map(|bytes| reading::vector(Some(&bytes))).transpose()?;
         self.machine.hold_remote(self::channel(channel), until, instant(now));
         Ok(())
     }
@@ -462,7 +450,7 @@ impl Client {
     /// # Errors
     /// If the bytes are no vector.
     pub fn covers(&self, channel: f64, vector: &[u8]) -> Result<bool, JsError> {
-        Ok(self.find(channel)?.document().vector().dominates(&self::vector(Some(vector))?))
+        reading::covers(self.document(channel)?, vector)
     }
 
     /// What a replica at `since` lacks; without it everything.
@@ -471,8 +459,7 @@ impl Client {
     /// If `since` is no vector.
     #[wasm_bindgen(js_name = stateDiff)]
     pub fn state_diff(&self, channel: f64, since: Option<Vec<u8>>) -> Result<Vec<u8>, JsError> {
-        let since = vector(since.as_deref())?;
-        Ok(self.find(channel)?.document().state_diff(&since).encode())
+        reading::state_diff(self.document(channel)?, since.as_deref())
     }
 
     /// [`Client::state_diff`], or nothing if a replica at `since` has everything.
@@ -481,8 +468,8 @@ impl Client {
     /// As there.
     #[wasm_bindgen(js_name = newsFor)]
     pub fn news_for(&self, channel: f64, since: &[u8]) -> Result<Option<Vec<u8>>, JsError> {
-        let since = vector(Some(since))?;
-        let document = self.find(channel)?.document();
+        let since = reading::vector(Some(since))?;
+        let document = self.document(channel)?;
         Ok((!since.dominates(document.vector())).then(|| document.state_diff(&since).encode()))
     }
 
@@ -491,18 +478,7 @@ impl Client {
     /// # Errors
     /// If the document is not open.
     pub fn stats(&self, channel: f64) -> Result<Vec<f64>, JsError> {
-        let document = self.find(channel)?.document();
-        let stats = document.stats();
-        let figures = [
-            stats.utf16,
-            stats.bytes,
-            document.snapshot().len(),
-            stats.runs,
-            stats.sites,
-            stats.depth_max,
-            stats.pending_ranges,
-        ];
-        Ok(figures.map(|figure| figure as f64).to_vec())
+        Ok(reading::stats(self.document(channel)?))
     }
 
     /// Number of the latest edit of this load.
@@ -549,6 +525,10 @@ impl Client {
         self.machine.replica(self::channel(channel)).ok_or_else(|| thrown(client::Error::NotOpen))
     }
 
+    fn document(&self, channel: f64) -> Result<&Document, JsError> {
+        self.find(channel).map(Replica::document)
+    }
+
     fn fail_store(&mut self, channel: f64, ticket: f64, error: StoreError, now: f64) {
         self.machine.store_failed(self::channel(channel), StoreTicket(integer(ticket)), error, instant(now));
     }
@@ -558,13 +538,6 @@ fn channel(number: f64) -> Channel {
     Channel(number as u32)
 }
 
-fn vector(bytes: Option<&[u8]>) -> Result<VersionVector, JsError> {
-    match bytes {
-        Some(bytes) => VersionVector::decode(bytes).map_err(|error| failure("bad-argument", error)),
-        None => Ok(VersionVector::new()),
-    }
-}
-
-fn thrown(error: client::Error) -> JsError {
+pub(crate) fn thrown(error: client::Error) -> JsError {
     failure(error.code(), error)
 }

@@ -7,6 +7,7 @@
 mod client;
 mod convert;
 mod panic;
+mod reading;
 mod restored;
 mod shell;
 mod updates;

@@ -2,7 +2,7 @@
 //!
 //! The shell must only write down what it is told: it is called while the machine is borrowed.
 
-use selvedge_engine::TextPatch;
+use selvedge_engine::{Patch, PatchList, TextPatch};
 use selvedge_protocol::AckLevel;
 use selvedge_protocol::client::{Effect, Origin, Pending, StoreTransaction};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -151,6 +151,12 @@ impl Shell {
     pub(crate) fn tell_patches(&self, patches: Vec<TextPatch>) {
         for TextPatch { at, delete, insert } in patches {
             self.text_patch(at as f64, delete as f64, &insert);
+        }
+    }
+
+    pub(crate) fn tell_changes(&self, patches: &PatchList) {
+        for Patch { at, delete, insert } in patches.iter() {
+            self.text_patch(at as f64, delete as f64, insert);
         }
     }
 

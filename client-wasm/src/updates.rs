@@ -5,7 +5,6 @@ use selvedge_protocol::stream::{StreamDecoder, StreamEncoder};
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use crate::client::Client;
 use crate::convert::failure;
 
 /// The writing side of a stream of updates.
@@ -71,19 +70,5 @@ impl UpdateDecoder {
             updates.extend_from_slice(&update);
         }
         Ok(updates)
-    }
-
-    /// Merges the updates of a message into a document of `client`. Returns false when one before them is missing; the
-    /// stream goes on.
-    ///
-    /// # Errors
-    /// As [`decode`](Self::decode), or if the document is not open.
-    #[wasm_bindgen(js_name = applyTo)]
-    pub fn apply_to(&mut self, client: &mut Client, channel: f64, message: &[u8], now: f64) -> Result<bool, JsError> {
-        let mut taken = true;
-        for delta in self.0.decode(message).map_err(|error| failure("update", error))? {
-            taken &= client.apply(channel, &delta.encode(), now)?;
-        }
-        Ok(taken)
     }
 }

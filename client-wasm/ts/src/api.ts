@@ -4,7 +4,7 @@ export { Awareness } from "./awareness.js";
 export type { AwarenessChange, AwarenessCursor, AwarenessEvents, AwarenessState, AwarenessUser, PeerState } from "./awareness.js";
 export { Doc, UPDATE_BYTES_MAX, type DocEvents, type DocStats } from "./doc.js";
 export { SelvedgeError, type ErrorCode } from "./errors.js";
-export type { ResetInfo } from "./machine/replica.js";
+export type { ResetInfo } from "./machine/body.js";
 export type { TokenSource } from "./machine/link.js";
 export { SharedMeta, type MetaValue } from "./meta.js";
 export type { OpenOptions, Room } from "./open.js";

@@ -2,7 +2,7 @@
 
 import { Emitter, guarded } from "./emitter.js";
 import type { PresenceChange } from "./machine/effects.js";
-import { instant } from "./machine/link.js";
+import { instant } from "./machine/environment.js";
 import type { Replica } from "./machine/replica.js";
 
 /** How a user is shown to others. */

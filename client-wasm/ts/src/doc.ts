@@ -2,9 +2,9 @@
 
 import { Emitter } from "./emitter.js";
 import { SelvedgeError } from "./errors.js";
-import { bindReplica } from "./internals.js";
+import { bindBody } from "./internals.js";
 import { SharedMeta } from "./meta.js";
-import type { Replica, ResetInfo } from "./machine/replica.js";
+import type { Body, ResetInfo } from "./machine/body.js";
 import { SharedText } from "./text.js";
 
 /** Bytes of the longest update. */
@@ -32,42 +32,42 @@ export interface DocEvents {
   destroy(): void;
 }
 
-/** One document open in this page. Made by `open()`. */
+/** One document: of a room, made by `open()`, or one that stands alone, made by `createDoc()`. */
 export class Doc extends Emitter<DocEvents> {
   readonly text: SharedText;
   readonly meta: SharedMeta;
-  readonly #replica: Replica;
+  readonly #body: Body;
 
-  /** @internal Made by `open()`. */
-  constructor(replica: Replica) {
+  /** @internal Made by `open()` and `createDoc()`. */
+  constructor(body: Body) {
     super();
-    this.#replica = replica;
-    bindReplica(this, replica);
-    this.text = new SharedText(this, replica);
-    this.meta = new SharedMeta(replica);
-    replica.on("delta", (bytes) => this.emit("update", bytes));
-    replica.on("reset", (info) => this.emit("reset", info));
-    replica.on("destroyed", () => this.emit("destroy"));
+    this.#body = body;
+    bindBody(this, body);
+    this.text = new SharedText(this, body);
+    this.meta = new SharedMeta(body);
+    body.on("delta", (bytes) => this.emit("update", bytes));
+    body.on("reset", (info) => this.emit("reset", info));
+    body.on("destroyed", () => this.emit("destroy"));
   }
 
-  /** The full name, `tenant/name`. */
+  /** The full name, `tenant/name`; empty for a document that stands alone. */
   get name(): string {
-    return this.#replica.document;
+    return this.#body.document;
   }
 
   /** Number of this document's life: a rebuilt one has another. */
   get generation(): number {
-    return this.#replica.ask((client, channel) => client.generation(channel));
+    return this.#body.generation;
   }
 
   /** This page's writing identity, or null before its first edit. Opaque. */
   get site(): string | null {
-    return this.#replica.ask((client, channel) => client.site(channel)) ?? null;
+    return this.#body.ask((document) => document.site()) ?? null;
   }
 
   /** Runs `fn`; the text changes inside it are told as one, with `origin`. */
   transact<T>(fn: () => T, origin?: unknown): T {
-    return this.#replica.transact(fn, origin);
+    return this.#body.transact(fn, origin);
   }
 
   /**
@@ -75,7 +75,7 @@ export class Doc extends Emitter<DocEvents> {
    * Where nothing is kept on this device, `update` is told inside this call.
    */
   flush(): void {
-    this.#replica.flush();
+    this.#body.flush();
   }
 
   /**
@@ -90,7 +90,7 @@ export class Doc extends Emitter<DocEvents> {
     if (!Number.isInteger(at) || at < 0 || target.length - at < UPDATE_BYTES_MAX) {
       throw new SelvedgeError("bad-argument", `An update takes up to ${UPDATE_BYTES_MAX} bytes: ${target.length - at} are free.`);
     }
-    const length = this.#replica.flushInto(target, at);
+    const length = this.#body.flushInto(target, at);
     if (length > 0 && this.listens("update")) this.emit("update", target.slice(at, at + length));
     return length;
   }
@@ -98,38 +98,38 @@ export class Doc extends Emitter<DocEvents> {
   /** What this replica has seen. Everything edited until now goes out as it is: later edits are updates of their own. */
   encodeStateVector(): Uint8Array {
     this.flush();
-    return this.#replica.ask((client, channel) => client.vector(channel));
+    return this.#body.ask((document) => document.vector());
   }
 
   /** What a replica at `since` lacks; without it, everything. For {@link applyState}. */
   encodeState(since?: Uint8Array): Uint8Array {
-    return this.#replica.ask((client, channel) => client.stateDiff(channel, since));
+    return this.#body.ask((document) => document.stateDiff(since));
   }
 
   /** Merges what {@link encodeState} gave. All or nothing; merging twice changes nothing. */
   applyState(state: Uint8Array): void {
-    this.#replica.run((client, channel, now) => client.applyState(channel, state, now));
+    this.#body.applyState(state);
   }
 
   /** Merges an update of another replica. Returns false when an earlier one of its site is missing. */
   applyUpdate(update: Uint8Array): boolean {
-    return this.#replica.apply(update);
+    return this.#body.apply(update);
   }
 
   /** Whether this replica has seen everything that `vector` has. */
   covers(vector: Uint8Array): boolean {
-    return this.#replica.ask((client, channel) => client.covers(channel, vector));
+    return this.#body.ask((document) => document.covers(vector));
   }
 
   /** For replays and tests: what others wrote beyond `vector` waits until this is called again with a later one, or null. */
   holdRemote(vector: Uint8Array | null): void {
-    this.#replica.run((client, channel, now) => client.holdRemote(channel, vector ?? undefined, now));
+    this.#body.holdRemote(vector ?? undefined);
   }
 
   /** Sizes. */
   stats(): DocStats {
     const [liveUtf16 = 0, liveBytes = 0, encodedBytes = 0, runs = 0, sites = 0, depthMax = 0, pendingDeletes = 0] =
-      this.#replica.ask((client, channel) => client.stats(channel));
+      this.#body.ask((document) => document.stats());
     return { liveUtf16, liveBytes, encodedBytes, runs, sites, depthMax, pendingDeletes };
   }
 }

@@ -10,7 +10,7 @@
 
 import { openFrom, type OpenOptions, type Room } from "./open.js";
 import { fileSource } from "./wasm/file-source.js";
-import { begin } from "./rehearsal.js";
+import { begin } from "./room-start.js";
 import type { InitInput } from "./wasm/load.js";
 
 export * from "./api.js";

@@ -1,7 +1,7 @@
 /** `selvedge/inline`: the same with the wasm inside the JavaScript, for places that cannot serve a file beside it. */
 
 import { openFrom, type OpenOptions, type Room } from "./open.js";
-import { begin } from "./rehearsal.js";
+import { begin } from "./room-start.js";
 import type { InitInput } from "./wasm/load.js";
 
 export * from "./api.js";

@@ -1,6 +1,6 @@
 /** The document's small map: title, language, schema number. The last writer of a key wins. */
 
-import type { Replica } from "./machine/replica.js";
+import type { Body } from "./machine/body.js";
 
 /** What a key can hold. */
 export type MetaValue = string | number | boolean | null | readonly MetaValue[] | { readonly [key: string]: MetaValue };
@@ -10,16 +10,16 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** A small last-writer-wins map beside the text. */
 export class SharedMeta {
-  readonly #replica: Replica;
+  readonly #body: Body;
 
   /** @internal Made by `Doc`. */
-  constructor(replica: Replica) {
-    this.#replica = replica;
+  constructor(body: Body) {
+    this.#body = body;
   }
 
   /** The value of `key`, or undefined: also for bytes another program wrote that are no JSON. */
   get(key: string): MetaValue | undefined {
-    const bytes = this.#replica.ask((client, channel) => client.meta(channel, key));
+    const bytes = this.#body.ask((document) => document.meta(key));
     if (!bytes) return undefined;
     try {
       return JSON.parse(decoder.decode(bytes)) as MetaValue;
@@ -30,17 +30,17 @@ export class SharedMeta {
 
   /** Sets `key`. */
   set(key: string, value: MetaValue): void {
-    this.#replica.setMeta(key, encoder.encode(JSON.stringify(value)));
+    this.#body.setMeta(key, encoder.encode(JSON.stringify(value)));
   }
 
   /** Removes `key`. */
   delete(key: string): void {
-    this.#replica.setMeta(key, undefined);
+    this.#body.setMeta(key, undefined);
   }
 
   /** The keys that have a value. */
   keys(): string[] {
-    return this.#replica.ask((client, channel) => client.metaKeys(channel));
+    return this.#body.ask((document) => document.metaKeys());
   }
 
   /** The whole map. */
@@ -55,6 +55,6 @@ export class SharedMeta {
 
   /** Calls `fn` after the map changed, from wherever, until the returned function is called. */
   observe(fn: () => void): () => void {
-    return this.#replica.on("meta", fn);
+    return this.#body.on("meta", fn);
   }
 }

@@ -2,7 +2,7 @@
 
 import { SelvedgeError } from "./errors.js";
 import { openFrom, type OpenOptions, type Room } from "./open.js";
-import { begin } from "./rehearsal.js";
+import { begin } from "./room-start.js";
 import type { InitInput } from "./wasm/load.js";
 
 export * from "./api.js";

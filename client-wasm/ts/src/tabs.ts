@@ -88,7 +88,7 @@ export class Tabs {
     const replica = this.#replica;
     if (!replica || replica.destroyed || replica.link.over) return;
     this.#greeted = performance.now();
-    this.#send({ kind: "hello", tab: this.tab, vector: replica.ask((client, channel) => client.vector(channel)) });
+    this.#send({ kind: "hello", tab: this.tab, vector: replica.askClient((client, channel) => client.vector(channel)) });
   }
 
   #receive(message: TabMessage): void {
@@ -109,7 +109,7 @@ export class Tabs {
   #apply(replica: Replica, message: Exclude<TabMessage, { kind: "presence" }>): void {
     switch (message.kind) {
       case "hello": {
-        const diff = replica.ask((client, channel) => client.newsFor(channel, message.vector));
+        const diff = replica.askClient((client, channel) => client.newsFor(channel, message.vector));
         if (diff) this.#send({ kind: "state", tab: this.tab, diff });
         this.#greet?.();
         return;

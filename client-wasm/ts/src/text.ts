@@ -4,8 +4,8 @@ import { diff } from "./diff.js";
 import type { Doc } from "./doc.js";
 import { Emitter } from "./emitter.js";
 import { SelvedgeError } from "./errors.js";
-import { bindReplica } from "./internals.js";
-import type { Replica } from "./machine/replica.js";
+import { bindBody } from "./internals.js";
+import type { Body } from "./machine/body.js";
 import { anchorOf, positionOf, type Position } from "./position.js";
 import { deltaOf, type ChangeSource, type Delta, type TextEvent, type TextPatch } from "./text-event.js";
 
@@ -22,19 +22,19 @@ class Observers extends Emitter<TextEvents> {
 export class SharedText {
   /** The document it belongs to. */
   readonly doc: Doc;
-  readonly #replica: Replica;
+  readonly #body: Body;
   readonly #observers = new Observers();
 
   /** @internal Made by {@link Doc}. */
-  constructor(doc: Doc, replica: Replica) {
+  constructor(doc: Doc, body: Body) {
     this.doc = doc;
-    this.#replica = replica;
-    bindReplica(this, replica);
+    this.#body = body;
+    bindBody(this, body);
   }
 
   /** Length in UTF-16 units. */
   get length(): number {
-    return this.#replica.ask((client, channel) => client.length(channel));
+    return this.#body.ask((document) => document.length());
   }
 
   /** Inserts `text` before the unit at `index`. */
@@ -55,7 +55,7 @@ export class SharedText {
       return;
     }
     try {
-      this.#replica.edit(from, to - from, text, origin);
+      this.#body.edit(from, to - from, text, origin);
     } catch (error) {
       // Asked only now: an edit is one call of the module.
       throw to > this.length ? this.#outside(from, to) : error;
@@ -65,14 +65,14 @@ export class SharedText {
   /** Makes the text equal to `next` by the smallest edits; beyond `timeoutMs` (50) by one replacement. */
   update(next: string, options: { timeoutMs?: number; origin?: unknown } = {}): void {
     const patches = diff(this.toString(), next, options.timeoutMs);
-    this.#replica.transact(() => {
-      for (const patch of patches) this.#replica.edit(patch.at, patch.delete, patch.insert, options.origin);
+    this.#body.transact(() => {
+      for (const patch of patches) this.#body.edit(patch.at, patch.delete, patch.insert, options.origin);
     }, options.origin);
   }
 
   /** Applies a change in Quill's form; attributes are ignored. */
   applyDelta(delta: Delta, origin?: unknown): void {
-    this.#replica.transact(() => {
+    this.#body.transact(() => {
       let at = 0;
       for (const step of delta) {
         if ("retain" in step) at += step.retain;
@@ -92,7 +92,7 @@ export class SharedText {
 
   /** The whole text. Cost O(n): keep what you got, and follow changes by {@link observe}. */
   toString(): string {
-    return this.#replica.ask((client, channel) => client.text(channel));
+    return this.#body.ask((document) => document.text());
   }
 
   /** The units from `from` up to `to`. */
@@ -100,37 +100,37 @@ export class SharedText {
     const length = this.length;
     const start = Math.min(Math.max(0, from), length);
     const end = Math.min(Math.max(start, to), length);
-    return this.#replica.ask((client, channel) => client.slice(channel, start, end));
+    return this.#body.ask((document) => document.slice(start, end));
   }
 
   /** Calls `fn` after every change, from wherever, until the returned function is called. */
   observe(fn: (event: TextEvent) => void): () => void {
     this.#observers.on("change", fn);
-    this.#replica.watch(this.#changed);
+    this.#body.watch(this.#changed);
     return () => this.unobserve(fn);
   }
 
   /** Undoes {@link observe}. */
   unobserve(fn: (event: TextEvent) => void): void {
     this.#observers.off("change", fn);
-    if (!this.#observers.any) this.#replica.unwatch(this.#changed);
+    if (!this.#observers.any) this.#body.unwatch(this.#changed);
   }
 
   /** A place that survives edits: before the character at `index` if `assoc` >= 0 (and moving with it), else after the one before. */
   positionAt(index: number, assoc: -1 | 1 = 1): Position {
     const at = Math.min(Math.max(0, Math.trunc(index)), this.length);
-    return positionOf(this.#replica.ask((client, channel) => client.anchorAt(channel, at, assoc > 0)));
+    return positionOf(this.#body.ask((document) => document.anchorAt(at, assoc > 0)));
   }
 
   /** Where a position is now. */
   indexOf(position: Position): number {
     const anchor = anchorOf(position);
-    return this.#replica.ask((client, channel) => client.resolve(channel, anchor));
+    return this.#body.ask((document) => document.resolve(anchor));
   }
 
   /** The site that wrote the character at `index`, or null at the end. */
   authorAt(index: number): { readonly site: string } | null {
-    const site = this.#replica.ask((client, channel) => client.authorAt(channel, index));
+    const site = this.#body.ask((document) => document.authorAt(index));
     return site === undefined ? null : { site };
   }
 

@@ -2,10 +2,10 @@
 
 import type { Doc } from "./doc.js";
 import { Emitter } from "./emitter.js";
-import { replicaOf } from "./internals.js";
+import { bodyOf } from "./internals.js";
 import type { SharedText } from "./text.js";
-import type { Replica } from "./machine/replica.js";
-import { instant } from "./machine/link.js";
+import type { Body } from "./machine/body.js";
+import { instant } from "./machine/environment.js";
 
 /** What an undo manager tells. */
 export interface UndoEvents {
@@ -31,22 +31,22 @@ export interface UndoOptions {
  * A document has one row of steps, whoever goes through it; of several managers' origins the last ones given count.
  */
 export class UndoManager extends Emitter<UndoEvents> {
-  readonly #replica: Replica;
+  readonly #body: Body;
   readonly #captureMs: number;
   #lastEdit = -Infinity;
 
   constructor(scope: Doc | SharedText, options: UndoOptions = {}) {
     super();
-    const replica = replicaOf(scope);
-    this.#replica = replica;
+    const body = bodyOf(scope);
+    this.#body = body;
     this.#captureMs = options.captureTimeout ?? 500;
-    if (options.trackedOrigins) replica.trackedOrigins = new Set(options.trackedOrigins);
-    replica.on("beforeTrackedEdit", () => this.#beforeEdit());
+    if (options.trackedOrigins) body.trackedOrigins = new Set(options.trackedOrigins);
+    body.on("beforeTrackedEdit", () => this.#beforeEdit());
   }
 
   /** The origins whose edits are steps, to be added to and taken from; null while every edit of this page is one. */
   get trackedOrigins(): Set<unknown> | null {
-    return this.#replica.trackedOrigins;
+    return this.#body.trackedOrigins;
   }
 
   /** Takes the last step back; false if there is none. */
@@ -60,11 +60,11 @@ export class UndoManager extends Emitter<UndoEvents> {
   }
 
   canUndo(): boolean {
-    return this.#replica.ask((client, channel) => client.canUndo(channel));
+    return this.#body.ask((document) => document.canUndo());
   }
 
   canRedo(): boolean {
-    return this.#replica.ask((client, channel) => client.canRedo(channel));
+    return this.#body.ask((document) => document.canRedo());
   }
 
   /** The next edit begins a new step. */
@@ -74,23 +74,23 @@ export class UndoManager extends Emitter<UndoEvents> {
 
   /** Forgets every step. */
   clear(): void {
-    this.#replica.ask((client, channel) => client.clearUndo(channel));
+    this.#body.clearUndo();
     this.emit("stack-cleared");
   }
 
   #beforeEdit(): void {
     const now = instant();
     if (now - this.#lastEdit > this.#captureMs) {
-      this.#replica.ask((client, channel) => client.stopCapturing(channel));
+      this.#body.stopCapturing();
       queueMicrotask(() => this.emit("stack-item-added"));
     }
     this.#lastEdit = now;
   }
 
   #step(type: "undo" | "redo"): boolean {
-    if (!this.#replica.writable || !(type === "undo" ? this.canUndo() : this.canRedo())) return false;
+    if (!this.#body.writable || !(type === "undo" ? this.canUndo() : this.canRedo())) return false;
     this.stopCapturing();
-    const done = this.#replica.step(type);
+    const done = this.#body.step(type);
     if (done) this.emit("stack-item-popped", { type });
     return done;
   }

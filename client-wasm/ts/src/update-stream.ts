@@ -11,7 +11,6 @@
 
 import type { Doc } from "./doc.js";
 import { facadeError, SelvedgeError } from "./errors.js";
-import { replicaOf } from "./internals.js";
 import { facade } from "./wasm/load.js";
 import type * as Facade from "./wasm/selvedge.js";
 
@@ -67,8 +66,9 @@ export class UpdateDecoder {
    * like {@link decode}.
    */
   apply(doc: Doc, message: Uint8Array): boolean {
-    const inner = open(this.#inner);
-    return replicaOf(doc).run((client, channel, now) => inner.applyTo(client, channel, message, now));
+    let taken = true;
+    for (const update of this.decode(message)) taken = doc.applyUpdate(update) && taken;
+    return taken;
   }
 
   /**

@@ -1,7 +1,7 @@
 /** `selvedge/textarea`: a plain field on a shared text. */
 
 import { spanOf } from "../diff.js";
-import { replicaOf } from "../internals.js";
+import { bodyOf } from "../internals.js";
 import type { SharedText } from "../text.js";
 import type { TextEvent, TextPatch } from "../text-event.js";
 
@@ -34,13 +34,13 @@ class FieldBinding {
   constructor(field: TextField, text: SharedText) {
     this.#field = field;
     this.#text = text;
-    const replica = replicaOf(text);
-    field.readOnly = !replica.writable;
-    replica.trackedOrigins?.add(field);
+    const body = bodyOf(text);
+    field.readOnly = !body.writable;
+    body.trackedOrigins?.add(field);
     this.#stops = [
       text.observe((event) => this.#changed(event)),
-      replica.on("writable", (writable) => { field.readOnly = !writable; }),
-      () => replica.trackedOrigins?.delete(field),
+      body.on("writable", (writable) => { field.readOnly = !writable; }),
+      () => body.trackedOrigins?.delete(field),
     ];
     this.#listen("input", () => this.#typed());
     this.#listen("compositionstart", () => { this.#composing = true; });
@@ -85,7 +85,7 @@ class FieldBinding {
   }
 
   #show(changes: readonly TextPatch[]): void {
-    if (replicaOf(this.#text).destroyed) return;
+    if (bodyOf(this.#text).destroyed) return;
     const field = this.#field;
     const value = this.#text.toString();
     if (value === field.value) {

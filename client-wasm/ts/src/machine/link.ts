@@ -9,7 +9,8 @@ import type { TextPatch } from "../text-event.js";
 import type { Transport, TransportConnection } from "../transport/transport.js";
 import type { Client, Restored } from "../wasm/selvedge.js";
 import { EffectQueue } from "./effect-queue.js";
-import { callWindow } from "./window.js";
+import { instant, randomSeed } from "./environment.js";
+import { callWindow, utf16Of } from "./window.js";
 import { Recorder, type DocumentEffect, type Effect, type LinkEffect, type LinkInfo } from "./effects.js";
 
 /** A token, or what gives one each time it is asked. */
@@ -51,16 +52,6 @@ export interface LinkOptions {
   readonly endpoints?: EndpointKeeper | undefined;
   /** Called once when the last document has closed. */
   readonly onEmpty: () => void;
-}
-
-/** The machine's clock: whole milliseconds, never back. */
-export function instant(): number {
-  return Math.floor(performance.now());
-}
-
-/** Random 64 bits for a seed. */
-export function randomSeed(): bigint {
-  return crypto.getRandomValues(new BigUint64Array(1))[0] ?? 0n;
 }
 
 const TIMER_MS_MAX = 0x7fffffff;
@@ -439,13 +430,6 @@ export class Link {
     this.#client.free();
     this.#onEmpty();
   }
-}
-
-/** The text's own units, for what cannot be said in UTF-8. */
-function utf16Of(text: string): Uint16Array {
-  const units = new Uint16Array(text.length);
-  for (let i = 0; i < text.length; i++) units[i] = text.charCodeAt(i);
-  return units;
 }
 
 function isPatchOf(effect: Effect, channel: number): boolean {

@@ -3,55 +3,17 @@
  * of this object; it holds what they share and nothing of the protocol.
  */
 
-import { Emitter } from "../emitter.js";
 import { SelvedgeError } from "../errors.js";
 import { NOTHING_PENDING, type Rights, type SaveState, type Status } from "../status.js";
 import { StoreError, type Store, type StoreTransaction } from "../store/store.js";
 import type { Tabs } from "../tabs.js";
-import type { ChangeSource, TextPatch } from "../text-event.js";
+import type { TextPatch } from "../text-event.js";
 import type { Client } from "../wasm/selvedge.js";
-import type { DocumentEffect, PatchOrigin, PresenceChange, SavedCounts } from "./effects.js";
+import { Body, type Reading } from "./body.js";
+import { ChannelReading } from "./channel-reading.js";
+import type { DocumentEffect, PatchOrigin, SavedCounts } from "./effects.js";
 import type { Link, LinkedDocument } from "./link.js";
 import { restoredOf } from "./restored.js";
-
-/** What a replica tells its views. */
-export interface ReplicaEvents {
-  text(patches: readonly TextPatch[], by: ChangeSource, origin: unknown): void;
-  /** A text edit of this page that undo will know is about to be made. */
-  beforeTrackedEdit(): void;
-  meta(): void;
-  /** A sealed delta of this load that the device has stored. */
-  delta(bytes: Uint8Array): void;
-  status(status: Status): void;
-  saved(state: SaveState): void;
-  rights(rights: Rights): void;
-  /** Whether edits are taken has changed: by rights, by a refusal or its end, or by the document's. */
-  writable(writable: boolean): void;
-  presence(changes: readonly PresenceChange[]): void;
-  session(session: number | null): void;
-  refused(code: number, message: string): void;
-  /** Everything the relay had when asked is here. */
-  synced(): void;
-  reset(info: ResetInfo): void;
-  closed(code: number, reason: string): void;
-  /** The answer of the browser to being asked to keep this origin's data. */
-  persisted(granted: boolean): void;
-  storeFailed(error: StoreError): void;
-  /** The last moment at which presence can be told. */
-  leaving(): void;
-  /** The replica is gone for good. */
-  destroyed(): void;
-}
-
-/** What starting over gave up. */
-export interface ResetInfo {
-  /** The document's new generation. */
-  readonly generation: number;
-  /** The copy given up, the engine's snapshot, for the application to keep. */
-  readonly previous: Uint8Array;
-  /** How many of its edits no server had. */
-  readonly unsentOps: number;
-}
 
 /** Everything a replica is made of. */
 export interface ReplicaOptions {
@@ -79,7 +41,7 @@ const MAY_TURN: ReadonlySet<DocumentEffect["kind"]> = new Set(["status", "rights
 const LEAVING_TAB_MS = 300;
 
 /** One open document. */
-export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
+export class Replica extends Body implements LinkedDocument {
   readonly document: string;
   readonly principal: string;
   readonly link: Link;
@@ -93,9 +55,6 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   #rights: Rights = "write";
   #writable = true;
   #closedWith: { code: number; reason: string } | null = null;
-  #transaction: { origin: unknown; patches: TextPatch[]; by: ChangeSource } | null = null;
-  readonly #changes: Parameters<ReplicaEvents["text"]>[] = [];
-  #telling = false;
   #flushing = false;
   /** Whether the machine tells of changes of the text; it does unless told otherwise. */
   #watched = true;
@@ -103,12 +62,12 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   #edited = false;
   #closing: Promise<void> | null = null;
   #destroyed = false;
+  #reading: Reading | null = null;
   #stopTabs: (() => void) | null = null;
   readonly #tellDelta = (bytes: Uint8Array): void => {
     this.tabs?.post(bytes);
     this.emit("delta", bytes);
   };
-  #trackedOrigins: Set<unknown> | null = null;
 
   constructor(options: ReplicaOptions) {
     super();
@@ -137,54 +96,32 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
   get destroyed(): boolean { return this.#destroyed; }
   /** Whether edits are taken at present. */
   get writable(): boolean {
-    return !this.#destroyed && !this.link.over && this.ask((client, channel) => client.mayEdit(channel));
+    return !this.#destroyed && !this.link.over && this.askClient((client, channel) => client.mayEdit(channel));
   }
 
-  /** Asks the machine about this document. */
-  ask<T>(question: (client: Client, channel: number) => T): T {
-    if (this.#destroyed) throw this.#gone();
+  get generation(): number {
+    return this.askClient((client, channel) => client.generation(channel));
+  }
+
+  ask<T>(question: (document: Reading) => T): T {
+    return this.askClient((client, channel) => question(this.#reading ??= new ChannelReading(client, channel)));
+  }
+
+  /** Asks the machine about this document's channel. */
+  askClient<T>(question: (client: Client, channel: number) => T): T {
+    if (this.#destroyed) throw this.gone();
     return this.link.ask((client) => question(client, this.#channel));
   }
 
-  /** Runs `fn`; all text changes inside it are told as one, with `origin`. Nested calls join the outer one. */
-  transact<T>(fn: () => T, origin: unknown, by: ChangeSource = "local"): T {
-    if (this.#transaction) return fn();
-    const transaction = { origin, patches: [] as TextPatch[], by };
-    this.#transaction = transaction;
-    try {
-      return fn();
-    } finally {
-      this.#transaction = null;
-      if (transaction.patches.length > 0) this.#tell(transaction.patches, by, origin);
-    }
-  }
-
-  /** Replaces text of this document; what Unicode does not allow comes back as an echo. */
-  edit(at: number, remove: number, insert: string, origin: unknown): void {
-    if (remove === 0 && insert === "") return;
-    if (this.#destroyed) throw this.#gone();
-    this.link.settle(this.#channel);
-    const tracked = this.#tracks(this.#transaction ? this.#transaction.origin : origin);
-    if (tracked && this.listens("beforeTrackedEdit")) {
-      this.#mayWrite();
-      this.emit("beforeTrackedEdit");
-    }
-    if (this.listens("text")) this.transact(() => this.#replace(at, remove, insert, tracked), origin);
-    else this.link.replace(this.#channel, at, remove, insert, tracked);
-    this.#firstEdit();
-  }
-
-  /** Merges another replica's delta. False: one before it is missing. */
   apply(delta: Uint8Array): boolean {
-    if (this.#destroyed) throw this.#gone();
+    if (this.#destroyed) throw this.gone();
     const applied = this.link.apply(this.#channel, delta);
     if (this.listens("text") || this.listens("meta")) this.link.pump();
     return applied;
   }
 
-  /** Seals what was edited until now, and tells it where no store tells when it is safe. */
   flush(): void {
-    if (this.#destroyed) throw this.#gone();
+    if (this.#destroyed) throw this.gone();
     // A store or a relay is told at once; and what waits to be told comes first.
     if (this.#flushing || this.store || this.#status !== "offline" || this.link.busy) return this.#seal();
     this.#flushing = true;
@@ -195,9 +132,8 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     }
   }
 
-  /** {@link flush} of the next update into `target`, where only the caller and other tabs are to have it; its length, or 0. */
   flushInto(target: Uint8Array, at: number): number {
-    if (this.#destroyed) throw this.#gone();
+    if (this.#destroyed) throw this.gone();
     if (this.store || this.#status !== "offline") {
       throw new SelvedgeError("update", "Updates of a document that is stored or has a relay are told by `update`.");
     }
@@ -216,47 +152,38 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     else this.link.run(seal);
   }
 
-  /** Calls `fn` with every change of the text: the machine tells those from elsewhere only while somebody asks. */
-  watch(fn: ReplicaEvents["text"]): () => void {
-    this.on("text", fn);
-    this.#watchMachine();
-    return () => this.unwatch(fn);
+  applyState(state: Uint8Array): void {
+    this.run((client, channel, now) => client.applyState(channel, state, now));
   }
 
-  /** Undoes {@link watch}. */
-  unwatch(fn: ReplicaEvents["text"]): void {
-    this.off("text", fn);
-    this.#watchMachine();
+  holdRemote(vector: Uint8Array | undefined): void {
+    this.run((client, channel, now) => client.holdRemote(channel, vector, now));
   }
 
-  /** Whose edits are undo steps; null: everybody's in this page. */
-  get trackedOrigins(): Set<unknown> | null { return this.#trackedOrigins; }
-  set trackedOrigins(origins: Set<unknown> | null) { this.#trackedOrigins = origins; }
-
-  /** Takes a step back or forth; the text is told in the same call. Returns whether there was one. */
-  step(type: "undo" | "redo"): boolean {
-    const owed = this.write((client, channel, now) => client[type](channel, now));
-    if (owed > 0) this.#tell(this.link.takePatches(), "undo", "undo");
-    return owed > 0;
+  stopCapturing(): void {
+    this.askClient((client, channel) => client.stopCapturing(channel));
   }
 
-  /** Writes one entry of the `meta` map; without a value removes it. */
+  clearUndo(): void {
+    this.askClient((client, channel) => client.clearUndo(channel));
+  }
+
   setMeta(key: string, value: Uint8Array | undefined): void {
-    this.write((client, channel, now) => client.setMeta(channel, key, value, now));
+    this.#write((client, channel, now) => client.setMeta(channel, key, value, now));
     this.emit("meta"); // the machine tells of others' writes only
   }
 
   /** Calls the machine for something that writes but is no text edit of the caller's. */
-  write<T>(call: (client: Client, channel: number, now: number) => T): T {
-    this.#mayWrite();
+  #write<T>(call: (client: Client, channel: number, now: number) => T): T {
+    this.mayWrite();
     const result = this.link.edit((client, now) => call(client, this.#channel, now));
-    this.#firstEdit();
+    this.endEdit();
     return result;
   }
 
   /** Calls the machine for something that is no edit: presence, what other tabs and callers hand in. */
   run<T>(call: (client: Client, channel: number, now: number) => T): T {
-    if (this.#destroyed) throw this.#gone();
+    if (this.#destroyed) throw this.gone();
     return this.link.run((client, now) => call(client, this.#channel, now));
   }
 
@@ -414,52 +341,49 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     this.emit("saved", state);
   }
 
-  #replace(at: number, remove: number, insert: string, tracked: boolean): void {
-    const echoes = this.link.replace(this.#channel, at, remove, insert, tracked);
-    this.#transaction?.patches.push({ at, delete: remove, insert });
-    if (echoes > 0) this.#echo();
+  protected beginEdit(): void {
+    if (this.#destroyed) throw this.gone();
+    this.link.settle(this.#channel);
+  }
+
+  protected replaceText(at: number, remove: number, insert: string, tracked: boolean): number {
+    return this.link.replace(this.#channel, at, remove, insert, tracked);
+  }
+
+  protected stepText(type: "undo" | "redo"): number {
+    return this.#write((client, channel, now) => client[type](channel, now));
+  }
+
+  protected owedPatches(): TextPatch[] {
+    return this.link.takePatches();
+  }
+
+  protected endEdit(): void {
+    if (this.#edited) return;
+    this.#edited = true;
+    void this.store?.persist().then((granted) => {
+      if (!this.#destroyed) this.emit("persisted", granted);
+    });
+  }
+
+  protected mayWrite(): void {
+    if (this.#destroyed) throw this.gone();
+    if (!this.writable) throw new SelvedgeError("read-only", `You may not change ${this.document}.`);
+  }
+
+  protected watchersChanged(): void {
+    this.#watchMachine();
   }
 
   #watchMachine(): void {
     const watched = this.listens("text");
     if (watched === this.#watched || this.#channel < 0 || this.#destroyed || this.link.over) return;
     this.#watched = watched;
-    this.ask((client, channel) => client.watch(channel, watched));
+    this.askClient((client, channel) => client.watch(channel, watched));
   }
 
   #patched(patches: readonly TextPatch[], origin: PatchOrigin): void {
-    if (patches.length > 0) this.#tell(patches, origin, origin);
-  }
-
-  /** Tells the edit so far, then its correction, so that what follows counts from a text its author can have. */
-  #echo(): void {
-    const patches = this.link.takePatches();
-    const transaction = this.#transaction;
-    if (transaction && transaction.patches.length > 0) {
-      this.#tell(transaction.patches, transaction.by, transaction.origin);
-      transaction.patches = [];
-    }
-    this.#tell(patches, "echo", "echo");
-  }
-
-  /** Every listener hears of every change in the order they happened, also of those a listener makes. */
-  #tell(...change: Parameters<ReplicaEvents["text"]>): void {
-    this.#changes.push(change);
-    if (this.#telling) return;
-    this.#telling = true;
-    try {
-      for (let next = this.#changes.shift(); next; next = this.#changes.shift()) this.emit("text", ...next);
-    } finally {
-      this.#telling = false;
-    }
-  }
-
-  /** Whether an edit of `origin` is an undo step: named itself, or by what made it. No origin is null. */
-  #tracks(origin: unknown): boolean {
-    const tracked = this.#trackedOrigins;
-    if (tracked === null) return true;
-    if (origin === undefined || origin === null) return tracked.has(null) || tracked.has(undefined);
-    return tracked.has(origin) || tracked.has((origin as object).constructor);
+    if (patches.length > 0) this.tellText(patches, origin, origin);
   }
 
   #tellWritable(): void {
@@ -467,22 +391,5 @@ export class Replica extends Emitter<ReplicaEvents> implements LinkedDocument {
     if (writable === this.#writable) return;
     this.#writable = writable;
     this.emit("writable", writable);
-  }
-
-  #gone(): SelvedgeError {
-    return new SelvedgeError("closed", `The document ${this.document} is closed.`);
-  }
-
-  #mayWrite(): void {
-    if (this.#destroyed) throw this.#gone();
-    if (!this.writable) throw new SelvedgeError("read-only", `You may not change ${this.document}.`);
-  }
-
-  #firstEdit(): void {
-    if (this.#edited) return;
-    this.#edited = true;
-    void this.store?.persist().then((granted) => {
-      if (!this.#destroyed) this.emit("persisted", granted);
-    });
   }
 }

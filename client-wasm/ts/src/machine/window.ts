@@ -80,3 +80,10 @@ export class Window {
 
 /** The window of all clients: what a call left in it is read before the next one. */
 export const callWindow = new Window((bytes) => facade().callWindow(bytes));
+
+/** The text's own units, for what cannot be said in UTF-8. */
+export function utf16Of(text: string): Uint16Array {
+  const units = new Uint16Array(text.length);
+  for (let i = 0; i < text.length; i++) units[i] = text.charCodeAt(i);
+  return units;
+}

@@ -1,7 +1,7 @@
 /** Watches what coming back from offline brought, so that nobody is surprised by a merge. */
 
 import type { Replica } from "../machine/replica.js";
-import { instant } from "../machine/link.js";
+import { instant } from "../machine/environment.js";
 import { positionOf, type Position } from "../position.js";
 import type { Status } from "../status.js";
 import type { ChangeSource, TextPatch } from "../text-event.js";
@@ -88,10 +88,10 @@ export class ReconcileWatch {
   }
 
   #range({ from, to }: Span): ReconciledRange {
-    return this.#replica.ask((client, channel) => ({
-      from: positionOf(client.anchorAt(channel, from, true)),
-      to: positionOf(client.anchorAt(channel, to, false)),
-      by: (to > from ? client.authorAt(channel, from) : undefined) ?? null,
+    return this.#replica.ask((document) => ({
+      from: positionOf(document.anchorAt(from, true)),
+      to: positionOf(document.anchorAt(to, false)),
+      by: (to > from ? document.authorAt(from) : undefined) ?? null,
       overlap: this.#own.some((own) => own.from <= to + NEAR_UNITS && from <= own.to + NEAR_UNITS),
     }));
   }

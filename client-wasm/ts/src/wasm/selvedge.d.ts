@@ -200,8 +200,6 @@ export class UpdateDecoder {
   constructor(state: Uint8Array | undefined);
   /** The updates of a message, each behind its length in four bytes, little-endian. */
   decode(message: Uint8Array): Uint8Array;
-  /** Merges them into a document. Returns false when one before them is missing. */
-  applyTo(client: Client, channel: number, message: Uint8Array, now: number): boolean;
   free(): void;
 }
 

@@ -9,7 +9,7 @@
 import { Annotation, ChangeSet, EditorState, Facet, StateEffect, StateField, Text, Transaction, type Extension } from "@codemirror/state";
 import { EditorView, ViewPlugin, type ViewUpdate } from "@codemirror/view";
 import { spanOf } from "../../diff.js";
-import { replicaOf } from "../../internals.js";
+import { bodyOf } from "../../internals.js";
 import type { SharedText } from "../../text.js";
 import type { TextEvent, TextPatch } from "../../text-event.js";
 import { undoManager } from "./keymap.js";
@@ -25,7 +25,7 @@ const setWritable = StateEffect.define<boolean>();
 /** Whether this user may write now. */
 function writableField(text: SharedText): StateField<boolean> {
   return StateField.define<boolean>({
-    create: () => replicaOf(text).writable,
+    create: () => bodyOf(text).writable,
     update: (writable, transaction) => transaction.effects.reduce((now, effect) => effect.is(setWritable) ? effect.value : now, writable),
     provide: (field) => EditorState.readOnly.from(field, (writable) => !writable),
   });
@@ -70,13 +70,13 @@ class SyncPlugin {
   constructor(view: EditorView, text: SharedText) {
     this.#view = view;
     this.#text = text;
-    const replica = replicaOf(text);
+    const body = bodyOf(text);
     const tracked = view.state.facet(undoManager)?.trackedOrigins;
     tracked?.add(this);
     this.#stops = [
       () => tracked?.delete(this),
       text.observe((event) => this.#changed(event)),
-      replica.on("writable", (writable) => this.#setWritable(writable)),
+      body.on("writable", (writable) => this.#setWritable(writable)),
     ];
     this.#compare(view.state.doc);
   }
@@ -129,7 +129,7 @@ class SyncPlugin {
 
   /** Takes what differs between the editor's `document` and the text as pending. */
   #compare(document: Text): void {
-    if (replicaOf(this.#text).destroyed) return;
+    if (bodyOf(this.#text).destroyed) return;
     const span = spanOf(stringOf(document), this.#text.toString());
     this.#pending = span ? changesOf([span], document.length) : null;
     if (span) this.#flushSoon();
