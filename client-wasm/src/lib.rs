@@ -10,6 +10,7 @@ mod panic;
 mod reading;
 mod restored;
 mod shell;
+mod standalone;
 mod updates;
 mod window;
 
@@ -17,5 +18,6 @@ pub use client::Client;
 pub use convert::document_name;
 pub use restored::Restored;
 pub use shell::Shell;
+pub use standalone::Standalone;
 pub use updates::{UpdateDecoder, UpdateEncoder};
 pub use window::call_window;

@@ -40,7 +40,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 
 /// Compiles the module and writes its bindings.
 pub(crate) fn module(root: &Path, force: bool) -> anyhow::Result<()> {
-    let mut inputs = Inputs::new(root, "wasm module 2");
+    let mut inputs = Inputs::new(root, "wasm module 3");
     for path in [
         "Cargo.toml",
         "Cargo.lock",

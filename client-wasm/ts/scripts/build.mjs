@@ -16,10 +16,10 @@ const wasmDir = `${pkg}/dist/wasm`;
 const { values } = parseArgs({ options: { quick: { type: "boolean", default: false } } });
 
 /** Bytes of the module and of the script after gzip that a change must not pass unnoticed. */
-const BUDGET = { "module (gzip)": 240_000, "script (gzip)": 27_000 };
+const BUDGET = { "module (gzip)": 256_000, "script (gzip)": 28_000 };
 
 /** A function with one caller stays one unless it is tiny: put into the caller it saves bytes, but what has more locals packs worse. */
-const OPTIMISER = ["-Oz", "--one-caller-inline-max-function-size=10"];
+const OPTIMISER = ["-Oz", "--one-caller-inline-max-function-size=10", "--converge"];
 
 function bin(name, args) {
   execFileSync(process.execPath, [at(`node_modules/${name}`), ...args], { cwd: at("."), stdio: ["ignore", "inherit", "inherit"] });

@@ -1,5 +1,6 @@
 /** The device's own principal: who writes when nobody signed in. One per browser profile, kept from the first edit on. */
 
+import { randomSeed } from "./machine/environment.js";
 import type { Store } from "./store/store.js";
 
 /** Held while a tab finds out the principal. */
@@ -17,8 +18,8 @@ export interface DevicePrincipal {
 
 /** `anon:` and 128 random bits. */
 export function anonymousPrincipal(): string {
-  const words = crypto.getRandomValues(new BigUint64Array(2));
-  return `anon:${Array.from(words, (word) => word.toString(16).padStart(16, "0")).join("")}`;
+  const word = (): string => randomSeed().toString(16).padStart(16, "0");
+  return `anon:${word()}${word()}`;
 }
 
 /** Whether nobody signed in as this principal: a device made it. */

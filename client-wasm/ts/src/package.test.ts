@@ -16,6 +16,7 @@ const ENTRIES: { readonly [entry: string]: readonly string[] } = {
   ".": ["open", "init", "isReady", "Doc", "SharedText", "Awareness", "UndoManager", "RelayProvider", "SelvedgeError", "positionFromJSON", "saveWords", "UpdateEncoder", "UpdateDecoder"],
   "./slim": ["open", "init"],
   "./inline": ["open", "init"],
+  "./standalone": ["StandaloneDoc", "init", "isReady", "SharedText", "UndoManager", "UpdateEncoder", "UpdateDecoder", "SelvedgeError"],
   "./provider": ["RelayProvider", "WebTransportTransport", "WebSocketTransport"],
   "./indexeddb": ["IndexedDbStore", "MemoryStore"],
   "./codemirror": ["collab", "saveIndicator", "collabKeymap", "collabTheme"],

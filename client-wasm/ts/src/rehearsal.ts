@@ -9,6 +9,7 @@ import { start, type DefaultSource, type InitInput } from "./wasm/load.js";
 
 /** Documents of nobody's. */
 export interface Cast {
+  /** It has an undo manager. */
   readonly writer: Doc;
   readonly reader: Doc;
   /** Those that load what the others have. */

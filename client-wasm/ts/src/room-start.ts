@@ -5,6 +5,7 @@ import { instant } from "./machine/environment.js";
 import { Link } from "./machine/link.js";
 import { Replica } from "./machine/replica.js";
 import { startRehearsed, type Cast } from "./rehearsal.js";
+import { UndoManager } from "./undo.js";
 import { facade, type DefaultSource, type InitInput } from "./wasm/load.js";
 
 /** Starts the module, once per page; the rehearsal follows by itself. */
@@ -23,7 +24,9 @@ export function roomCast(): Cast {
     return new Doc(replica);
   };
   const close = (): void => { for (const replica of replicas) void replica.close(); };
-  return { writer: doc("writer"), reader: doc("reader"), late: [doc("late"), doc("later")], close };
+  const writer = doc("writer");
+  new UndoManager(writer);
+  return { writer, reader: doc("reader"), late: [doc("late"), doc("later")], close };
 }
 
 function replicaOn(link: Link, document: string): Replica {

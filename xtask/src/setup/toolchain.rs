@@ -17,6 +17,8 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 /// Where a toolchain keeps the sources of the standard library, below its root.
 const LIBRARY_SOURCES: &str = "lib/rustlib/src/rust";
+/// What a function may cost, by LLVM's count, to be put into its callers.
+const INLINE_THRESHOLD: u32 = 38;
 
 /// A way to compile for WebAssembly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,8 @@ impl WasmToolchain {
     fn flags(self) -> Vec<String> {
         // SHA-256 as a loop: unrolled, it takes 3 kB for a few hashes a session.
         let mut flags = vec!["--cfg".to_owned(), r#"sha2_backend_soft="compact""#.to_owned()];
+        // LLVM's own for small code is 50: what that puts into callers besides takes 2 kB and makes no edit faster.
+        flags.push(format!("-Cllvm-args=--inline-threshold={INLINE_THRESHOLD}"));
         // Panics say where in the sources they are: that is to be the same whoever built the module.
         let library = match self {
             WasmToolchain::Ordinary => None,

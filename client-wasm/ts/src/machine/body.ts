@@ -77,7 +77,7 @@ export interface Reading {
 export abstract class Body extends Emitter<BodyEvents> {
   /** The document's full name; empty for one that stands alone. */
   abstract readonly document: string;
-  /** Whose edits are undo steps; null: everybody's in this page. */
+  /** Whose edits are undo steps, where there is an undo manager; null: everybody's in this page. */
   trackedOrigins: Set<unknown> | null = null;
   #transaction: { origin: unknown; patches: TextPatch[]; by: ChangeSource } | null = null;
   readonly #changes: Parameters<BodyEvents["text"]>[] = [];
@@ -140,8 +140,9 @@ export abstract class Body extends Emitter<BodyEvents> {
   edit(at: number, remove: number, insert: string, origin: unknown): void {
     if (remove === 0 && insert === "") return;
     this.beginEdit();
-    const tracked = this.#tracks(this.#transaction ? this.#transaction.origin : origin);
-    if (tracked && this.listens("beforeTrackedEdit")) {
+    // Without an undo manager nobody takes steps back.
+    const tracked = this.listens("beforeTrackedEdit") && this.#tracks(this.#transaction ? this.#transaction.origin : origin);
+    if (tracked) {
       this.mayWrite();
       this.emit("beforeTrackedEdit");
     }

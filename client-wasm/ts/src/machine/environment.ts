@@ -5,7 +5,15 @@ export function instant(): number {
   return Math.floor(performance.now());
 }
 
-/** Random 64 bits for a seed. */
+/** Drawn together: a draw of a few bytes costs as much as one of these. */
+const seeds = new BigUint64Array(64);
+let taken = seeds.length;
+
+/** Random 64 bits for a seed, never given twice. */
 export function randomSeed(): bigint {
-  return crypto.getRandomValues(new BigUint64Array(1))[0] ?? 0n;
+  if (taken === seeds.length) {
+    crypto.getRandomValues(seeds);
+    taken = 0;
+  }
+  return seeds[taken++] ?? 0n;
 }

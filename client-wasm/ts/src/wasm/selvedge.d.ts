@@ -187,6 +187,52 @@ export class Client {
   setPresence(channel: number, data: Uint8Array | undefined, now: number): void;
 }
 
+/** A document without a client. What is called for each edit and update goes through the window. */
+export class Standalone {
+  /** `seed`: random bits, never twice the same. */
+  constructor(seed: bigint);
+  free(): void;
+  [Symbol.dispose](): void;
+
+  /** As `Client.edit`. */
+  edit(at: number, remove: number, length: number, tracked: boolean): number;
+  editUtf16(at: number, remove: number, insert: Uint16Array, tracked: boolean): number;
+  /** Throws why the last call through the window was refused. */
+  explain(): void;
+  /** As `Client.flush`. */
+  flush(): number;
+  /** The delta in the window: 1; 2 when it changed `meta`; 0 when one before it is missing; -1: `explain`. */
+  apply(length: number): number;
+  /** Whether `meta` changed. */
+  applyState(diff: Uint8Array): boolean;
+  /** Tells the patches of the last edit, undo, redo or state, as `textPatch` calls. */
+  takePatches(shell: Shell): void;
+  /** Tells what the last update changed, in the same way. */
+  takeChanges(shell: Shell): void;
+  setMeta(key: string, value: Uint8Array | undefined): void;
+  meta(key: string): Uint8Array | undefined;
+  metaKeys(): string[];
+  /** Returns how many patches `takePatches` has. */
+  undo(): number;
+  redo(): number;
+  canUndo(): boolean;
+  canRedo(): boolean;
+  stopCapturing(): void;
+  clearUndo(): void;
+
+  text(): string;
+  slice(from: number, to: number): string;
+  length(): number;
+  site(): string | undefined;
+  authorAt(at: number): string | undefined;
+  anchorAt(at: number, after: boolean): Uint8Array;
+  resolve(anchor: Uint8Array): number;
+  vector(): Uint8Array;
+  covers(vector: Uint8Array): boolean;
+  stateDiff(since: Uint8Array | undefined): Uint8Array;
+  stats(): Float64Array;
+}
+
 /** The writing side of a stream of updates; `state` is where another left it. */
 export class UpdateEncoder {
   constructor(state: Uint8Array | undefined);

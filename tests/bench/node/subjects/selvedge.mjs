@@ -1,28 +1,27 @@
 /**
- * This project's package, as an app in Node uses it that keeps and sends updates itself, like its peers here: nothing is kept on
- * a device, and edits are no undo steps. Times are of updates that stand alone; what they take on a channel is counted in stream form.
+ * This project's package, as an app in Node uses it that keeps and sends updates itself, like its peers here: documents that stand
+ * alone, whose edits are no undo steps. Times are of updates that stand alone; what they take on a channel is counted in stream form.
  *
  * Updates are written one behind the other and kept as views of that, which is what json-joy's encoder does, too.
  */
 
-import { open, UPDATE_BYTES_MAX, UpdateDecoder, UpdateEncoder } from "../../../../client-wasm/pkg/dist/index.js";
+import { init, StandaloneDoc, UPDATE_BYTES_MAX, UpdateDecoder, UpdateEncoder } from "../../../../client-wasm/pkg/dist/standalone.js";
 
 export default class Selvedge {
-  #room;
+  #doc = new StandaloneDoc();
   #updates = [];
   /** Where updates of everybody are written, and up to where that is full. */
   static #bytes = new Uint8Array(2 * UPDATE_BYTES_MAX);
   static #end = 0;
 
   static async create() {
-    const subject = new Selvedge();
-    subject.#room = await open("bench/text", { persist: false, crossTab: false, awareness: false, trackedOrigins: [] });
-    return subject;
+    await init();
+    return new Selvedge();
   }
 
   static async load(bytes) {
     const subject = await Selvedge.create();
-    subject.#room.doc.applyState(bytes);
+    subject.#doc.applyState(bytes);
     return subject;
   }
 
@@ -39,15 +38,15 @@ export default class Selvedge {
   }
 
   edit(edits) {
-    const { doc, text } = this.#room;
+    const { text } = this.#doc;
     for (const [at, remove, insert] of edits) text.replace(at, at + remove, insert);
-    while (this.#take(doc)) {}
+    while (this.#take()) {}
   }
 
   /** Keeps the next update; whether there was one. */
-  #take(doc) {
+  #take() {
     if (Selvedge.#end > Selvedge.#bytes.length - UPDATE_BYTES_MAX) [Selvedge.#bytes, Selvedge.#end] = [new Uint8Array(2 * UPDATE_BYTES_MAX), 0];
-    const length = doc.flushInto(Selvedge.#bytes, Selvedge.#end);
+    const length = this.#doc.flushInto(Selvedge.#bytes, Selvedge.#end);
     if (length === 0) return false;
     this.#updates.push(Selvedge.#bytes.subarray(Selvedge.#end, Selvedge.#end += length));
     return true;
@@ -58,14 +57,14 @@ export default class Selvedge {
   }
 
   integrate(message) {
-    this.#room.doc.applyUpdate(message);
+    this.#doc.applyUpdate(message);
   }
 
   text() {
-    return this.#room.text.toString();
+    return this.#doc.text.toString();
   }
 
   save() {
-    return this.#room.doc.encodeState();
+    return this.#doc.encodeState();
   }
 }
