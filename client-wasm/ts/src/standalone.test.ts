@@ -244,6 +244,19 @@ describe("a document that stands alone", () => {
     }
   });
 
+  it("can be destroyed by a listener of its updates, and loses none", () => {
+    const [doc, other] = [new StandaloneDoc(), new StandaloneDoc()];
+    doc.on("update", (update) => {
+      assert.ok(other.applyUpdate(update));
+      if (other.text.length < 3) doc.text.insert(doc.text.length, "x");
+      doc.destroy();
+    });
+    doc.text.insert(0, "x");
+    doc.flush();
+    assert.equal(other.text.toString(), "xxx");
+    assert.throws(() => doc.flushInto(new Uint8Array(UPDATE_BYTES_MAX)), refused("closed"));
+  });
+
   it("is rehearsed, too", () => {
     assert.ok([...rehearsal(standaloneCast)].length > 10);
   });

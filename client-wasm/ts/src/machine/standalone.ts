@@ -43,17 +43,18 @@ export class StandaloneBody extends Body {
 
   flush(): void {
     if (this.#destroyed) throw this.gone();
-    // Called by a listener: the loop below comes to it once every listener has heard of the update before.
+    // Called by a listener: the loop that called it comes to it once every listener has heard of the update before.
     if (this.#flushing) return;
     this.#flushing = true;
     try {
-      for (let length = this.#flushNext(); length > 0; length = this.#flushNext()) this.emit("delta", callWindow.read(length));
+      this.#tellAll();
     } finally {
       this.#flushing = false;
     }
   }
 
   flushInto(target: Uint8Array, at: number): number {
+    if (this.#destroyed) throw this.gone();
     if (this.#flushing) throw new SelvedgeError("update", "`flushInto` cannot be called by a listener.");
     const length = this.#flushNext();
     callWindow.readInto(target, at, length);
@@ -102,7 +103,9 @@ export class StandaloneBody extends Body {
   /** The document is gone, and its memory given back. Idempotent. */
   destroy(): void {
     if (this.#destroyed) return;
-    this.flush();
+    this.#tellAll();
+    // A listener may have done it.
+    if (this.#destroyed) return;
     this.#destroyed = true;
     this.#inner.free();
     this.emit("destroyed");
@@ -152,10 +155,13 @@ export class StandaloneBody extends Body {
     // The module keeps what an update changed in any case.
   }
 
-  /** Puts the next update into the window; its length, or 0. */
+  #tellAll(): void {
+    for (let length = this.#flushNext(); length > 0; length = this.#flushNext()) this.emit("delta", callWindow.read(length));
+  }
+
+  /** Puts the next update into the window; its length, or 0: there is none, or a listener destroyed the document. */
   #flushNext(): number {
-    if (this.#destroyed) throw this.gone();
-    if (!this.#unsealed) return 0;
+    if (!this.#unsealed || this.#destroyed) return 0;
     try {
       const length = this.#inner.flush();
       this.#unsealed = length < 0;
