@@ -120,16 +120,17 @@ impl Standalone {
         self.refusal.take().map_or(Ok(()), |error| Err(thrown(error)))
     }
 
-    /// Merges a state diff of another replica; whether the `meta` map changed. What it changes of the text is kept for
+    /// Merges a state diff of another replica; whether the `meta` map changed. `watched`: what it changes of the text is kept for
     /// `takePatches`.
     ///
     /// # Errors
     /// If the bytes are none, or begin beyond what this replica has.
     #[wasm_bindgen(js_name = applyState)]
-    pub fn apply_state(&mut self, diff: &[u8]) -> Result<bool, JsError> {
+    pub fn apply_state(&mut self, diff: &[u8], watched: bool) -> Result<bool, JsError> {
         let diff = StateDiff::decode(diff).map_err(|error| unreadable(error.to_string()))?;
         let meta = self.owned_meta();
-        self.owed = self.document.apply_state(&diff).map_err(|error| unreadable(error.to_string()))?;
+        let patches = self.document.apply_state(&diff).map_err(|error| unreadable(error.to_string()))?;
+        self.owed = if watched { patches } else { Vec::new() };
         Ok(meta != self.owned_meta())
     }
 

@@ -24,7 +24,10 @@ export interface DocStats {
 
 /** What a document tells. */
 export interface DocEvents {
-  /** A delta of this page that the device has stored: what another replica needs, also twice or out of order. */
+  /**
+   * A delta of this page, once the device has it, or at the end of its task where nothing is kept: what another replica needs, also
+   * twice or out of order.
+   */
   update(update: Uint8Array): void;
   /** The server's document was rebuilt or restored: this text starts anew, nothing is doubled. */
   reset(info: ResetInfo): void;
@@ -32,13 +35,13 @@ export interface DocEvents {
   destroy(): void;
 }
 
-/** One document: of a room, made by `open()`, or one that stands alone, made by `createDoc()`. */
+/** One document: of a room, made by `open()`, or one that stands alone, a `StandaloneDoc`. */
 export class Doc extends Emitter<DocEvents> {
   readonly text: SharedText;
   readonly meta: SharedMeta;
   readonly #body: Body;
 
-  /** @internal Made by `open()` and `createDoc()`. */
+  /** @internal Made by `open()` and `StandaloneDoc`. */
   constructor(body: Body) {
     super();
     this.#body = body;

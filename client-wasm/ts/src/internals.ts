@@ -1,17 +1,17 @@
-/** What views share without showing it: the replica behind a document or its text. */
+/** What views share without showing it: the body behind a document or its text. */
 
 import type { Body } from "./machine/body.js";
 
-const replicas = new WeakMap<object, Body>();
+const bodies = new WeakMap<object, Body>();
 
-/** Remembers which replica `view` shows. */
+/** Remembers which body `view` shows. */
 export function bindBody(view: object, body: Body): void {
-  replicas.set(view, body);
+  bodies.set(view, body);
 }
 
-/** The replica behind a document or text of this package. */
+/** The body behind a document or text of this package. */
 export function bodyOf(view: object): Body {
-  const body = replicas.get(view);
+  const body = bodies.get(view);
   if (!body) throw new TypeError("This object was not made by this copy of selvedge: is the package loaded twice?");
   return body;
 }

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
-import { positionFromJSON, SelvedgeError, UndoManager, UpdateDecoder, UpdateEncoder, UPDATE_BYTES_MAX } from "./standalone.js";
-import { init, StandaloneDoc, standaloneCast } from "./standalone.js";
+import { init, positionFromJSON, SelvedgeError, StandaloneDoc, standaloneCast, UndoManager, UPDATE_BYTES_MAX, UpdateDecoder, UpdateEncoder } from "./standalone.js";
 import { bindTextarea } from "./bindings/textarea.js";
 import { open, type TextEvent } from "./index.js";
 import { rehearsal } from "./rehearsal.js";
@@ -62,15 +61,29 @@ describe("a document that stands alone", () => {
     const [one, other] = [new StandaloneDoc(), new StandaloneDoc()];
     one.on("update", () => {
       if (one.text.length < 3) {
-        one.text.insert(one.text.length, "x");
+        one.text.insert(one.text.length, "w");
         one.flush();
         assert.throws(() => one.flushInto(new Uint8Array(UPDATE_BYTES_MAX)), refused("update"));
       }
     });
     one.on("update", (update) => assert.ok(other.applyUpdate(update)));
-    one.text.insert(0, "x");
+    one.text.insert(0, "w");
     one.flush();
-    assert.equal(other.text.toString(), "xxx");
+    assert.equal(other.text.toString(), "www");
+  });
+
+  it("flushes what an observer has just been told of", () => {
+    const [one, other] = [new StandaloneDoc(), new StandaloneDoc()];
+    one.on("update", (update) => assert.ok(other.applyUpdate(update)));
+    const heard: string[] = [];
+    one.text.observe(() => {
+      one.flush();
+      heard.push(other.text.toString());
+      assert.ok(other.covers(one.encodeStateVector()));
+    });
+    one.text.insert(0, "weft");
+    one.text.delete(0, 2);
+    assert.deepEqual(heard, ["weft", "ft"]);
   });
 
   it("says when an update before one is missing, and takes it again later", () => {
@@ -248,12 +261,12 @@ describe("a document that stands alone", () => {
     const [doc, other] = [new StandaloneDoc(), new StandaloneDoc()];
     doc.on("update", (update) => {
       assert.ok(other.applyUpdate(update));
-      if (other.text.length < 3) doc.text.insert(doc.text.length, "x");
+      if (other.text.length < 3) doc.text.insert(doc.text.length, "w");
       doc.destroy();
     });
-    doc.text.insert(0, "x");
+    doc.text.insert(0, "w");
     doc.flush();
-    assert.equal(other.text.toString(), "xxx");
+    assert.equal(other.text.toString(), "www");
     assert.throws(() => doc.flushInto(new Uint8Array(UPDATE_BYTES_MAX)), refused("closed"));
   });
 

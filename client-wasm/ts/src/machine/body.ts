@@ -1,6 +1,6 @@
 /**
  * What stands behind the views of a document: doc, text, meta, undo, editors. It holds what they share. A document of a room has a
- * {@link Replica}, on a link; one that stands alone a {@link Standalone}.
+ * `Replica`, on a link; one that stands alone a `StandaloneBody`.
  */
 
 import { Emitter } from "../emitter.js";
@@ -8,6 +8,7 @@ import { SelvedgeError } from "../errors.js";
 import type { Rights, SaveState, Status } from "../status.js";
 import type { StoreError } from "../store/store.js";
 import type { ChangeSource, TextPatch } from "../text-event.js";
+import type { Reading } from "../wasm/selvedge.js";
 import type { PresenceChange } from "./effects.js";
 
 /** What a body tells its views; one that stands alone has nothing to tell of a link, a store or others. */
@@ -47,30 +48,6 @@ export interface ResetInfo {
   readonly previous: Uint8Array;
   /** How many of its edits no server had. */
   readonly unsentOps: number;
-}
-
-/** What can be asked of a document, as the module answers it. Positions are UTF-16 units, sites opaque strings. */
-export interface Reading {
-  text(): string;
-  slice(from: number, to: number): string;
-  length(): number;
-  site(): string | undefined;
-  authorAt(at: number): string | undefined;
-  /** `after`: the anchor stays with the character on its right. */
-  anchorAt(at: number, after: boolean): Uint8Array;
-  /** Throws for bytes that are no anchor. */
-  resolve(anchor: Uint8Array): number;
-  vector(): Uint8Array;
-  /** Whether this replica has seen everything `vector` has. */
-  covers(vector: Uint8Array): boolean;
-  /** What a peer at `since` lacks; the whole state without it. */
-  stateDiff(since: Uint8Array | undefined): Uint8Array;
-  /** Named figures, in order: liveUtf16, liveBytes, encodedBytes, runs, sites, depthMax, pendingDeletes. */
-  stats(): Float64Array;
-  meta(key: string): Uint8Array | undefined;
-  metaKeys(): string[];
-  canUndo(): boolean;
-  canRedo(): boolean;
 }
 
 /** How edits become changes that are told, and who is told; where text is kept is the subclasses' matter. */
@@ -119,9 +96,9 @@ export abstract class Body extends Emitter<BodyEvents> {
   /** The patches that the last edit or step owes its editor. */
   protected abstract owedPatches(): TextPatch[];
   /** Comes after an edit. */
-  protected abstract endEdit(): void;
+  protected endEdit(): void {}
   /** Whether somebody asks for changes of the text may have changed. */
-  protected abstract watchersChanged(): void;
+  protected watchersChanged(): void {}
 
   /** Runs `fn`; all text changes inside it are told as one, with `origin`. Nested calls join the outer one. */
   transact<T>(fn: () => T, origin: unknown, by: ChangeSource = "local"): T {
@@ -158,7 +135,7 @@ export abstract class Body extends Emitter<BodyEvents> {
     return owed > 0;
   }
 
-  /** Calls `fn` with every change of the text: the machine tells those from elsewhere only while somebody asks. */
+  /** Calls `fn` with every change of the text: a link's machine tells those from elsewhere only while somebody asks. */
   watch(fn: BodyEvents["text"]): () => void {
     this.on("text", fn);
     this.watchersChanged();

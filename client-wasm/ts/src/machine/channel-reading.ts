@@ -1,7 +1,6 @@
 /** A client's answers for one of its documents. */
 
-import type { Client } from "../wasm/selvedge.js";
-import type { Reading } from "./body.js";
+import type { Client, Reading } from "../wasm/selvedge.js";
 
 /** Hands each question on, with the document's channel. */
 export class ChannelReading implements Reading {

@@ -8,8 +8,8 @@ import { NOTHING_PENDING, type Rights, type SaveState, type Status } from "../st
 import { StoreError, type Store, type StoreTransaction } from "../store/store.js";
 import type { Tabs } from "../tabs.js";
 import type { TextPatch } from "../text-event.js";
-import type { Client } from "../wasm/selvedge.js";
-import { Body, type Reading } from "./body.js";
+import type { Client, Reading } from "../wasm/selvedge.js";
+import { Body } from "./body.js";
 import { ChannelReading } from "./channel-reading.js";
 import type { DocumentEffect, PatchOrigin, SavedCounts } from "./effects.js";
 import type { Link, LinkedDocument } from "./link.js";
@@ -358,7 +358,7 @@ export class Replica extends Body implements LinkedDocument {
     return this.link.takePatches();
   }
 
-  protected endEdit(): void {
+  protected override endEdit(): void {
     if (this.#edited) return;
     this.#edited = true;
     void this.store?.persist().then((granted) => {
@@ -371,7 +371,7 @@ export class Replica extends Body implements LinkedDocument {
     if (!this.writable) throw new SelvedgeError("read-only", `You may not change ${this.document}.`);
   }
 
-  protected watchersChanged(): void {
+  protected override watchersChanged(): void {
     this.#watchMachine();
   }
 

@@ -4,7 +4,7 @@ import { guarded } from "../emitter.js";
 import { facadeError, SelvedgeError } from "../errors.js";
 import type { ChangeSource, TextPatch } from "../text-event.js";
 import type * as Facade from "../wasm/selvedge.js";
-import { Body, type Reading } from "./body.js";
+import { Body } from "./body.js";
 import { callWindow, utf16Of } from "./window.js";
 
 /** For what comes at the end of a task: in Node, `queueMicrotask` costs several times as much. */
@@ -37,8 +37,8 @@ export class StandaloneBody extends Body {
   get writable(): boolean { return !this.#destroyed; }
   get generation(): number { return 0; }
 
-  ask<T>(question: (document: Reading) => T): T {
-    return this.#call((inner) => question(inner));
+  ask<T>(question: (document: Facade.Reading) => T): T {
+    return this.#call(question);
   }
 
   flush(): void {
@@ -77,8 +77,9 @@ export class StandaloneBody extends Body {
   }
 
   applyState(state: Uint8Array): void {
-    const meta = this.#call((inner) => inner.applyState(state));
-    if (this.listens("text")) this.#tell(this.owedPatches(), "restore");
+    const watched = this.listens("text");
+    const meta = this.#call((inner) => inner.applyState(state, watched));
+    if (watched) this.#tell(this.owedPatches(), "restore");
     if (meta) this.emit("meta");
   }
 
@@ -88,7 +89,7 @@ export class StandaloneBody extends Body {
 
   setMeta(key: string, value: Uint8Array | undefined): void {
     this.#call((inner) => inner.setMeta(key, value));
-    this.endEdit();
+    this.#tellSoon();
     this.emit("meta");
   }
 
@@ -127,6 +128,7 @@ export class StandaloneBody extends Body {
         ? this.#inner.editUtf16(at, remove, utf16Of(insert), tracked)
         : this.#inner.edit(at, remove, length, tracked);
       if (echoes < 0) this.#inner.explain();
+      this.#tellSoon();
       return echoes;
     } catch (cause) {
       throw this.#failed(cause);
@@ -135,7 +137,7 @@ export class StandaloneBody extends Body {
 
   protected stepText(type: "undo" | "redo"): number {
     const owed = this.#call((inner) => inner[type]());
-    this.endEdit();
+    this.#tellSoon();
     return owed;
   }
 
@@ -143,16 +145,12 @@ export class StandaloneBody extends Body {
     return this.#patches((inner, shell) => inner.takePatches(shell));
   }
 
-  /** What is edited in one task is told at its end. */
-  protected endEdit(): void {
+  /** What is edited in one task is told at its end, unless who is told of the edit itself flushes it. */
+  #tellSoon(): void {
     this.#unsealed = true;
     if (this.#scheduled) return;
     this.#scheduled = true;
     void settled.then(this.#endTask);
-  }
-
-  protected watchersChanged(): void {
-    // The module keeps what an update changed in any case.
   }
 
   #tellAll(): void {

@@ -187,6 +187,31 @@ export class Client {
   setPresence(channel: number, data: Uint8Array | undefined, now: number): void;
 }
 
+/** What can be asked of a document. */
+export interface Reading {
+  text(): string;
+  slice(from: number, to: number): string;
+  length(): number;
+  site(): string | undefined;
+  authorAt(at: number): string | undefined;
+  /** `after`: the anchor stays with the character on its right. */
+  anchorAt(at: number, after: boolean): Uint8Array;
+  /** Throws for bytes that are no anchor. */
+  resolve(anchor: Uint8Array): number;
+  vector(): Uint8Array;
+  /** Whether this replica has seen everything `vector` has. */
+  covers(vector: Uint8Array): boolean;
+  /** What a peer at `since` lacks; the whole state without it. */
+  stateDiff(since: Uint8Array | undefined): Uint8Array;
+  /** Named figures, as `Client.stats`. */
+  stats(): Float64Array;
+  meta(key: string): Uint8Array | undefined;
+  metaKeys(): string[];
+  canUndo(): boolean;
+  canRedo(): boolean;
+}
+
+export interface Standalone extends Reading {}
 /** A document without a client. What is called for each edit and update goes through the window. */
 export class Standalone {
   /** `seed`: random bits, never twice the same. */
@@ -203,34 +228,18 @@ export class Standalone {
   flush(): number;
   /** The delta in the window: 1; 2 when it changed `meta`; 0 when one before it is missing; -1: `explain`. */
   apply(length: number): number;
-  /** Whether `meta` changed. */
-  applyState(diff: Uint8Array): boolean;
+  /** Whether `meta` changed. `watched`: what it changes of the text is kept for `takePatches`. */
+  applyState(diff: Uint8Array, watched: boolean): boolean;
   /** Tells the patches of the last edit, undo, redo or state, as `textPatch` calls. */
   takePatches(shell: Shell): void;
   /** Tells what the last update changed, in the same way. */
   takeChanges(shell: Shell): void;
   setMeta(key: string, value: Uint8Array | undefined): void;
-  meta(key: string): Uint8Array | undefined;
-  metaKeys(): string[];
   /** Returns how many patches `takePatches` has. */
   undo(): number;
   redo(): number;
-  canUndo(): boolean;
-  canRedo(): boolean;
   stopCapturing(): void;
   clearUndo(): void;
-
-  text(): string;
-  slice(from: number, to: number): string;
-  length(): number;
-  site(): string | undefined;
-  authorAt(at: number): string | undefined;
-  anchorAt(at: number, after: boolean): Uint8Array;
-  resolve(anchor: Uint8Array): number;
-  vector(): Uint8Array;
-  covers(vector: Uint8Array): boolean;
-  stateDiff(since: Uint8Array | undefined): Uint8Array;
-  stats(): Float64Array;
 }
 
 /** The writing side of a stream of updates; `state` is where another left it. */
