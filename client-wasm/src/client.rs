@@ -462,6 +462,14 @@ impl Client {
         reading::state_diff(self.document(channel)?, since.as_deref())
     }
 
+    /// Everything, to be kept: what a document can be opened from.
+    ///
+    /// # Errors
+    /// If the document is not open.
+    pub fn snapshot(&self, channel: f64) -> Result<Vec<u8>, JsError> {
+        Ok(self.document(channel)?.snapshot())
+    }
+
     /// [`Client::state_diff`], or nothing if a replica at `since` has everything.
     ///
     /// # Errors

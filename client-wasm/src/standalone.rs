@@ -1,7 +1,9 @@
 //! A document without a client: the application alone carries its updates.
 
 use selvedge_engine::undo::UndoStack;
-use selvedge_engine::{ApplyError, Document, EditError, PatchList, SiteId, StateDiff, TextPatch};
+use selvedge_engine::{
+    ApplyError, DecodeError, Document, EditError, OpenedSnapshot, PatchList, SiteId, StateDiff, TextPatch,
+};
 use selvedge_protocol::client;
 use wasm_bindgen::JsError;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -18,10 +20,16 @@ const APPLIED_META: i32 = 2;
 
 /// A document and its steps of undo. What is called for each edit and each update goes through the *window*, as with
 /// [`Client`](crate::Client).
+///
+/// Of a snapshot the text is there at once. Anything else may be called when [`Standalone::read`] has read the rest.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Standalone {
+    /// Empty while a snapshot waits.
     document: Document,
+    /// The snapshot that waits to be read.
+    waiting: Option<OpenedSnapshot>,
+    site: SiteId,
     undo: UndoStack,
     /// What the last update changed, for who watches.
     changed: PatchList,
@@ -35,22 +43,44 @@ pub struct Standalone {
 
 #[wasm_bindgen]
 impl Standalone {
-    /// An empty document, written under a random site. `seed`: random bits, never twice the same.
+    /// A document as `snapshot` has it, without one empty, written under a random site. `seed`: random bits, never twice the same.
     ///
     /// # Errors
-    /// None that the engine has for a document that is empty.
+    /// What is wrong with the snapshot, as far as the text and all that is not runs goes.
     #[wasm_bindgen(constructor)]
-    pub fn new(seed: u64) -> Result<Standalone, JsError> {
+    pub fn new(seed: u64, snapshot: Option<Vec<u8>>) -> Result<Standalone, JsError> {
+        let site = SiteId::random(seed);
+        let waiting = snapshot.map(|bytes| OpenedSnapshot::open(&bytes)).transpose().map_err(unreadable_copy)?;
         let mut document = Document::new();
-        document.begin_writing(SiteId::random(seed), 1).map_err(refused)?;
+        if waiting.is_none() {
+            document.begin_writing(site, 1).map_err(refused)?;
+        }
         Ok(Standalone {
             document,
+            waiting,
+            site,
             undo: UndoStack::new(),
             changed: PatchList::new(),
             owed: Vec::new(),
             sealing: Vec::new(),
             refusal: None,
         })
+    }
+
+    /// Reads what waits of a snapshot.
+    ///
+    /// # Errors
+    /// What is wrong with its runs. Then it goes on waiting, and its text is there.
+    pub fn read(&mut self) -> Result<(), JsError> {
+        let Some(snapshot) = self.waiting.take() else { return Ok(()) };
+        match snapshot.into_document() {
+            Ok(document) => self.document = document,
+            Err((snapshot, error)) => {
+                self.waiting = Some(snapshot);
+                return Err(unreadable_copy(error));
+            }
+        }
+        self.document.begin_writing(self.site, 1).map_err(refused)
     }
 
     /// Replaces text by the `length` bytes of UTF-8 in the window; how many patches `takePatches` has for the editor, normally
@@ -209,9 +239,12 @@ impl Standalone {
         reading::meta_keys(&self.document)
     }
 
-    /// The whole text.
+    /// The whole text, also of a snapshot that waits.
     pub fn text(&self) -> String {
-        self.document.text()
+        match &self.waiting {
+            Some(snapshot) => snapshot.text().to_owned(),
+            None => self.document.text(),
+        }
     }
 
     /// Part of the text; a half character at an end becomes U+FFFD or is left out.
@@ -271,6 +304,11 @@ impl Standalone {
         reading::state_diff(&self.document, since.as_deref())
     }
 
+    /// Everything, to be kept: what a document can be opened from.
+    pub fn snapshot(&self) -> Vec<u8> {
+        self.document.snapshot()
+    }
+
     /// Figures, as [`Client::stats`](crate::Client::stats).
     pub fn stats(&self) -> Vec<f64> {
         reading::stats(&self.document)
@@ -293,6 +331,10 @@ impl Standalone {
 
 fn refused(error: EditError) -> JsError {
     thrown(error.into())
+}
+
+fn unreadable_copy(error: DecodeError) -> JsError {
+    thrown(client::Error::Stored(error.to_string()))
 }
 
 fn unreadable(error: String) -> JsError {

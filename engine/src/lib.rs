@@ -56,6 +56,7 @@
 //! | [`Document::apply`] | O(r d log n + b) |
 //! | [`Document::apply_state`] | O(n log n + r d log n + b) |
 //! | [`Document::snapshot`], [`Document::load`] | O(n log n + s + b) |
+//! | [`OpenedSnapshot::open`] | O(s + b) |
 //! | conversions of positions, [`Document::author_at`] | O(log n) |
 //! | memory | O(n + s + b): never the history; 24 to 50 bytes more a run that a rebase moved, 4 to 12 in a snapshot |
 //!
@@ -98,6 +99,7 @@ mod id;
 mod limits;
 mod meta;
 mod op;
+mod opened_snapshot;
 pub mod packing;
 mod patch;
 mod position;
@@ -124,6 +126,7 @@ pub use limits::{
     PATH_LEVELS_MAX, REBASE_LEVELS, SEED_TEXT_BYTES_MAX,
 };
 pub use op::{Direction, Op};
+pub use opened_snapshot::OpenedSnapshot;
 pub use patch::{Patch, PatchList, TextPatch};
 pub use position::{Digit, Element, Path};
 pub use rebase::{Piece, Rebase};

@@ -8,8 +8,8 @@ use checked::Checked;
 use model::Dice;
 use proptest::prelude::*;
 use selvedge_engine::{
-    Anchor, Bias, Delta, DeltaHeader, Digit, Direction, Document, DotRange, Element, Op, Path, Piece, Rebase, SiteId,
-    StateDiff, VersionVector,
+    Anchor, Bias, Delta, DeltaHeader, Digit, Direction, Document, DotRange, Element, Op, OpenedSnapshot, Path, Piece,
+    Rebase, SiteId, StateDiff, VersionVector,
 };
 
 fn sites() -> impl Strategy<Value = SiteId> {
@@ -209,7 +209,10 @@ proptest! {
         loaded.assert_invariants();
         prop_assert_eq!(loaded.text(), document.text());
         prop_assert_eq!(loaded.snapshot(), &snapshot[..]);
-        prop_assert_eq!(Document::load(&document.snapshot_plain()).unwrap().snapshot(), snapshot);
+        prop_assert_eq!(Document::load(&document.snapshot_plain()).unwrap().snapshot(), &snapshot[..]);
+        let opened = OpenedSnapshot::open(&snapshot).unwrap();
+        prop_assert_eq!((opened.text(), opened.vector()), (&document.text()[..], document.vector()));
+        prop_assert_eq!(opened.into_document().unwrap().snapshot(), snapshot);
         let since = document.vector().iter().map(|(site, counter)| (site, Dice(partly ^ site.get()).roll() % (counter + 1)));
         let diff = document.state_diff(&since.collect());
         prop_assert_eq!(StateDiff::decode(&diff.encode()), Ok(diff));
@@ -239,6 +242,30 @@ proptest! {
         let same = bytes[at] == byte;
         bytes[at] = byte;
         prop_assert_eq!(Document::load(&bytes).is_ok(), same);
+    }
+
+    /// A checksum is no seal: opened and read later, a snapshot is refused for what loading it at once refuses it for, and keeps its text.
+    #[test]
+    fn forged_snapshots_are_refused_when_they_are_read(seed: u64, at: prop::sample::Index, byte: u8) {
+        let mut bytes = some_document(seed).snapshot();
+        let content = bytes.len() - 4;
+        bytes[at.index(content)] = byte;
+        let checksum = xxhash_rust::xxh64::xxh64(&bytes[..content], 0).to_le_bytes();
+        bytes[content..].copy_from_slice(&checksum[..4]);
+        let loaded = Document::load(&bytes).map(|document| document.snapshot());
+        let Ok(opened) = OpenedSnapshot::open(&bytes) else {
+            prop_assert!(loaded.is_err());
+            return Ok(());
+        };
+        let text = opened.text().to_owned();
+        let read = opened.into_document();
+        match read {
+            Ok(document) => prop_assert_eq!((document.text(), Ok(document.snapshot())), (text, loaded)),
+            Err((opened, error)) => {
+                prop_assert_eq!((opened.text(), Err(error)), (&text[..], loaded));
+                prop_assert_eq!(opened.into_document().unwrap_err().1, error);
+            }
+        }
     }
 
     #[test]

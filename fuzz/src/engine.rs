@@ -1,6 +1,6 @@
 //! The engine's decoders.
 
-use selvedge_engine::{Anchor, Delta, DeltaHeader, Document, SiteId, StateDiff, VersionVector};
+use selvedge_engine::{Anchor, Delta, DeltaHeader, Document, OpenedSnapshot, SiteId, StateDiff, VersionVector};
 
 use super::allocation::Allowance;
 
@@ -110,7 +110,13 @@ pub fn state_diff(bytes: &[u8]) {
 pub fn snapshot(bytes: &[u8]) {
     let mut snapshot = bytes.to_vec();
     snapshot.extend(&xxhash_rust::xxh64::xxh64(bytes, 0).to_le_bytes()[..4]);
-    if let Ok(document) = STATE.hold(&snapshot, || Document::load(&snapshot)) {
+    let opened = STATE.hold(&snapshot, || OpenedSnapshot::open(&snapshot));
+    let text = opened.as_ref().ok().map(|opened| opened.text().to_owned());
+    let read = opened.and_then(|opened| opened.into_document().map_err(|(_, error)| error));
+    let loaded = STATE.hold(&snapshot, || Document::load(&snapshot));
+    assert_eq!(loaded.as_ref().map(Document::snapshot), read.as_ref().map(Document::snapshot));
+    if let Ok(document) = loaded {
+        assert_eq!(text, Some(document.text()));
         check_loaded(&document);
     }
     assert!(bytes.is_empty() || Document::load(bytes).is_err(), "no checksum fits by chance");

@@ -109,6 +109,11 @@ export class Doc extends Emitter<DocEvents> {
     return this.#body.ask((document) => document.stateDiff(since));
   }
 
+  /** Everything, with a checksum: to be kept. A `StandaloneDoc` opens it, and shows its text sooner than it loads a state. */
+  encodeSnapshot(): Uint8Array {
+    return this.#body.ask((document) => document.snapshot());
+  }
+
   /** Merges what {@link encodeState} gave. All or nothing; merging twice changes nothing. */
   applyState(state: Uint8Array): void {
     this.#body.applyState(state);

@@ -12,10 +12,16 @@ export interface Cast {
   /** It has an undo manager. */
   readonly writer: Doc;
   readonly reader: Doc;
-  /** Those that load what the others have. */
-  readonly late: readonly Doc[];
+  /** Each is gone through once. */
+  readonly loads: readonly Load[];
   /** Ends them all. */
   close(): void;
+}
+
+/** A way to keep what a document has, and a document that loads it. */
+export interface Load {
+  keep(doc: Doc): Uint8Array;
+  load(kept: Uint8Array): Doc;
 }
 
 /** Words of text, and how often they stand there in the end: short, so that little is compiled a second time, for speed. */
@@ -38,7 +44,7 @@ export async function startRehearsed(input: InitInput | Promise<InitInput> | und
 
 /** The rehearsal, in steps of a few milliseconds. @internal For tests. */
 export function* rehearsal(cast: () => Cast): Generator<void> {
-  const { writer, reader, late, close } = cast();
+  const { writer, reader, loads, close } = cast();
   const { text } = writer;
   const words = Array.from({ length: WORDS }, (_, at) => (at * at * 7919 % 4093).toString(36)).join(" ");
   // A step of undo is made in another way than an edit that is none.
@@ -63,11 +69,14 @@ export function* rehearsal(cast: () => Cast): Generator<void> {
     yield;
   }
   // Short text and text that repeats are kept in different ways.
-  for (const doc of late) {
-    const state = reader.encodeState();
+  for (const { keep, load } of loads) {
+    const kept = keep(reader);
     yield;
-    doc.applyState(state);
-    doc.text.toString();
+    const loaded = load(kept);
+    loaded.text.toString();
+    yield;
+    // Some leave the rest of a load until it is needed.
+    loaded.encodeStateVector();
     yield;
     text.insert(0, words.repeat(TIMES));
     hear();

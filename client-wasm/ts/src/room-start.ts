@@ -4,7 +4,7 @@ import { Doc } from "./doc.js";
 import { instant } from "./machine/environment.js";
 import { Link } from "./machine/link.js";
 import { Replica } from "./machine/replica.js";
-import { startRehearsed, type Cast } from "./rehearsal.js";
+import { startRehearsed, type Cast, type Load } from "./rehearsal.js";
 import { UndoManager } from "./undo.js";
 import { facade, type DefaultSource, type InitInput } from "./wasm/load.js";
 
@@ -26,7 +26,11 @@ export function roomCast(): Cast {
   const close = (): void => { for (const replica of replicas) void replica.close(); };
   const writer = doc("writer");
   new UndoManager(writer);
-  return { writer, reader: doc("reader"), late: [doc("late"), doc("later")], close };
+  const load = (name: string): Load => {
+    const late = doc(name);
+    return { keep: (from) => from.encodeState(), load: (kept) => { late.applyState(kept); return late; } };
+  };
+  return { writer, reader: doc("reader"), loads: [load("late"), load("later")], close };
 }
 
 function replicaOn(link: Link, document: string): Replica {

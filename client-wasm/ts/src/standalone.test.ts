@@ -4,6 +4,8 @@ import { init, positionFromJSON, SelvedgeError, StandaloneDoc, standaloneCast, U
 import { bindTextarea } from "./bindings/textarea.js";
 import { open, type TextEvent } from "./index.js";
 import { rehearsal } from "./rehearsal.js";
+import { facade } from "./wasm/load.js";
+import type { Standalone } from "./wasm/selvedge.js";
 
 const task = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
 const refused = (code: string) => (error: unknown): boolean => error instanceof SelvedgeError && error.code === code;
@@ -226,6 +228,71 @@ describe("a document that stands alone", () => {
     assert.equal(room.text.toString(), "room doc");
     assert.equal(doc.text.toString(), "room doc");
     await room.close();
+  });
+
+  it("is opened from a snapshot, whose text is there before the rest is read", async () => {
+    const one = new StandaloneDoc();
+    one.text.insert(0, "wft");
+    one.meta.set("title", "Loom");
+    one.flush();
+    one.text.insert(1, "e");
+    const snapshot = one.encodeSnapshot();
+    const other = new StandaloneDoc(snapshot);
+    const { read } = facade().Standalone.prototype;
+    let reads = 0;
+    facade().Standalone.prototype.read = function (this: Standalone): void {
+      reads++;
+      read.call(this);
+    };
+    try {
+      assert.equal(other.text.toString(), "weft");
+      assert.equal(reads, 0);
+      other.text.insert(4, "s");
+      other.text.insert(0, "warp and ");
+      assert.equal(reads, 1);
+    } finally {
+      facade().Standalone.prototype.read = read;
+    }
+    assert.equal(other.text.toString(), "warp and wefts");
+    assert.equal(other.meta.get("title"), "Loom");
+    assert.notEqual(other.site, one.site);
+    other.on("update", (update) => assert.ok(one.applyUpdate(update)));
+    await task();
+    assert.equal(one.text.toString(), "warp and wefts");
+    const late = new StandaloneDoc(snapshot);
+    assert.ok(late.covers(new StandaloneDoc(snapshot).encodeStateVector()));
+    late.applyState(one.encodeState());
+    assert.deepEqual(late.encodeSnapshot(), one.encodeSnapshot());
+    for (const doc of [one, other, late]) doc.destroy();
+    new StandaloneDoc(snapshot).destroy();
+  });
+
+  it("opens what a room's document had", async () => {
+    const room = await open("standalone/kept", { persist: false, crossTab: false });
+    room.text.insert(0, "kept");
+    assert.equal(new StandaloneDoc(room.doc.encodeSnapshot()).text.toString(), "kept");
+    await room.close();
+  });
+
+  it("refuses bytes that are no snapshot, and damaged ones, when it is made", () => {
+    const doc = new StandaloneDoc();
+    doc.text.insert(0, "weft");
+    const snapshot = doc.encodeSnapshot();
+    const damaged = (at: number): Uint8Array => snapshot.with(at, snapshot[at]! ^ 1);
+    for (const bytes of [new Uint8Array(0), doc.encodeState(), snapshot.subarray(1), ...Array.from(snapshot.keys(), damaged)]) {
+      assert.throws(() => new StandaloneDoc(bytes), refused("stored-copy"));
+    }
+  });
+
+  it("refuses a forged snapshot when it is read, each time, and shows its text", () => {
+    // Four characters in runs, three of text, and a checksum that fits.
+    const forged = Uint8Array.from(Buffer.from("1320020105000104021300010108e90200000400010002020000030000007363685f55f76f", "hex"));
+    const doc = new StandaloneDoc(forged);
+    for (const call of [() => doc.text.insert(0, "x"), () => doc.encodeState(), () => doc.applyUpdate(new Uint8Array(1)), () => doc.text.length, () => doc.encodeSnapshot()]) {
+      assert.throws(call, refused("stored-copy"));
+      assert.equal(doc.text.toString(), "sch");
+    }
+    doc.destroy();
   });
 
   it("can be bound to a field", async () => {

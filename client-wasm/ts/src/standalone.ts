@@ -9,12 +9,11 @@
  */
 
 import { Doc } from "./doc.js";
-import { randomSeed } from "./machine/environment.js";
 import { StandaloneBody } from "./machine/standalone.js";
-import { startRehearsed, type Cast } from "./rehearsal.js";
+import { startRehearsed, type Cast, type Load } from "./rehearsal.js";
 import { UndoManager } from "./undo.js";
 import { fileSource } from "./wasm/file-source.js";
-import { facade, type InitInput } from "./wasm/load.js";
+import type { InitInput } from "./wasm/load.js";
 
 export { Doc, UPDATE_BYTES_MAX, type DocEvents, type DocStats } from "./doc.js";
 export { SelvedgeError, type ErrorCode } from "./errors.js";
@@ -31,13 +30,20 @@ export function init(input?: InitInput | Promise<InitInput>): Promise<void> {
   return startRehearsed(input, fileSource, standaloneCast);
 }
 
-/** A document that stands alone. It begins empty and writes under a random site of its own: load what there is with `applyState`. */
+/** A document that stands alone. It writes under a random site of its own. */
 export class StandaloneDoc extends Doc {
   readonly #body: StandaloneBody;
 
-  /** Needs the module: after {@link init}. */
-  constructor() {
-    const body = new StandaloneBody(new (facade().Standalone)(randomSeed()));
+  /**
+   * Needs the module: after {@link init}. Empty, or as a snapshot of {@link Doc.encodeSnapshot} has it: its whole text can be read at once.
+   * What else it holds waits for the first call that needs it, an edit or an update, which takes up to 1 ms more for each 1,000 places
+   * where text was written.
+   *
+   * Throws `stored-copy` for bytes that are no snapshot, or damaged. Where what waits is found to be nothing this package wrote, every
+   * call does that needs it, and the text can still be read.
+   */
+  constructor(snapshot?: Uint8Array) {
+    const body = new StandaloneBody(snapshot);
     super(body);
     this.#body = body;
   }
@@ -55,8 +61,14 @@ export class StandaloneDoc extends Doc {
 
 /** @internal For tests. */
 export function standaloneCast(): Cast {
-  const docs = Array.from({ length: 4 }, () => new StandaloneDoc());
-  const [writer, reader, ...late] = docs as [StandaloneDoc, StandaloneDoc, StandaloneDoc, StandaloneDoc];
+  const docs: StandaloneDoc[] = [];
+  const made = (snapshot?: Uint8Array): StandaloneDoc => {
+    const doc = new StandaloneDoc(snapshot);
+    docs.push(doc);
+    return doc;
+  };
+  const [writer, reader] = [made(), made()];
   new UndoManager(writer);
-  return { writer, reader, late, close: () => { for (const doc of docs) doc.destroy(); } };
+  const load: Load = { keep: (doc) => doc.encodeSnapshot(), load: made };
+  return { writer, reader, loads: [load, load], close: () => { for (const doc of docs) doc.destroy(); } };
 }

@@ -92,7 +92,7 @@ export class SharedText {
 
   /** The whole text. Cost O(n): keep what you got, and follow changes by {@link observe}. */
   toString(): string {
-    return this.#body.ask((document) => document.text());
+    return this.#body.readText();
   }
 
   /** The units from `from` up to `to`. */

@@ -18,6 +18,8 @@
 //! in groups that sort behind those that came there before. So what is told stands in order and nothing twice, and the path before is all that a
 //! reader must know to tell.
 
+use std::borrow::Cow;
+
 use super::delta::{digit_code, digit_of};
 use super::numbers::{NumberReader, Numbers};
 use super::sites::Sites;
@@ -74,25 +76,53 @@ pub(super) fn write(groups: &[StateGroup], runs: &[StateRun], sites: &Sites, pac
     writer.blob(&numbers);
 }
 
-/// Reads groups and runs, whose characters are those of `text`.
-#[inline(never)]
-pub(super) fn read(reader: &mut Reader<'_>, sites: &Sites) -> Result<(Vec<StateGroup>, Vec<StateRun>), DecodeError> {
-    let (runs, groups) = (reader.varint()?, reader.varint()?);
-    let numbers = reader.blob()?;
-    let most = (numbers.len() * RATIO_MAX) as u64;
-    if runs > most || groups > most {
-        return Err(DecodeError::TooLarge);
+/// Groups and runs that wait to be read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting<'a> {
+    /// How many there are of each.
+    runs: u64,
+    groups: u64,
+    numbers: Cow<'a, [u8]>,
+}
+
+impl<'a> Waiting<'a> {
+    /// Passes over them.
+    pub(super) fn pass(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let (runs, groups) = (reader.varint()?, reader.varint()?);
+        let numbers = reader.blob()?;
+        let most = (numbers.len() * RATIO_MAX) as u64;
+        if runs > most || groups > most {
+            return Err(DecodeError::TooLarge);
+        }
+        if runs == 0 {
+            return Err(DecodeError::NotCanonical);
+        }
+        Ok(Self { runs, groups, numbers: Cow::Borrowed(numbers) })
     }
-    let mut listener = Listener {
-        sites,
-        walk: Walk::new(sites),
-        numbers: NumberReader::new(Reader::new(numbers))?,
-        groups: Vec::with_capacity(groups as usize),
-    };
-    let told = listener.runs(runs as usize, groups as usize)?;
-    let Listener { numbers, groups: listed, .. } = listener;
-    numbers.end()?;
-    if listed.len() as u64 == groups && runs > 0 { Ok((listed, told)) } else { Err(DecodeError::NotCanonical) }
+
+    /// Apart from the bytes they stand in.
+    pub(super) fn into_owned(self) -> Waiting<'static> {
+        Waiting { runs: self.runs, groups: self.groups, numbers: Cow::Owned(self.numbers.into_owned()) }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.runs == 0
+    }
+
+    /// Reads them. Their bytes are measured when their text is known.
+    #[inline(never)]
+    pub(super) fn read(&self, sites: &Sites) -> Result<(Vec<StateGroup>, Vec<StateRun>), DecodeError> {
+        let mut listener = Listener {
+            sites,
+            walk: Walk::new(sites),
+            numbers: NumberReader::new(Reader::new(&self.numbers))?,
+            groups: Vec::with_capacity(self.groups as usize),
+        };
+        let told = listener.runs(self.runs as usize, self.groups as usize)?;
+        let Listener { numbers, groups: listed, .. } = listener;
+        numbers.end()?;
+        if listed.len() as u64 == self.groups { Ok((listed, told)) } else { Err(DecodeError::NotCanonical) }
+    }
 }
 
 /// A group of the path told last.

@@ -7,6 +7,7 @@ use crate::state::StateDiff;
 use crate::vector::VersionVector;
 
 /// Sites by number and numbers by site: O(1) and O(log s), s = sites.
+#[derive(Clone, Debug)]
 pub(super) struct Sites {
     all: Vec<SiteId>,
     /// How many of them the vector has.

@@ -13,6 +13,7 @@
 
 use xxhash_rust::xxh64::xxh64;
 
+use super::runs::Waiting;
 use super::sites::Sites;
 use super::text::Packing;
 use super::{Reader, Writer, rebases, runs, text};
@@ -74,10 +75,10 @@ pub(crate) fn decode_diff(bytes: &[u8]) -> Result<StateDiff, DecodeError> {
     }
     let parts = read_parts(&mut reader)?;
     let since = VersionVector::read(&mut reader)?;
-    read_body(since, parts, reader)
+    read_body(since, parts, reader)?.finish()
 }
 
-pub(crate) fn decode_snapshot(bytes: &[u8]) -> Result<StateDiff, DecodeError> {
+pub(crate) fn open_snapshot(bytes: &[u8]) -> Result<Opened<'_>, DecodeError> {
     let (content, expected) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(DecodeError::Incomplete)?;
     let mut reader = Reader::new(content);
     if reader.byte()? != SNAPSHOT {
@@ -132,7 +133,35 @@ fn write_body(diff: &StateDiff, sites: &Sites, packing: Packing, writer: &mut Wr
     }
 }
 
-fn read_body(since: VersionVector, parts: u8, mut reader: Reader<'_>) -> Result<StateDiff, DecodeError> {
+/// A state of which all has been read but its runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened<'a> {
+    /// Without groups and runs.
+    pub(crate) state: StateDiff,
+    sites: Sites,
+    runs: Waiting<'a>,
+}
+
+impl Opened<'_> {
+    /// Apart from the bytes it was read from.
+    pub(crate) fn into_owned(self) -> Opened<'static> {
+        Opened { state: self.state, sites: self.sites, runs: self.runs.into_owned() }
+    }
+
+    /// Takes the state, its runs read. After an error the text is there as it was.
+    #[inline(never)]
+    pub(crate) fn finish(&mut self) -> Result<StateDiff, DecodeError> {
+        let state = &mut self.state;
+        if !self.runs.is_empty() {
+            (state.groups, state.runs) = self.runs.read(&self.sites)?;
+            measure_runs(&mut state.runs, &state.text)?;
+        }
+        state.validate()?;
+        Ok(core::mem::take(state))
+    }
+}
+
+fn read_body(since: VersionVector, parts: u8, mut reader: Reader<'_>) -> Result<Opened<'_>, DecodeError> {
     let reader = &mut reader;
     let vector = VersionVector::read(reader)?;
     let rebases = part(parts & REBASES, Rebases::is_empty, || rebases::read(reader))?;
@@ -140,16 +169,15 @@ fn read_body(since: VersionVector, parts: u8, mut reader: Reader<'_>) -> Result<
     let pending = part(parts & PENDING, DotSet::is_empty, || DotSet::read(reader))?;
     let meta = part(parts & META, |meta: &Meta| meta.len() == 0, || Meta::read(reader))?;
     let sites = Sites::read(&vector, parts & SITES != 0, reader)?;
-    let mut diff = StateDiff { since, vector, live, pending, meta, rebases, ..StateDiff::default() };
+    let mut state = StateDiff { since, vector, live, pending, meta, rebases, ..StateDiff::default() };
+    let mut runs = Waiting::default();
     if parts & TEXT != 0 {
-        (diff.groups, diff.runs) = runs::read(reader, &sites)?;
-        diff.text = text::read(Reader::new(reader.rest()))?;
-        measure_runs(&mut diff.runs, &diff.text)?;
+        runs = Waiting::pass(reader)?;
+        state.text = text::read(Reader::new(reader.rest()))?;
     } else {
         reader.end()?;
     }
-    diff.validate()?;
-    Ok(diff)
+    Ok(Opened { state, sites, runs })
 }
 
 /// A part that is there if its bit is set, and then is not empty.

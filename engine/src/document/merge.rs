@@ -198,16 +198,21 @@ impl Document {
         codec::encode_snapshot_plain(&self.state_diff(&VersionVector::new()))
     }
 
-    /// Reads a snapshot. The document has no site to write as yet.
+    /// Reads a snapshot. The document has no site to write as yet. [`OpenedSnapshot`](crate::OpenedSnapshot) gives the text alone, sooner.
     ///
     /// # Errors
     /// What is wrong with the bytes.
     pub fn load(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let state = codec::decode_snapshot(bytes)?;
+        codec::open_snapshot(bytes)?.finish().map(Self::of_state)
+    }
+
+    /// The document that a whole state is of.
+    #[inline(never)]
+    pub(crate) fn of_state(state: StateDiff) -> Self {
         let sequence = sequence_of(&state);
         let StateDiff { vector, pending, meta, rebases, .. } = state;
         let clock = rebases.latest();
-        Ok(Self { sequence, vector, pending, meta, rebases, clock, ..Self::default() })
+        Self { sequence, vector, pending, meta, rebases, clock, ..Self::default() }
     }
 }
 

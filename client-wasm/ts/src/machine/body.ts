@@ -44,7 +44,7 @@ export interface BodyEvents {
 export interface ResetInfo {
   /** The document's new generation. */
   readonly generation: number;
-  /** The copy given up, the engine's snapshot, for the application to keep. */
+  /** The copy given up, a snapshot for the application to keep: a `StandaloneDoc` opens it. */
   readonly previous: Uint8Array;
   /** How many of its edits no server had. */
   readonly unsentOps: number;
@@ -66,6 +66,8 @@ export abstract class Body extends Emitter<BodyEvents> {
   /** Number of this document's life: a rebuilt one has another. 0 before a server was asked. */
   abstract get generation(): number;
 
+  /** The whole text. */
+  abstract readText(): string;
   /** Asks the module about this document. */
   abstract ask<T>(question: (document: Reading) => T): T;
   /** Seals what was edited until now, and tells it where no store tells when it is safe. */

@@ -22,6 +22,7 @@ export class ChannelReading implements Reading {
   vector(): Uint8Array { return this.#client.vector(this.#channel); }
   covers(vector: Uint8Array): boolean { return this.#client.covers(this.#channel, vector); }
   stateDiff(since: Uint8Array | undefined): Uint8Array { return this.#client.stateDiff(this.#channel, since); }
+  snapshot(): Uint8Array { return this.#client.snapshot(this.#channel); }
   stats(): Float64Array { return this.#client.stats(this.#channel); }
   meta(key: string): Uint8Array | undefined { return this.#client.meta(this.#channel, key); }
   metaKeys(): string[] { return this.#client.metaKeys(this.#channel); }

@@ -103,6 +103,10 @@ export class Replica extends Body implements LinkedDocument {
     return this.askClient((client, channel) => client.generation(channel));
   }
 
+  readText(): string {
+    return this.ask((document) => document.text());
+  }
+
   ask<T>(question: (document: Reading) => T): T {
     return this.askClient((client, channel) => question(this.#reading ??= new ChannelReading(client, channel)));
   }

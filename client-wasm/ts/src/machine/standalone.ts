@@ -4,7 +4,9 @@ import { guarded } from "../emitter.js";
 import { facadeError, SelvedgeError } from "../errors.js";
 import type { ChangeSource, TextPatch } from "../text-event.js";
 import type * as Facade from "../wasm/selvedge.js";
+import { facade } from "../wasm/load.js";
 import { Body } from "./body.js";
+import { randomSeed } from "./environment.js";
 import { callWindow, utf16Of } from "./window.js";
 
 /** For what comes at the end of a task: in Node, `queueMicrotask` costs several times as much. */
@@ -17,7 +19,10 @@ const APPLIED_META = 2;
 /** A document whose updates the application carries. */
 export class StandaloneBody extends Body {
   readonly document = "";
-  readonly #inner: Facade.Standalone;
+  /** The module's document, where nothing of a snapshot waits. */
+  readonly #document: Facade.Standalone;
+  /** Whether something of a snapshot waits to be read. */
+  #waiting: boolean;
   #destroyed = false;
   #scheduled = false;
   /** Whether something was edited that was not flushed. */
@@ -28,14 +33,26 @@ export class StandaloneBody extends Body {
     if (this.#unsealed && !this.#destroyed) guarded(() => this.flush());
   };
 
-  constructor(inner: Facade.Standalone) {
+  /** An empty document, or one as `snapshot` has it. */
+  constructor(snapshot: Uint8Array | undefined) {
     super();
-    this.#inner = inner;
+    const { Standalone } = facade();
+    try {
+      this.#document = new Standalone(randomSeed(), snapshot);
+    } catch (cause) {
+      throw facadeError(cause);
+    }
+    this.#waiting = snapshot !== undefined;
   }
 
   get destroyed(): boolean { return this.#destroyed; }
   get writable(): boolean { return !this.#destroyed; }
   get generation(): number { return 0; }
+
+  readText(): string {
+    if (this.#destroyed) throw this.gone();
+    return this.#document.text();
+  }
 
   ask<T>(question: (document: Facade.Reading) => T): T {
     return this.#call(question);
@@ -108,7 +125,7 @@ export class StandaloneBody extends Body {
     // A listener may have done it.
     if (this.#destroyed) return;
     this.#destroyed = true;
-    this.#inner.free();
+    this.#document.free();
     this.emit("destroyed");
     this.clearListeners();
   }
@@ -179,6 +196,15 @@ export class StandaloneBody extends Body {
     const shell: Pick<Facade.Shell, "textPatch"> = { textPatch: (at, remove, insert) => void patches.push({ at, delete: remove, insert }) };
     this.#call((inner) => take(inner, shell as Facade.Shell));
     return patches;
+  }
+
+  /** The module's document, all of it read. */
+  get #inner(): Facade.Standalone {
+    if (this.#waiting) {
+      this.#document.read();
+      this.#waiting = false;
+    }
+    return this.#document;
   }
 
   #call<T>(call: (inner: Facade.Standalone) => T): T {

@@ -167,6 +167,8 @@ export class Client {
   covers(channel: number, vector: Uint8Array): boolean;
   /** What a peer at `since` lacks; the whole state without it. */
   stateDiff(channel: number, since: Uint8Array | undefined): Uint8Array;
+  /** Everything, with a checksum. */
+  snapshot(channel: number): Uint8Array;
   /** The same for another tab; nothing if it has everything. */
   newsFor(channel: number, since: Uint8Array): Uint8Array | undefined;
   applyState(channel: number, diff: Uint8Array, now: number): void;
@@ -203,6 +205,8 @@ export interface Reading {
   covers(vector: Uint8Array): boolean;
   /** What a peer at `since` lacks; the whole state without it. */
   stateDiff(since: Uint8Array | undefined): Uint8Array;
+  /** Everything, with a checksum. */
+  snapshot(): Uint8Array;
   /** Named figures, as `Client.stats`. */
   stats(): Float64Array;
   meta(key: string): Uint8Array | undefined;
@@ -214,11 +218,16 @@ export interface Reading {
 export interface Standalone extends Reading {}
 /** A document without a client. What is called for each edit and update goes through the window. */
 export class Standalone {
-  /** `seed`: random bits, never twice the same. */
-  constructor(seed: bigint);
+  /**
+   * `seed`: random bits, never twice the same. Throws for a `snapshot` that is none. Of one, nothing but `text` may be called before
+   * `read`.
+   */
+  constructor(seed: bigint, snapshot: Uint8Array | undefined);
   free(): void;
   [Symbol.dispose](): void;
 
+  /** Reads what waits of a snapshot; throws, each time, if that cannot be read. */
+  read(): void;
   /** As `Client.edit`. */
   edit(at: number, remove: number, length: number, tracked: boolean): number;
   editUtf16(at: number, remove: number, insert: Uint16Array, tracked: boolean): number;

@@ -1,6 +1,7 @@
 /**
  * This project's package, as an app in Node uses it that keeps and sends updates itself, like its peers here: documents that stand
- * alone, whose edits are no undo steps. Times are of updates that stand alone; what they take on a channel is counted in stream form.
+ * alone, whose edits are no undo steps, opened from snapshots. Times are of updates that stand alone; what they take on a channel is counted in
+ * stream form.
  *
  * Updates are written one behind the other and kept as views of that, which is what json-joy's encoder does, too.
  */
@@ -8,11 +9,15 @@
 import { init, StandaloneDoc, UPDATE_BYTES_MAX, UpdateDecoder, UpdateEncoder } from "../../../../client-wasm/pkg/dist/standalone.js";
 
 export default class Selvedge {
-  #doc = new StandaloneDoc();
+  #doc;
   #updates = [];
   /** Where updates of everybody are written, and up to where that is full. */
   static #bytes = new Uint8Array(2 * UPDATE_BYTES_MAX);
   static #end = 0;
+
+  constructor(snapshot) {
+    this.#doc = new StandaloneDoc(snapshot);
+  }
 
   static async create() {
     await init();
@@ -20,9 +25,8 @@ export default class Selvedge {
   }
 
   static async load(bytes) {
-    const subject = await Selvedge.create();
-    subject.#doc.applyState(bytes);
-    return subject;
+    await init();
+    return new Selvedge(bytes);
   }
 
   /** Messages to a channel in stream form and from it: what goes over it, and whether all arrived as it was. */
@@ -65,6 +69,6 @@ export default class Selvedge {
   }
 
   save() {
-    return this.#doc.encodeState();
+    return this.#doc.encodeSnapshot();
   }
 }
