@@ -89,6 +89,7 @@ impl Delta {
     ///
     /// # Errors
     /// The first rule it breaks.
+    #[inline(never)]
     pub fn validate(&self) -> Result<(), DecodeError> {
         if !self.site.is_valid() {
             return Err(DecodeError::Site);

@@ -359,6 +359,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    #[inline(never)]
     fn insert(&mut self, flags: u8, first: u64) -> Result<Op, DecodeError> {
         let group = if flags & AGAIN != 0 {
             self.group.take().ok_or(DecodeError::NotCanonical)?
@@ -459,6 +460,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The ranges of a delete. Their counters are not checked.
+    #[inline(never)]
     pub(super) fn ranges(&mut self, flags: u8) -> Result<Ranges, DecodeError> {
         let mut ranges = Ranges::new();
         if flags & SINGLE != 0 {
@@ -488,6 +490,7 @@ impl<'a> Decoder<'a> {
         if ranges.len() == 1 { Err(DecodeError::NotCanonical) } else { Ok(ranges) }
     }
 
+    #[inline(never)]
     fn rebase(&mut self, counter: u64) -> Result<Op, DecodeError> {
         let parent = self.path()?;
         let digit = digit_of(self.reader.varint()?, Dot::new(self.site, counter), parent.depth())?;
@@ -509,6 +512,7 @@ impl<'a> Decoder<'a> {
         Ok(Op::Rebase(Box::new(Rebase { parent, digit, lamport, spacing, pieces })))
     }
 
+    #[inline(never)]
     fn meta(&mut self, flags: u8) -> Result<Op, DecodeError> {
         let key = self.text(crate::limits::META_KEY_BYTES_MAX)?;
         let value = if flags & VALUE != 0 { Some(self.reader.blob()?.to_vec()) } else { None };

@@ -144,6 +144,7 @@ impl Document {
 
     /// Integrates those characters of a run, which has these lengths, whose deletes have not come before them, where they were
     /// inserted or where a rebase that came before them moves them.
+    #[inline(never)]
     pub(super) fn integrate_undeleted(
         &mut self,
         first: Atom,

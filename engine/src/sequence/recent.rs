@@ -107,6 +107,7 @@ impl Sequence {
     /// The group of a new character by its path, made if it is new: then with the place where its text belongs, whole. O(d) if text of
     /// the group came lately or the place is near what came lately, O(d log n) else. Every group must have text or be stood on by one
     /// that has.
+    #[cfg_attr(target_family = "wasm", inline(never))]
     pub(crate) fn open_group(&mut self, path: &[Element]) -> (GroupIndex, Option<Place>) {
         let (group, place) = self.known_or_new_group(path);
         self.groups.set_recent(group);
