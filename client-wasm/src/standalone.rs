@@ -131,11 +131,11 @@ impl Standalone {
     /// Applies the delta of `length` bytes in the window: 0 when one before it is missing; 1; 2 when it changed the `meta` map;
     /// or -1. What it changes of the text is kept for `takeChanges`.
     pub fn apply(&mut self, length: usize) -> i32 {
-        let meta = self.owned_meta();
+        let meta = self.document.meta_changes();
         let Self { document, changed, .. } = self;
         changed.clear();
         match window::read(length, |delta| document.apply_encoded_into(delta, changed)) {
-            Ok(_) if meta == self.owned_meta() => APPLIED,
+            Ok(_) if meta == document.meta_changes() => APPLIED,
             Ok(_) => APPLIED_META,
             Err(ApplyError::Gap { .. }) => MISSING,
             Err(error) => self.refuse(client::Error::Update(error.to_string())),
@@ -158,10 +158,10 @@ impl Standalone {
     #[wasm_bindgen(js_name = applyState)]
     pub fn apply_state(&mut self, diff: &[u8], watched: bool) -> Result<bool, JsError> {
         let diff = StateDiff::decode(diff).map_err(|error| unreadable(error.to_string()))?;
-        let meta = self.owned_meta();
+        let meta = self.document.meta_changes();
         let patches = self.document.apply_state(&diff).map_err(|error| unreadable(error.to_string()))?;
         self.owed = if watched { patches } else { Vec::new() };
-        Ok(meta != self.owned_meta())
+        Ok(meta != self.document.meta_changes())
     }
 
     /// Tells the patches of the last edit, undo, redo or state, as `textPatch` calls.
@@ -322,10 +322,6 @@ impl Standalone {
     fn refuse(&mut self, error: client::Error) -> i32 {
         self.refusal = Some(error);
         REFUSED
-    }
-
-    fn owned_meta(&self) -> Vec<(String, Vec<u8>)> {
-        self.document.meta().map(|(key, value)| (key.to_owned(), value.to_vec())).collect()
     }
 }
 

@@ -16,10 +16,20 @@ pub(crate) struct Entry {
 }
 
 /// Keys and their winning writes.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Meta {
     entries: SortedMap<String, Entry>,
+    /// How often what the map shows has changed: no part of what it is.
+    changes: u64,
 }
+
+impl PartialEq for Meta {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Meta {}
 
 impl Meta {
     /// Takes a write in, if it wins.
@@ -27,13 +37,20 @@ impl Meta {
         match self.entries.get_mut(key) {
             Some(present) => {
                 if *present < entry {
+                    self.changes += u64::from(present.value != entry.value);
                     *present = entry;
                 }
             }
             None => {
+                self.changes += u64::from(entry.value.is_some());
                 self.entries.insert(key.to_owned(), entry);
             }
         }
+    }
+
+    /// How often what the map shows has changed here.
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The Lamport time of the next write here.
@@ -92,5 +109,28 @@ impl Meta {
             last = Some(key);
         }
         Ok(meta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_count_what_shows() {
+        let mut meta = Meta::default();
+        let mut write = |lamport, value: Option<&[u8]>| {
+            let before = meta.changes();
+            meta.merge("title", Entry { lamport, site: SiteId::leased(0, 1), value: value.map(<[u8]>::to_vec) });
+            meta.changes() - before
+        };
+        assert_eq!(write(1, None), 0, "nothing was there, and is not now");
+        assert_eq!(write(3, Some(b"warp")), 1);
+        assert_eq!(write(2, Some(b"weft")), 0, "older");
+        assert_eq!(write(4, Some(b"warp")), 0, "the same again");
+        assert_eq!(write(5, None), 1);
+        let mut other = Meta::default();
+        other.merge("title", Entry { lamport: 5, site: SiteId::leased(0, 1), value: None });
+        assert_eq!(meta, other, "however it came to be");
     }
 }

@@ -8,30 +8,22 @@ pub(crate) const RATIO_MAX: usize = 64;
 /// Effort of the compressor.
 const LEVEL: u8 = 6;
 
-/// `bytes` in fewer, where there is a way: what [`unpack`] takes. O(b), and some 300 KB of memory meanwhile.
-///
-/// ```
-/// use selvedge_engine::packing::{pack, unpack};
-///
-/// let text = "warp and weft, ".repeat(20);
-/// let packed = pack(text.as_bytes()).expect("what repeats gets shorter");
-/// assert!(packed.len() < 40);
-/// assert_eq!(unpack(&packed, text.len())?, text.as_bytes());
-/// # Ok::<(), selvedge_engine::DecodeError>(())
-/// ```
-pub fn pack(bytes: &[u8]) -> Option<Vec<u8>> {
-    let packed = deflate(bytes);
-    (packed.len() < bytes.len() && bytes.len() <= packed.len() * RATIO_MAX).then_some(packed)
-}
-
-/// The `length` bytes that were packed to these, and to nothing more. O(length), at most 64 for each packed byte.
+/// The `length` bytes of a text that was deflated to these, and to nothing more: at most [`RATIO_MAX`] for each packed byte.
 ///
 /// # Errors
 /// [`DecodeError::TooLarge`] for a length beyond that, before anything is read; [`DecodeError::NotCanonical`] if the bytes are no such.
-pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
+pub(crate) fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     if length > packed.len().saturating_mul(RATIO_MAX) {
         return Err(DecodeError::TooLarge);
     }
+    inflate(packed, length)
+}
+
+/// The `length` bytes that were deflated to these, and to nothing more. O(length), also in memory, whatever the bytes are: bound it first.
+///
+/// # Errors
+/// [`DecodeError::NotCanonical`] if the bytes are no such.
+pub fn inflate(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     // What a browser has to load counts more there, and it has the other half of the one library to deflate.
     #[cfg(target_family = "wasm")]
     return inflate_small(packed, length);
@@ -39,7 +31,19 @@ pub fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     inflate_fast(packed, length)
 }
 
-pub(crate) fn deflate(bytes: &[u8]) -> Vec<u8> {
+/// `bytes` in fewer, if something of them comes again or some are frequent: what [`inflate`] takes. O(b), and some 300 KB of memory
+/// meanwhile.
+///
+/// ```
+/// use selvedge_engine::packing::{deflate, inflate};
+///
+/// let text = "warp and weft, ".repeat(20);
+/// let packed = deflate(text.as_bytes());
+/// assert!(packed.len() < 40);
+/// assert_eq!(inflate(&packed, text.len())?, text.as_bytes());
+/// # Ok::<(), selvedge_engine::DecodeError>(())
+/// ```
+pub fn deflate(bytes: &[u8]) -> Vec<u8> {
     miniz_oxide::deflate::compress_to_vec(bytes, LEVEL)
 }
 
@@ -91,18 +95,18 @@ mod tests {
         }
 
         #[test]
-        fn what_is_packed_is_shorter_and_comes_back(bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..300), prop::collection::vec(0_u8..3, 0..9000)]) {
-            if let Some(packed) = pack(&bytes) {
-                prop_assert!(packed.len() < bytes.len());
-                prop_assert_eq!(unpack(&packed, bytes.len()), Ok(bytes));
+        fn what_is_deflated_comes_back(bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..300), prop::collection::vec(0_u8..3, 0..9000)]) {
+            let packed = deflate(&bytes);
+            if bytes.len() <= packed.len() * RATIO_MAX {
+                prop_assert_eq!(unpack(&packed, bytes.len()), Ok(bytes.clone()));
             }
+            prop_assert_eq!(inflate(&packed, bytes.len()), Ok(bytes));
         }
     }
 
     #[test]
     fn nothing_grows_beyond_its_share() {
         let zeros = vec![0; 1 << 20];
-        assert_eq!(pack(&zeros), None);
         assert_eq!(unpack(&deflate(&zeros), zeros.len()), Err(DecodeError::TooLarge));
     }
 }

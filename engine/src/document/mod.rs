@@ -151,6 +151,11 @@ impl Document {
         self.meta.iter().filter_map(|(key, entry)| entry.value.as_deref().map(|value| (key, value)))
     }
 
+    /// A number that grows when what `meta` shows changes: who compares it before and after a call knows whether it did.
+    pub const fn meta_changes(&self) -> u64 {
+        self.meta.changes()
+    }
+
     /// One entry of `meta`.
     pub fn meta_value(&self, key: &str) -> Option<&[u8]> {
         self.meta.get(key).and_then(|entry| entry.value.as_deref())

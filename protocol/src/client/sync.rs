@@ -191,7 +191,7 @@ impl Replica {
         if let Some(staged) = self.rebuild.as_mut().filter(|_| origin == Origin::Remote).and_then(Rebuild::staged) {
             return staged.apply_state(diff).map(|_| ());
         }
-        let meta: Vec<(String, Vec<u8>)> = owned_meta(&self.document);
+        let meta = self.document.meta_changes();
         let patches = match self.document.apply_state(diff) {
             Err(ApplyError::OwnSite { .. }) => {
                 self.change_site(cx.now);
@@ -201,7 +201,7 @@ impl Replica {
         };
         self.store.state_changed(cx.now);
         self.show(patches, origin, cx);
-        if owned_meta(&self.document) != meta {
+        if self.document.meta_changes() != meta {
             cx.effects.push_back(Effect::Meta { channel: self.handle });
         }
         Ok(())
@@ -320,11 +320,11 @@ impl Replica {
 
     /// A delta of another tab of this profile.
     pub(super) fn apply_from_tab(&mut self, delta: &[u8], cx: &mut Context<'_>) -> Result<(), ApplyError> {
-        let meta = owned_meta(&self.document);
+        let meta = self.document.meta_changes();
         let applied = self.document.apply_encoded(delta)?;
         if applied.outcome != selvedge_engine::Outcome::Known {
             self.store.state_changed(cx.now);
-            if owned_meta(&self.document) != meta {
+            if self.document.meta_changes() != meta {
                 cx.effects.push_back(Effect::Meta { channel: self.handle });
             }
         }
@@ -355,8 +355,4 @@ impl Replica {
             cx.link.send(wire, presence);
         }
     }
-}
-
-fn owned_meta(document: &selvedge_engine::Document) -> Vec<(String, Vec<u8>)> {
-    document.meta().map(|(key, value)| (key.to_owned(), value.to_vec())).collect()
 }

@@ -1,14 +1,14 @@
 //! Stream form to deltas.
 
-use selvedge_engine::packing::unpack;
 use selvedge_engine::{
     COUNTER_END, DELTA_BYTES_MAX, Delta, Digit, Direction, Dot, DotRange, Element, META_KEY_BYTES_MAX,
     META_VALUE_BYTES_MAX, OP_RANGES_MAX, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, Piece, Rebase, SiteId,
 };
 
+use super::code;
 use super::memory::{Author, Memory, read_leased, read_site};
+use super::packing::{Limits, Texts, Unpacked, elements_of};
 use super::runs::{Atom, Run};
-use super::{Limits, code, elements_of};
 use crate::error::DecodeError;
 use crate::varint::{Reader, unzigzag};
 
@@ -17,6 +17,8 @@ use crate::varint::{Reader, unzigzag};
 pub struct StreamDecoder {
     memory: Memory,
     typing: Option<Typing>,
+    /// The texts of a delta that is being read, where they stand apart.
+    texts: Option<Texts>,
 }
 
 /// Whose place was found valid last: its path need not be looked at again for each letter typed there.
@@ -46,7 +48,7 @@ impl StreamDecoder {
     /// # Errors
     /// [`DecodeError`] if the bytes are no state.
     pub fn from_state(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Ok(Self { memory: Memory::read(bytes)?, typing: None })
+        Ok(Self { memory: Memory::read(bytes)?, typing: None, texts: None })
     }
 
     /// Reads every delta of `bytes`. Each obeys every rule of the engine's format. After an error the stream is lost.
@@ -74,17 +76,13 @@ impl StreamDecoder {
     /// A delta that is packed by itself.
     #[inline(never)]
     fn packed(&mut self, reader: &mut Reader<'_>) -> Result<Delta, DecodeError> {
-        let (length, packed) = (reader.varint()?, reader.varint()?);
-        let packed = reader.take(usize::try_from(packed).unwrap_or(usize::MAX))?;
-        let limits = Limits::packed(packed.len());
-        let length = usize::try_from(length).ok().filter(|&length| length <= limits.bytes);
-        let length = length.ok_or(DecodeError::TooLarge { what: "a packed delta", most: limits.bytes })?;
-        let bytes =
-            unpack(packed, length).map_err(|_| DecodeError::Malformed("a delta that is not packed as it says"))?;
-        let mut whole = Reader::new(&bytes);
-        let byte = whole.byte()?;
-        let delta = self.plain(byte, limits, &mut whole)?;
-        if whole.is_empty() { Ok(delta) } else { Err(DecodeError::Malformed("more than a delta in one")) }
+        let Unpacked { numbers, texts, limits } = Unpacked::read(reader)?;
+        let mut numbers = Reader::new(&numbers);
+        let byte = numbers.byte()?;
+        self.texts = Some(texts);
+        let delta = self.plain(byte, limits, &mut numbers);
+        let whole = self.texts.take().is_some_and(|texts| texts.is_empty()) && numbers.is_empty();
+        if whole || delta.is_err() { delta } else { Err(DecodeError::Malformed("more than a delta in one")) }
     }
 
     /// A delta within these limits whose first byte is this.
@@ -170,7 +168,7 @@ impl StreamDecoder {
         match byte & 0b111 {
             code::EXTEND => {
                 let length = number(byte, OP_TEXT_BYTES_MAX as u64, reader)?;
-                let text = text(reader, length as usize)?;
+                let text = self.text(reader, length as usize)?;
                 self.extend(author, first, text)
             }
             code::BELOW => {
@@ -249,7 +247,7 @@ impl StreamDecoder {
         reader: &mut Reader<'_>,
     ) -> Result<Op, DecodeError> {
         let Stand { parent, path, digit, direction } = stand;
-        let text = text(reader, length)?;
+        let text = self.text(reader, length)?;
         let op = Op::Insert { parent: path.clone(), digit, direction, text };
         self.memory.insert(
             author,
@@ -257,6 +255,14 @@ impl StreamDecoder {
             path,
         );
         Ok(op)
+    }
+
+    /// The text of an insert.
+    fn text(&mut self, reader: &mut Reader<'_>, length: usize) -> Result<String, DecodeError> {
+        match &mut self.texts {
+            Some(texts) => texts.next(length),
+            None => text(reader, length),
+        }
     }
 
     fn rebase(&mut self, site: SiteId, counter: u64, reader: &mut Reader<'_>) -> Result<Op, DecodeError> {

@@ -1,14 +1,13 @@
 //! Deltas to stream form.
 
-use core::ops::RangeInclusive;
+use core::ops::{Range, RangeInclusive};
 
-use selvedge_engine::packing::pack;
 use selvedge_engine::{Delta, Digit, Direction, Dot, DotRange, Op, Path, Rebase, SiteId};
 
 use super::index::RunIndex;
 use super::memory::{Author, Forgotten, Memory, write_site};
 use super::runs::{Atom, Run, Runs};
-use super::{Limits, PACKED_FROM_BYTES, code};
+use super::{PACKED_FROM_BYTES, code, packing};
 use crate::error::DecodeError;
 use crate::varint::{write_varint, zigzag};
 
@@ -17,6 +16,8 @@ use crate::varint::{write_varint, zigzag};
 pub struct StreamEncoder {
     memory: Memory,
     index: RunIndex,
+    /// Where the texts of inserts stand in what the last delta took.
+    texts: Vec<Range<usize>>,
 }
 
 /// The fields of an insert.
@@ -38,12 +39,14 @@ impl StreamEncoder {
         let start = out.len();
         self.write(delta, out);
         if out.len() - start >= PACKED_FROM_BYTES {
-            pack_from(start, delta, out);
+            packing::pack(start, &self.texts, delta, out);
+            self.texts = Vec::new();
         }
     }
 
     /// [`push`](Self::push) that does not pack.
     pub(super) fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        self.texts.clear();
         match self.memory.begin_delta() {
             Forgotten::Nothing => {}
             Forgotten::Runs(gone) => self.index.turn(gone),
@@ -103,7 +106,7 @@ impl StreamEncoder {
         let memory = Memory::read(bytes)?;
         let mut index = RunIndex::default();
         index.catch_up(memory.runs());
-        Ok(Self { memory, index })
+        Ok(Self { memory, index, texts: Vec::new() })
     }
 
     fn op(&mut self, author: Author, first: u64, last: u64, op: &Op, out: &mut Vec<u8>) {
@@ -154,6 +157,7 @@ impl StreamEncoder {
             let run = Run { parent: above, digit, site: author.site, direction, first, last };
             self.memory.insert(author, run, parent.clone());
         }
+        self.texts.push(out.len()..out.len() + text.len());
         out.extend_from_slice(text.as_bytes());
         self.index.catch_up(self.memory.runs());
     }
@@ -305,23 +309,5 @@ fn write_atom(runs: &Runs, atom: Option<Atom>, out: &mut Vec<u8>) {
     write_varint(out, (u64::from(runs.len() - 1 - atom.run) << 2 | short) + 1);
     if short == code::ATOM_BEHIND {
         write_varint(out, back - short);
-    }
-}
-
-/// Packs `delta`, which begins at `start`, if that is shorter and within what a reader takes.
-#[inline(never)]
-fn pack_from(start: usize, delta: &Delta, out: &mut Vec<u8>) {
-    let plain = &out[start..];
-    let Some(packed) = pack(plain) else { return };
-    if !Limits::packed(packed.len()).allow(delta, plain.len()) {
-        return;
-    }
-    let mut shorter = vec![code::PACKED];
-    write_varint(&mut shorter, plain.len() as u64);
-    write_varint(&mut shorter, packed.len() as u64);
-    shorter.extend(packed);
-    if shorter.len() < plain.len() {
-        out.truncate(start);
-        out.append(&mut shorter);
     }
 }

@@ -8,7 +8,8 @@
 //! delta    u8    low 3 bits: code; high 5 bits: n
 //!   0-5, 7         an operation (of 4 n below 3), this byte its own: the only one of a delta that continues the delta before on this stream,
 //!                  which was of the same site
-//!   4 (n = 3)        packed: varint length, varint packed length, that many bytes of deflate: another of these in `length` bytes
+//!   4 (n = 3)        packed: varint length, varint packed length, of its numbers and of its texts; then both, each in deflate, or as it is if
+//!                    both lengths are the same: another of these, the texts of its inserts apart
 //!   6              any other. n: bit 0 continues, bit 1 one operation, bits 2-4 who below 7, or 7: who follows;
 //!                  then varint first unless continues, varint operations unless one, operations
 //! who      varint  0: eight bytes (little-endian) of a site follow, 1: the varint of a leased site follows, it gets the next
@@ -52,6 +53,7 @@ mod decoder;
 mod encoder;
 mod index;
 mod memory;
+mod packing;
 mod room;
 mod runs;
 #[cfg(test)]
@@ -63,53 +65,9 @@ pub use memory::{ELEMENTS_MAX, SITES_MAX};
 pub use room::{EPOCH_MS, RoomDecoder, RoomEncoder, standalone};
 pub use runs::GENERATION_RUNS;
 
-use selvedge_engine::{DELTA_BYTES_MAX, Delta, Op};
-
-/// Shorter deltas are not packed: that itself costs more than it could win.
-const PACKED_FROM_BYTES: usize = 256;
-/// Bytes of a delta in stream form that may be packed: twice those of the longest durable form, since nothing says that this one is
-/// shorter. Longer ones go as they are.
-const UNPACKED_BYTES_MAX: usize = 2 * DELTA_BYTES_MAX;
-
-/// What one delta may hold at most. Some of it takes few bytes, and packed even fewer: without limits a short frame could claim much
-/// memory.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Bytes in stream form.
-    bytes: usize,
-    operations: usize,
-    /// Elements of the paths of all operations: an extension names a path in one byte.
-    elements: usize,
-}
-
-impl Limits {
-    /// Those of a delta that is not packed; its bytes bound its operations.
-    const PLAIN: Self = Self { bytes: usize::MAX, operations: usize::MAX, elements: 256 * 1024 };
-
-    /// Those of a delta in so many packed bytes.
-    fn packed(bytes: usize) -> Self {
-        Self {
-            bytes: UNPACKED_BYTES_MAX.min(8 * bytes),
-            operations: 2 * bytes,
-            elements: Self::PLAIN.elements.min(16 * bytes),
-        }
-    }
-
-    /// Whether they allow a delta that takes `bytes` bytes.
-    fn allow(self, delta: &Delta, bytes: usize) -> bool {
-        let elements: usize = delta.ops.iter().map(elements_of).sum();
-        bytes <= self.bytes && delta.ops.len() <= self.operations && elements <= self.elements
-    }
-}
-
-/// Elements of an operation's path.
-fn elements_of(op: &Op) -> usize {
-    match op {
-        Op::Insert { parent, .. } => parent.depth(),
-        Op::Rebase(rebase) => rebase.parent.depth(),
-        _ => 0,
-    }
-}
+use packing::PACKED_FROM_BYTES;
+#[cfg(test)]
+use packing::UNPACKED_BYTES_MAX;
 
 /// Codes of the operations.
 mod code {

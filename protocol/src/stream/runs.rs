@@ -17,9 +17,10 @@ use selvedge_engine::{COUNTER_END, Digit, Direction, Dot, Element, PATH_LEVELS_M
 use crate::error::DecodeError;
 
 /// Young runs beyond which a new generation begins, looked at when a delta begins. Two generations and what one delta adds
-/// are some 260 KB at most, and a number among them takes two bytes with the character. Of texts written anywhere at random a
-/// quarter of it would have twice the bytes; people's editing needs less.
-pub const GENERATION_RUNS: usize = 2000;
+/// are some 520 KB at most, and a number among them takes two bytes with the character, three from the older half. Two times
+/// 6,000 letters written anywhere would take a fifth more bytes with half of it, and a hundredth fewer with twice as much; people's
+/// editing needs less.
+pub const GENERATION_RUNS: usize = 4000;
 
 /// A character of a run, by the run's number and its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -407,42 +407,91 @@ fn a_long_paste_is_packed_and_what_follows_goes_on_from_it() {
     assert_eq!(StreamDecoder::new().decode(&plain), Ok(vec![pasted(1, &noise)]));
 }
 
+/// A delta of these numbers and texts, each with the length it is said to have.
+fn in_parts(numbers: (usize, &[u8]), texts: (usize, &[u8])) -> Vec<u8> {
+    let mut bytes = vec![code::PACKED];
+    for (length, part) in [numbers, texts] {
+        crate::varint::write_varint(&mut bytes, length as u64);
+        crate::varint::write_varint(&mut bytes, part.len() as u64);
+    }
+    [&bytes, numbers.1, texts.1].concat()
+}
+
 #[test]
 fn what_is_not_packed_as_it_says_is_refused() {
-    let packed_as = |length: u64, packed: &[u8]| {
-        let mut bytes = vec![code::PACKED];
-        crate::varint::write_varint(&mut bytes, length);
-        crate::varint::write_varint(&mut bytes, packed.len() as u64);
-        bytes.extend(packed);
-        StreamDecoder::new().decode(&bytes)
-    };
-    let pack = |bytes: &[u8]| selvedge_engine::packing::pack(bytes).expect("it repeats");
-    let delta = pasted(1, &prose(2, 30));
+    let read = |numbers: (usize, &[u8]), texts: (usize, &[u8])| StreamDecoder::new().decode(&in_parts(numbers, texts));
+    let text = prose(2, 30);
+    let delta = pasted(1, &text);
     let mut plain = Vec::new();
     StreamEncoder::new().push(&delta, &mut plain);
     assert!(plain.len() < PACKED_FROM_BYTES, "too short to be packed by itself");
-    let (packed, length) = (pack(&plain), plain.len() as u64);
-    assert_eq!(packed_as(length, &packed), Ok(vec![delta]));
+    let (packed, length) = (selvedge_engine::packing::deflate(text.as_bytes()), text.len());
+    let (numbers, texts) = plain.split_at(plain.len() - length);
+    let numbers = (numbers.len(), numbers);
+    // A part may be as it is.
+    assert_eq!(read(numbers, (length, &packed)), Ok(vec![delta.clone()]));
+    assert_eq!(read(numbers, (length, texts)), Ok(vec![delta]));
     let malformed =
         |read: Result<Vec<Delta>, DecodeError>| assert!(matches!(read, Err(DecodeError::Malformed(_))), "{read:?}");
-    malformed(packed_as(length - 1, &packed));
-    malformed(packed_as(length + 1, &packed));
+    malformed(read(numbers, (length - 1, &packed)));
+    malformed(read(numbers, (length + 1, &packed)));
+    malformed(read(numbers, (length, &packed[1..])));
+    malformed(read(numbers, (length, &[&packed[..], &[0]].concat())));
+    malformed(read((numbers.0 + 1, numbers.1), (length, &packed)));
+    // Less text than is said, more, and half a character.
+    malformed(read(numbers, (length - 1, &texts[1..])));
+    malformed(read(numbers, (length + 1, &[texts, b"s"].concat())));
+    malformed(read(numbers, (length, &[&texts[1..], &[0xc3]].concat())));
     let too_large =
         |read: Result<Vec<Delta>, DecodeError>| assert!(matches!(read, Err(DecodeError::TooLarge { .. })), "{read:?}");
-    too_large(packed_as(packed.len() as u64 * 8 + 1, &packed));
-    malformed(packed_as(length, &packed[1..]));
-    malformed(packed_as(length, &[&packed[..], &[0]].concat()));
+    too_large(read(numbers, ((packed.len() + numbers.0) * 8 + 1, &packed)));
+    too_large(read(numbers, (usize::MAX, &packed)));
+    too_large(read((UNPACKED_BYTES_MAX + 1, &[0; 16 * 1024]), (0, &[])));
+    too_large(read((UNPACKED_BYTES_MAX / 2 + 1, &[0; 16 * 1024]), (UNPACKED_BYTES_MAX / 2, &[0; 16 * 1024])));
     // More than a delta, one that is packed again, and none.
-    malformed(packed_as(length * 2, &pack(&plain.repeat(2))));
-    let mut within = vec![code::PACKED];
-    crate::varint::write_varint(&mut within, length);
-    crate::varint::write_varint(&mut within, packed.len() as u64);
-    within.extend(&packed);
-    within.extend([0; 64]);
-    malformed(packed_as(within.len() as u64, &pack(&within)));
-    assert!(packed_as(0, &[]).is_err());
-    too_large(packed_as(UNPACKED_BYTES_MAX as u64 + 1, &[0; 16 * 1024]));
-    assert_eq!(StreamDecoder::new().decode(&[code::PACKED, 9, 200, 1]), Err(DecodeError::Incomplete));
+    let twice = numbers.1.repeat(2);
+    malformed(read((twice.len(), &twice), (2 * length, texts.repeat(2).as_slice())));
+    let within = in_parts(numbers, (length, &packed));
+    malformed(read((within.len(), &within), (0, &[])));
+    assert!(read((0, &[]), (0, &[])).is_err());
+    for cut in 1..within.len() {
+        assert!(StreamDecoder::new().decode(&within[..cut]).is_err());
+    }
+}
+
+/// A character at the border of two texts belongs to one of them.
+#[test]
+fn texts_apart_are_divided_between_characters() {
+    let (mut encoder, mut decoder) = (StreamEncoder::new(), StreamDecoder::new());
+    let site = SiteId::leased(0, 1);
+    let op = |text: &str| Op::Insert {
+        parent: Path::root(),
+        digit: Digit::new(5),
+        direction: Direction::After,
+        text: text.to_owned(),
+    };
+    let mut random = Random::new(7);
+    let ops = (0..200).map(|_| op(["é", "水", "😀", "x", "水é"][(random.draw() % 5) as usize])).collect();
+    let delta = Delta { site, first: 1, ops };
+    let mut bytes = Vec::new();
+    encoder.push(&delta, &mut bytes);
+    assert_eq!(bytes[0], code::PACKED);
+    assert_eq!(decoder.decode(&bytes), Ok(vec![delta]));
+    // An insert of two bytes and one of one, of which the first takes half a character.
+    let numbers = |lengths: [u8; 2]| {
+        let mut plain = Vec::new();
+        StreamEncoder::new().push(&Delta { site, first: 1, ops: vec![op("xx"), op("x")] }, &mut plain);
+        plain.retain(|&byte| byte != b'x');
+        let heads: Vec<usize> = (0..plain.len()).filter(|&at| [5 | 2 << 4, 1 << 3].contains(&plain[at])).collect();
+        let [.., first, second] = heads[..] else { panic!("{plain:?}") };
+        plain[first] = 5 | (plain[first] & 8) | lengths[0] << 4;
+        plain[second] = lengths[1] << 3;
+        plain
+    };
+    let text = "éx".as_bytes();
+    let read = |numbers: Vec<u8>| StreamDecoder::new().decode(&in_parts((numbers.len(), &numbers), (text.len(), text)));
+    assert!(read(numbers([2, 1])).is_ok());
+    assert_eq!(read(numbers([1, 2])), Err(DecodeError::Malformed("a text that is not there")));
 }
 
 #[test]
@@ -496,11 +545,15 @@ fn what_few_packed_bytes_may_not_claim_is_refused() {
         decoder.decode(&head).expect("it is not packed");
         let mut plain = Vec::new();
         encoder.write(&Delta { site, first: depth + 2, ops: rest }, &mut plain);
-        let packed = selvedge_engine::packing::pack(&plain).expect("it repeats");
-        let mut bytes = vec![code::PACKED];
-        crate::varint::write_varint(&mut bytes, plain.len() as u64);
-        crate::varint::write_varint(&mut bytes, packed.len() as u64);
-        bytes.extend(packed);
+        // Each operation is a byte and a letter.
+        let (numbers, texts) = plain.split_at(plain.len() - 2 * 2000);
+        let (mut numbers, mut letters) = (numbers.to_vec(), Vec::new());
+        for pair in texts.chunks(2) {
+            numbers.push(pair[0]);
+            letters.push(pair[1]);
+        }
+        let [first, second] = [&numbers, &letters].map(|part| selvedge_engine::packing::deflate(part));
+        let bytes = in_parts((numbers.len(), &first), (letters.len(), &second));
         decoder.decode(&bytes).map(|deltas| deltas.len())
     };
     let too_large = |read| match read {

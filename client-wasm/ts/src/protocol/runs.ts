@@ -23,7 +23,7 @@ interface Remembered extends Run { generation: number; copy: Remembered | null }
 
 export const PATH_LEVELS_MAX = 64;
 /** Young runs beyond which the old ones are forgotten. */
-const GENERATION_RUNS = 2000;
+const GENERATION_RUNS = 4000;
 
 /** Both generations of them, in the order of their numbers. */
 export class Runs {

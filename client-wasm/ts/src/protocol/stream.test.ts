@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { inflateRawSync } from "node:zlib";
 import { MalformedError, StreamReader, type StreamDelta } from "./index.js";
+import { init, StandaloneDoc, UpdateEncoder } from "../standalone.js";
 
 interface Vector {
   readonly name: string;
@@ -109,5 +111,37 @@ describe("golden vectors of the stream form", () => {
 
   it("join to their fields", () => {
     for (const { hex, fields } of vectors) assert.equal(fields.map(([part]) => part).join(""), hex);
+  });
+});
+
+describe("long deltas", () => {
+  it("are packed, and read with what inflates", async () => {
+    await init();
+    const doc = new StandaloneDoc();
+    const updates: Uint8Array[] = [];
+    doc.on("update", (update) => updates.push(update));
+    const words = Array.from({ length: 400 }, (_, at) => `wéft ${(at * at * 7919 % 4093).toString(36)} `);
+    const paste = words.join("");
+    doc.text.insert(0, paste);
+    doc.flush();
+    words.forEach((word, at) => doc.text.insert(at * at % doc.text.length, word));
+    doc.flush();
+    doc.text.insert(1, "x");
+    doc.flush();
+    const encoder = new UpdateEncoder();
+    const messages = updates.map((update) => encoder.encode(update));
+    const [first = new Uint8Array(0), second = new Uint8Array(0)] = messages;
+    assert.deepEqual([first[0], second[0]], [4 | 3 << 3, 4 | 3 << 3], "packed");
+    const inserted = (reader: StreamReader, from: readonly Uint8Array[]): string => (
+      from.flatMap((message) => reader.read(message)).flatMap(({ ops }) => ops).map((op) => op.kind === "insert" ? op.text : op.kind).join("")
+    );
+    assert.equal(inserted(new StreamReader(inflateRawSync), messages), `${paste}${paste}x`);
+    const joined = StreamReader.fromState(new UpdateEncoder().state(), inflateRawSync);
+    assert.equal(inserted(joined, messages.slice(0, 1)), paste);
+    assert.throws(() => new StreamReader().read(first), MalformedError, "nothing that inflates");
+    for (let length = 1; length < first.length; length += 7) {
+      assert.throws(() => new StreamReader(inflateRawSync).read(first.subarray(0, length)), MalformedError);
+    }
+    doc.destroy();
   });
 });

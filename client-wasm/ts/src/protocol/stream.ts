@@ -41,6 +41,8 @@ export interface StreamDelta { readonly site: bigint; readonly first: bigint; re
 
 /** From this number on it stands as a varint behind the operation's byte. */
 const INLINE_END = 31;
+/** First byte of a delta that is packed. */
+const PACKED = 4 | 3 << 3;
 /** First byte of a delta that is not one operation continuing the delta before; its flags, and where its site stands. */
 const DELTA = 6;
 const CONTINUES = 1 << 3;
@@ -61,11 +63,25 @@ interface Place extends StreamPlace { run: Run }
 interface Known { readonly site: bigint; next: bigint; place: Place | null; deleted: Dots | null }
 interface Stand extends StreamPlace { readonly above: Atom | null }
 
+/** Takes raw deflate (RFC 1951) apart, as `inflateRawSync` of Node's `zlib` does. Throws for bytes that are none. */
+export type Inflate = (packed: Uint8Array) => Uint8Array;
+
+/** Without one, deltas that are packed cannot be read. */
+const noInflate: Inflate = () => { throw new MalformedError("a packed delta: this reader was given nothing that inflates"); };
+
 /** The reading side of a stream. The rules of the engine's format beyond the form itself are not checked here. */
 export class StreamReader {
+  readonly #inflate: Inflate;
+  /** The texts of a delta that is being read, where they stand apart. */
+  #texts: Reader | null = null;
   #known: Known[] = [];
   #runs = new Runs();
   #last: Known | null = null;
+
+  /** A stream that begins. `inflate`: what reads the parts of packed deltas. */
+  constructor(inflate: Inflate = noInflate) {
+    this.#inflate = inflate;
+  }
 
   /** What is remembered: per site in the order of their numbers its next counter, the place of its last insert and its last deletion. */
   get known(): readonly { readonly site: bigint; readonly next: bigint; readonly place: StreamPlace | null; readonly deleted: Dots | null }[] {
@@ -75,9 +91,9 @@ export class StreamReader {
   }
 
   /** Reads on from a state as it is handed to those who join. Throws {@link MalformedError}. */
-  static fromState(bytes: Uint8Array): StreamReader {
+  static fromState(bytes: Uint8Array, inflate?: Inflate): StreamReader {
     const reader = new Reader(bytes);
-    const stream = new StreamReader();
+    const stream = new StreamReader(inflate);
     const count = reader.count();
     if (count * 4 > reader.left) throw new MalformedError("more sites than bytes");
     for (let i = 0; i < count; i++) {
@@ -127,6 +143,37 @@ export class StreamReader {
   #delta(reader: Reader): StreamDelta {
     this.#forget();
     const byte = reader.u8();
+    return byte === PACKED ? this.#packed(reader) : this.#plain(byte, reader);
+  }
+
+  #packed(reader: Reader): StreamDelta {
+    const lengths = [0, 1].map(() => [reader.count(), reader.count()] as const);
+    const [numbers, texts] = lengths.map(([length, packed]) => {
+      const part = reader.bytes(packed);
+      const bytes = length === packed ? part : this.#inflated(part);
+      if (bytes.length !== length) throw new MalformedError("a delta that is not packed as it says");
+      return new Reader(bytes);
+    }) as [Reader, Reader];
+    this.#texts = texts;
+    try {
+      const delta = this.#plain(numbers.u8(), numbers);
+      numbers.end();
+      texts.end();
+      return delta;
+    } finally {
+      this.#texts = null;
+    }
+  }
+
+  #inflated(packed: Uint8Array): Uint8Array {
+    try {
+      return this.#inflate(packed);
+    } catch (cause) {
+      throw cause instanceof MalformedError ? cause : new MalformedError("a delta that is not packed as it says", { cause });
+    }
+  }
+
+  #plain(byte: number, reader: Reader): StreamDelta {
     if ((byte & 7) !== DELTA) {
       if (!this.#last) throw new MalformedError("an operation of nobody");
       return this.#ops(this.#last, this.#last.next, 1, reader, byte);
@@ -174,7 +221,7 @@ export class StreamReader {
     const short = (): number => byte >> 4 || reader.count();
     switch (byte & 7) {
       case 0:
-        return this.#extend(author, counter, readText(reader, number()));
+        return this.#extend(author, counter, readText(this.#texts ?? reader, number()));
       case 1: {
         const length = number();
         return this.#insert(author, counter, this.#below(this.#atom(reader), null), length, reader);
@@ -228,7 +275,7 @@ export class StreamReader {
   }
 
   #insert(author: Known, first: bigint, stand: Stand, length: number, reader: Reader): StreamOp {
-    const text = readText(reader, length);
+    const text = readText(this.#texts ?? reader, length);
     const { above, parent, digit, direction } = stand;
     const last = first + BigInt([...text].length) - 1n;
     const run = this.#runs.push({ parent: above, digit, site: author.site, direction, first, last });
