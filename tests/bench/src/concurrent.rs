@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::measure::{heap, time};
 use crate::messages::Messages;
-use crate::rows::Table;
+use crate::rows::{self, Table};
 use crate::subjects::{Cola, Subject};
 use crate::trace::{Concurrent, Edit, Span, Transaction};
 
@@ -119,4 +119,6 @@ pub fn rows<S: Subject>(trace: &Concurrent, edits: &[Vec<Edit>], table: &mut Tab
     });
     let (bytes, loaded) = heap(|| S::load(&saved, reader));
     table.put::<S>("loaded_heap", bytes as f64, "B", loaded.text() == end);
+    drop(loaded);
+    rows::edited_heap::<S>(&saved, reader, &end, table);
 }

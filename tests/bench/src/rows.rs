@@ -152,12 +152,7 @@ fn each<S: Subject>(trace: &Sequential, table: &mut Table<'_>) {
     }
     drop(replica);
 
-    let first = Edit {
-        scalars: Span { at: 0, delete: 0 },
-        utf16: Span { at: 0, delete: 0 },
-        bytes: Span { at: 0, delete: 0 },
-        insert: "x".into(),
-    };
+    let first = first_edit();
     table.time::<S>("load_edit_time", || {
         let (took, (replica, text, message)) = time(|| {
             let mut replica = S::load(&saved, 3);
@@ -171,6 +166,7 @@ fn each<S: Subject>(trace: &Sequential, table: &mut Table<'_>) {
     let (bytes, loaded) = heap(|| S::load(&saved, 3));
     table.put::<S>("loaded_heap", bytes as f64, "B", loaded.text() == trace.end);
     drop(loaded);
+    edited_heap::<S>(&saved, 3, &trace.end, table);
 
     let mut replica = write();
     let units = |text: &str| (text.chars().count(), text.encode_utf16().count(), text.len());
@@ -186,4 +182,21 @@ fn each<S: Subject>(trace: &Sequential, table: &mut Table<'_>) {
     if let Some(shallow) = replica.save_shallow() {
         table.put::<S>("emptied_shallow_bytes", shallow.len() as f64, "B", true);
     }
+}
+
+/// A letter before a whole text.
+fn first_edit() -> Edit {
+    let nothing = Span { at: 0, delete: 0 };
+    Edit { scalars: nothing, utf16: nothing, bytes: nothing, insert: "x".into() }
+}
+
+/// What a document takes when it was loaded and edited: then nobody has left anything for later.
+pub fn edited_heap<S: Subject>(saved: &[u8], site: u64, end: &str, table: &mut Table<'_>) {
+    let (bytes, edited) = heap(|| {
+        let mut replica = S::load(saved, site);
+        let mut message = Messages::default();
+        replica.edit_emitting(&first_edit(), &mut message);
+        replica
+    });
+    table.put::<S>("edited_heap", bytes as f64, "B", edited.text().strip_prefix('x') == Some(end));
 }

@@ -14,7 +14,7 @@ const BEGIN: &str = "<!-- The table is written by `cargo xtask bench summary`, f
 const END: &str = "<!-- End of the table. -->\n";
 
 /// The rows of the table: bench, case, figure, and what they say to a reader. Those that were not measured are left out.
-const ROWS: [(&str, &str, &str, &str); 22] = [
+const ROWS: [(&str, &str, &str, &str); 23] = [
     ("engine", "automerge-paper", "local_time", "one person's 259,778 edits, applied"),
     ("engine", "automerge-paper", "local_message_time", "the same, each with its message"),
     ("engine", "automerge-paper", "messages_bytes", "all these messages on one connection"),
@@ -24,6 +24,7 @@ const ROWS: [(&str, &str, &str, &str); 22] = [
     ("engine", "automerge-paper", "document_bytes", "the document that merges with anyone, stored"),
     ("engine", "automerge-paper", "load_edit_time", "loading it, its text, the first edit and its message"),
     ("engine", "automerge-paper", "loaded_heap", "memory it takes, loaded"),
+    ("engine", "automerge-paper", "edited_heap", "memory it takes, edited"),
     ("engine", "automerge-paper", "emptied_bytes", "the document after deleting everything, stored"),
     ("engine", "friendsforever", "remote_time", "two people's session: applying their messages one by one"),
     ("engine", "friendsforever", "bulk_time", "the same as one message"),

@@ -1,6 +1,6 @@
 //! This project's engine.
 
-use selvedge_engine::{Delta, Document, PatchList, SiteId, StateDiff, VersionVector};
+use selvedge_engine::{Delta, Document, OpenedSnapshot, PatchList, SiteId, StateDiff, VersionVector};
 use selvedge_protocol::stream::StreamEncoder;
 
 use super::Subject;
@@ -8,25 +8,46 @@ use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub struct Selvedge {
-    document: Document,
+    state: State,
     site: SiteId,
     patches: PatchList,
 }
 
+/// As an application keeps it: what was opened is read when it is edited first.
+enum State {
+    Opened(OpenedSnapshot),
+    Read(Box<Document>),
+}
+
 impl Selvedge {
-    fn write(&mut self, edit: &Edit) {
-        self.document
-            .replace(edit.utf16.at, edit.utf16.delete, &edit.insert)
-            .expect("the recording's positions are valid");
+    fn of(state: State, site: u64) -> Self {
+        // As a relay leases them: every engine here numbers its writers 1, 2, 3.
+        Self { state, site: SiteId::leased(0, site as u32), patches: PatchList::new() }
     }
 
-    fn begin(document: Document, site: u64) -> Self {
-        // As a relay leases them: every engine here numbers its writers 1, 2, 3.
-        let site = SiteId::leased(0, site as u32);
-        let mut this = Self { document, site, patches: PatchList::new() };
-        let next = this.document.vector().get(site) + 1;
-        this.document.begin_writing(this.site, next).expect("the site is new or goes on");
-        this
+    fn document(&mut self) -> &mut Document {
+        if let State::Opened(_) = self.state {
+            let State::Opened(snapshot) = core::mem::replace(&mut self.state, State::Read(Box::default())) else {
+                unreachable!("it was just looked at")
+            };
+            self.read(snapshot.into_document().map_err(|(_, error)| error).expect("a snapshot of ours"));
+        }
+        match &mut self.state {
+            State::Read(document) => document,
+            State::Opened(_) => unreachable!("it was just read"),
+        }
+    }
+
+    fn read(&mut self, mut document: Document) {
+        let next = document.vector().get(self.site) + 1;
+        document.begin_writing(self.site, next).expect("the site is new or goes on");
+        self.state = State::Read(Box::new(document));
+    }
+
+    fn write(&mut self, edit: &Edit) {
+        self.document()
+            .replace(edit.utf16.at, edit.utf16.delete, &edit.insert)
+            .expect("the recording's positions are valid");
     }
 }
 
@@ -34,7 +55,9 @@ impl Subject for Selvedge {
     const NAME: &'static str = "selvedge";
 
     fn new(site: u64) -> Self {
-        Self::begin(Document::new(), site)
+        let mut this = Self::of(State::Read(Box::default()), site);
+        this.read(Document::new());
+        this
     }
 
     fn edit(&mut self, edit: &Edit) {
@@ -43,7 +66,8 @@ impl Subject for Selvedge {
 
     fn edit_emitting(&mut self, edit: &Edit, out: &mut Messages) {
         self.write(edit);
-        while out.write(|bytes| self.document.seal_into(bytes).is_some()) {}
+        let document = self.document();
+        while out.write(|bytes| document.seal_into(bytes).is_some()) {}
     }
 
     fn messages_bytes(messages: &Messages) -> usize {
@@ -59,30 +83,35 @@ impl Subject for Selvedge {
     }
 
     fn integrate(&mut self, message: &[u8]) {
-        self.patches.clear();
-        self.document.apply_encoded_into(message, &mut self.patches).expect("deltas of ours come in order");
+        let mut patches = core::mem::take(&mut self.patches);
+        patches.clear();
+        self.document().apply_encoded_into(message, &mut patches).expect("deltas of ours come in order");
+        self.patches = patches;
     }
 
     fn text(&self) -> String {
-        self.document.text()
+        match &self.state {
+            State::Opened(snapshot) => snapshot.text().to_owned(),
+            State::Read(document) => document.text(),
+        }
     }
 
     fn bulk(&mut self) -> Vec<u8> {
-        self.document.seal();
-        self.document.state_diff(&VersionVector::default()).encode()
+        self.document().seal();
+        self.document().state_diff(&VersionVector::default()).encode()
     }
 
     fn integrate_bulk(&mut self, bytes: &[u8]) {
         let diff = StateDiff::decode(bytes).expect("a diff of ours");
-        self.document.apply_state(&diff).expect("a diff since the beginning fits everyone");
+        self.document().apply_state(&diff).expect("a diff since the beginning fits everyone");
     }
 
     fn save(&mut self) -> Vec<u8> {
-        self.document.seal();
-        self.document.snapshot()
+        self.document().seal();
+        self.document().snapshot()
     }
 
     fn load(bytes: &[u8], site: u64) -> Self {
-        Self::begin(Document::load(bytes).expect("a snapshot of ours"), site)
+        Self::of(State::Opened(OpenedSnapshot::open(bytes).expect("a snapshot of ours")), site)
     }
 }
