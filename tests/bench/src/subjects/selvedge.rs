@@ -27,10 +27,7 @@ impl Selvedge {
 
     fn document(&mut self) -> &mut Document {
         if let State::Opened(_) = self.state {
-            let State::Opened(snapshot) = core::mem::replace(&mut self.state, State::Read(Box::default())) else {
-                unreachable!("it was just looked at")
-            };
-            self.read(snapshot.into_document().map_err(|(_, error)| error).expect("a snapshot of ours"));
+            self.read();
         }
         match &mut self.state {
             State::Read(document) => document,
@@ -38,7 +35,10 @@ impl Selvedge {
         }
     }
 
-    fn read(&mut self, mut document: Document) {
+    #[cold]
+    fn read(&mut self) {
+        let State::Opened(snapshot) = core::mem::replace(&mut self.state, State::Read(Box::default())) else { return };
+        let mut document = snapshot.into_document().map_err(|(_, error)| error).expect("a snapshot of ours");
         let next = document.vector().get(self.site) + 1;
         document.begin_writing(self.site, next).expect("the site is new or goes on");
         self.state = State::Read(Box::new(document));
@@ -56,7 +56,8 @@ impl Subject for Selvedge {
 
     fn new(site: u64) -> Self {
         let mut this = Self::of(State::Read(Box::default()), site);
-        this.read(Document::new());
+        let site = this.site;
+        this.document().begin_writing(site, 1).expect("the site is new");
         this
     }
 
