@@ -70,17 +70,21 @@ impl Standalone {
     /// Reads what waits of a snapshot.
     ///
     /// # Errors
-    /// What is wrong with its runs. Then it goes on waiting, and its text is there.
+    /// What is wrong with its runs: then it goes on waiting, and its text is there.
     pub fn read(&mut self) -> Result<(), JsError> {
         let Some(snapshot) = self.waiting.take() else { return Ok(()) };
         match snapshot.into_document() {
-            Ok(document) => self.document = document,
+            Ok(mut document) => {
+                // A site that was drawn before is refused: the text is there all the same, and edits are refused with it.
+                let begun = document.begin_writing(self.site, 1);
+                self.document = document;
+                begun.map_err(refused)
+            }
             Err((snapshot, error)) => {
                 self.waiting = Some(snapshot);
-                return Err(unreadable_copy(error));
+                Err(unreadable_copy(error))
             }
         }
-        self.document.begin_writing(self.site, 1).map_err(refused)
     }
 
     /// Replaces text by the `length` bytes of UTF-8 in the window; how many patches `takePatches` has for the editor, normally

@@ -8,8 +8,8 @@ use crate::vector::VersionVector;
 /// A snapshot whose text is there, while its runs wait until a document is needed. Reading them is most of a load where text was
 /// written in many places; who shows, searches or counts a text never needs them.
 ///
-/// Opening finds damage by the checksum, and reads everything but the runs. Runs that nobody's engine wrote are found by
-/// [`into_document`](Self::into_document).
+/// Opening finds damage by the checksum, and reads everything but the runs. Where runs, or what rebases say of them, are nothing an
+/// engine writes, [`into_document`](Self::into_document) finds it.
 ///
 /// ```
 /// use selvedge_engine::{Document, OpenedSnapshot, SiteId};
@@ -30,7 +30,7 @@ impl OpenedSnapshot {
     /// Opens a snapshot: O(b + s), b = bytes, s = sites.
     ///
     /// # Errors
-    /// What is wrong with the bytes, the runs apart.
+    /// What is wrong with the bytes; runs are not looked at.
     pub fn open(bytes: &[u8]) -> Result<Self, DecodeError> {
         codec::open_snapshot(bytes).map(|opened| Self(Box::new(opened.into_owned())))
     }

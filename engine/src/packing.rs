@@ -2,22 +2,8 @@
 
 use crate::error::DecodeError;
 
-/// Bytes for every packed one at most. What packs better is left as it is, so that a decoder's memory stays within a constant of its
-/// input.
-pub(crate) const RATIO_MAX: usize = 64;
 /// Effort of the compressor.
 const LEVEL: u8 = 6;
-
-/// The `length` bytes of a text that was deflated to these, and to nothing more: at most [`RATIO_MAX`] for each packed byte.
-///
-/// # Errors
-/// [`DecodeError::TooLarge`] for a length beyond that, before anything is read; [`DecodeError::NotCanonical`] if the bytes are no such.
-pub(crate) fn unpack(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
-    if length > packed.len().saturating_mul(RATIO_MAX) {
-        return Err(DecodeError::TooLarge);
-    }
-    inflate(packed, length)
-}
 
 /// The `length` bytes that were deflated to these, and to nothing more. O(length), also in memory, whatever the bytes are: bound it first.
 ///
@@ -97,16 +83,7 @@ mod tests {
         #[test]
         fn what_is_deflated_comes_back(bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..300), prop::collection::vec(0_u8..3, 0..9000)]) {
             let packed = deflate(&bytes);
-            if bytes.len() <= packed.len() * RATIO_MAX {
-                prop_assert_eq!(unpack(&packed, bytes.len()), Ok(bytes.clone()));
-            }
             prop_assert_eq!(inflate(&packed, bytes.len()), Ok(bytes));
         }
-    }
-
-    #[test]
-    fn nothing_grows_beyond_its_share() {
-        let zeros = vec![0; 1 << 20];
-        assert_eq!(unpack(&deflate(&zeros), zeros.len()), Err(DecodeError::TooLarge));
     }
 }

@@ -149,8 +149,15 @@ impl StateDiff {
         moves
     }
 
-    /// Checks that dots and vectors agree, and that no dot comes twice.
-    pub(crate) fn validate(&self) -> Result<(), DecodeError> {
+    /// Checks that what is alive was known, and what waits is beyond what is covered.
+    pub(crate) fn validate_sets(&self) -> Result<(), DecodeError> {
+        let old = self.live.iter().all(|dots| dots.last <= self.since.get(dots.site));
+        let beyond = self.pending.iter().all(|dots| dots.first > self.vector.get(dots.site));
+        if old && beyond { Ok(()) } else { Err(DecodeError::Dots) }
+    }
+
+    /// Checks that the dots of runs and vectors agree, that no dot comes twice, and what rebases say of them.
+    pub(crate) fn validate_runs(&self) -> Result<(), DecodeError> {
         let moved = !self.rebases.moved.is_empty();
         let mut seen = DotsSeen::new(self);
         let once = self.runs.iter().all(|run| {
@@ -158,11 +165,6 @@ impl StateDiff {
             (moved || dots.first > self.since.get(dots.site)) && seen.add(dots)
         });
         if !once || !seen.are_disjoint() {
-            return Err(DecodeError::Dots);
-        }
-        let old = self.live.iter().all(|dots| dots.last <= self.since.get(dots.site));
-        let beyond = self.pending.iter().all(|dots| dots.first > self.vector.get(dots.site));
-        if !(old && beyond) {
             return Err(DecodeError::Dots);
         }
         if self.rebases.is_empty() || self.has_valid_rebases() { Ok(()) } else { Err(DecodeError::Dots) }

@@ -8,8 +8,8 @@ use checked::Checked;
 use model::Dice;
 use proptest::prelude::*;
 use selvedge_engine::{
-    Anchor, Bias, Delta, DeltaHeader, Digit, Direction, Document, DotRange, Element, Op, OpenedSnapshot, Path, Piece,
-    Rebase, SiteId, StateDiff, VersionVector,
+    Anchor, Bias, DecodeError, Delta, DeltaHeader, Digit, Direction, Document, DotRange, Element, Op, OpenedSnapshot,
+    Path, Piece, Rebase, SiteId, StateDiff, VersionVector,
 };
 
 fn sites() -> impl Strategy<Value = SiteId> {
@@ -198,6 +198,38 @@ proptest! {
     }
 }
 
+/// With a checksum that fits.
+fn sealed(mut content: Vec<u8>) -> Vec<u8> {
+    let checksum = xxhash_rust::xxh64::xxh64(&content, 0).to_le_bytes();
+    content.extend(&checksum[..4]);
+    content
+}
+
+#[test]
+fn a_forged_snapshot_opens_and_cannot_be_read() {
+    let mut document = Document::new();
+    document.begin_writing(SiteId::leased(0, 1), 1).unwrap();
+    document.replace(0, 0, "scha").unwrap();
+    let snapshot = document.snapshot();
+    // A run of four characters, of three of which there is text.
+    let forged = sealed(snapshot[..snapshot.len() - 5].to_vec());
+    let mut opened = OpenedSnapshot::open(&forged).unwrap();
+    for _ in 0..2 {
+        let (back, error) = opened.into_document().unwrap_err();
+        assert_eq!((back.text(), error), ("sch", DecodeError::Text));
+        opened = back;
+    }
+    assert!(Document::load(&forged).is_err());
+}
+
+#[test]
+fn what_contradicts_itself_without_a_run_does_not_open() {
+    // A vector of one site up to 5, and a delete that waits for its third.
+    let forged = |counter: u8| sealed(vec![0x13, 4, 1, 1, 5, 1, 1, 1, counter, 0]);
+    let open = |counter| OpenedSnapshot::open(&forged(counter)).map(|opened| opened.text().to_owned());
+    assert_eq!((open(3), open(6)), (Err(DecodeError::Dots), Ok(String::new())));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -248,10 +280,10 @@ proptest! {
     #[test]
     fn forged_snapshots_are_refused_when_they_are_read(seed: u64, at: prop::sample::Index, byte: u8) {
         let mut bytes = some_document(seed).snapshot();
-        let content = bytes.len() - 4;
-        bytes[at.index(content)] = byte;
-        let checksum = xxhash_rust::xxh64::xxh64(&bytes[..content], 0).to_le_bytes();
-        bytes[content..].copy_from_slice(&checksum[..4]);
+        bytes.truncate(bytes.len() - 4);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let bytes = sealed(bytes);
         let loaded = Document::load(&bytes).map(|document| document.snapshot());
         let Ok(opened) = OpenedSnapshot::open(&bytes) else {
             prop_assert!(loaded.is_err());

@@ -35,8 +35,8 @@ export class StandaloneDoc extends Doc {
   readonly #body: StandaloneBody;
 
   /**
-   * Needs the module: after {@link init}. Empty, or as a snapshot of {@link Doc.encodeSnapshot} has it: its whole text can be read at once.
-   * What else it holds waits for the first call that needs it, an edit or an update, which takes up to 1 ms more for each 1,000 places
+   * Needs the module: after {@link init}. Empty, or as a snapshot of {@link Doc.encodeSnapshot} has it: `text.toString()` and
+   * `text.toDelta()` give its text at once. Any other call first reads what else there is, which takes up to 1 ms for each 1,000 places
    * where text was written.
    *
    * Throws `stored-copy` for bytes that are no snapshot, or damaged. Where what waits is found to be nothing this package wrote, every
@@ -69,6 +69,14 @@ export function standaloneCast(): Cast {
   };
   const [writer, reader] = [made(), made()];
   new UndoManager(writer);
-  const load: Load = { keep: (doc) => doc.encodeSnapshot(), load: made };
-  return { writer, reader, loads: [load, load], close: () => { for (const doc of docs) doc.destroy(); } };
+  const opened: Load = { keep: (doc) => doc.encodeSnapshot(), load: made };
+  const merged: Load = {
+    keep: (doc) => doc.encodeState(),
+    load: (kept) => {
+      const doc = made();
+      doc.applyState(kept);
+      return doc;
+    },
+  };
+  return { writer, reader, loads: [opened, merged, opened], close: () => { for (const doc of docs) doc.destroy(); } };
 }

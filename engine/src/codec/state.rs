@@ -148,17 +148,24 @@ impl Opened<'_> {
         Opened { state: self.state, sites: self.sites, runs: self.runs.into_owned() }
     }
 
-    /// Takes the state, its runs read. After an error the text is there as it was.
+    /// Takes the state, its runs read. After an error it is there as it was.
     #[inline(never)]
     pub(crate) fn finish(&mut self) -> Result<StateDiff, DecodeError> {
         let state = &mut self.state;
-        if !self.runs.is_empty() {
-            (state.groups, state.runs) = self.runs.read(&self.sites)?;
-            measure_runs(&mut state.runs, &state.text)?;
+        if let Err(error) = read_runs(state, &self.runs, &self.sites) {
+            (state.groups, state.runs) = Default::default();
+            return Err(error);
         }
-        state.validate()?;
         Ok(core::mem::take(state))
     }
+}
+
+fn read_runs(state: &mut StateDiff, runs: &Waiting<'_>, sites: &Sites) -> Result<(), DecodeError> {
+    if !runs.is_empty() {
+        (state.groups, state.runs) = runs.read(sites)?;
+        measure_runs(&mut state.runs, &state.text)?;
+    }
+    state.validate_runs()
 }
 
 fn read_body(since: VersionVector, parts: u8, mut reader: Reader<'_>) -> Result<Opened<'_>, DecodeError> {
@@ -170,6 +177,7 @@ fn read_body(since: VersionVector, parts: u8, mut reader: Reader<'_>) -> Result<
     let meta = part(parts & META, |meta: &Meta| meta.len() == 0, || Meta::read(reader))?;
     let sites = Sites::read(&vector, parts & SITES != 0, reader)?;
     let mut state = StateDiff { since, vector, live, pending, meta, rebases, ..StateDiff::default() };
+    state.validate_sets()?;
     let mut runs = Waiting::default();
     if parts & TEXT != 0 {
         runs = Waiting::pass(reader)?;

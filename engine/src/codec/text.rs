@@ -14,10 +14,13 @@ use super::bits::{BitReader, BitWriter};
 use super::huffman::{CODE_BITS_MAX, Code, Pairs, SYMBOLS, Table};
 use super::{Reader, Writer, varint_len};
 use crate::error::DecodeError;
-use crate::packing::{RATIO_MAX, deflate, unpack};
+use crate::packing::{deflate, inflate};
 
 /// Shorter input is left as it is: packing itself costs more than it could win.
 const PACKED_BYTES_MIN: usize = 64;
+/// Bytes for every packed one at most. What packs better is left as it is, so that a decoder's memory stays within a constant of its
+/// input.
+const RATIO_MAX: usize = 64;
 
 /// Whether what is written is made short, or left as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,7 +67,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Result<String, DecodeError> {
             if length > reader.remaining().saturating_mul(RATIO_MAX) {
                 return Err(DecodeError::TooLarge);
             }
-            if kind == DEFLATE { unpack(reader.rest(), length)? } else { decode_letters(reader.rest(), length)? }
+            if kind == DEFLATE { inflate(reader.rest(), length)? } else { decode_letters(reader.rest(), length)? }
         }
         _ => return Err(DecodeError::Unsupported),
     };
@@ -176,6 +179,21 @@ mod tests {
                 let letters = encode_letters(text.as_bytes());
                 prop_assert_eq!(decode_letters(&letters, text.len()), Ok(text.into_bytes()));
             }
+        }
+
+        #[test]
+        fn nothing_grows_beyond_its_share(letter in "[a-z]", times in 1_usize..20_000) {
+            let text = letter.repeat(times);
+            let mut writer = Writer::default();
+            write(text.as_bytes(), Packing::Shortest, &mut writer);
+            let bytes = writer.finish();
+            prop_assert!(text.len() <= bytes.len() * RATIO_MAX);
+            prop_assert_eq!(read(Reader::new(&bytes)), Ok(text));
+            let mut writer = Writer::default();
+            writer.byte(DEFLATE);
+            writer.varint(10_000);
+            writer.raw(&deflate(&[b'a'; 10_000]));
+            prop_assert_eq!(read(Reader::new(&writer.finish())), Err(DecodeError::TooLarge));
         }
 
         #[test]

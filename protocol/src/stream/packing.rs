@@ -13,6 +13,8 @@ use crate::varint::{Reader, write_varint};
 
 /// Shorter deltas are not packed: that itself costs more than it could win.
 pub(super) const PACKED_FROM_BYTES: usize = 256;
+/// Shorter parts go as they are, for the same reason.
+const PART_BYTES_MIN: usize = 64;
 /// Bytes of a delta in stream form that may be packed: twice those of the longest durable form, since nothing says that this one is
 /// shorter. Longer ones go as they are.
 pub(super) const UNPACKED_BYTES_MAX: usize = 2 * DELTA_BYTES_MAX;
@@ -61,6 +63,9 @@ pub(super) fn elements_of(op: &Op) -> usize {
 #[inline(never)]
 pub(super) fn pack(start: usize, texts: &[Range<usize>], delta: &Delta, out: &mut Vec<u8>) {
     let length = out.len() - start;
+    if length > UNPACKED_BYTES_MAX {
+        return;
+    }
     let (mut numbers, mut letters) = (Vec::new(), Vec::new());
     let mut at = start;
     for text in texts {
@@ -84,8 +89,9 @@ pub(super) fn pack(start: usize, texts: &[Range<usize>], delta: &Delta, out: &mu
 /// A part as it goes, whose lengths are written.
 #[inline(never)]
 fn shortest(part: Vec<u8>, out: &mut Vec<u8>) -> Vec<u8> {
-    let (length, packed) = (part.len(), deflate(&part));
-    let shortest = if packed.len() < length { packed } else { part };
+    let length = part.len();
+    let packed = if length < PART_BYTES_MIN { Vec::new() } else { deflate(&part) };
+    let shortest = if (1..length).contains(&packed.len()) { packed } else { part };
     write_varint(out, length as u64);
     write_varint(out, shortest.len() as u64);
     shortest

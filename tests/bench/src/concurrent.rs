@@ -117,6 +117,7 @@ pub fn rows<S: Subject>(trace: &Concurrent, edits: &[Vec<Edit>], table: &mut Tab
         let (took, loaded) = time(|| S::load(&saved, reader));
         (took, loaded.text() == end)
     });
+    rows::load_edit::<S>(&saved, reader, &end, table);
     let (bytes, loaded) = heap(|| S::load(&saved, reader));
     table.put::<S>("loaded_heap", bytes as f64, "B", loaded.text() == end);
     drop(loaded);

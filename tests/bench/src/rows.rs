@@ -152,17 +152,7 @@ fn each<S: Subject>(trace: &Sequential, table: &mut Table<'_>) {
     }
     drop(replica);
 
-    let first = first_edit();
-    table.time::<S>("load_edit_time", || {
-        let (took, (replica, text, message)) = time(|| {
-            let mut replica = S::load(&saved, 3);
-            let text = replica.text();
-            let mut message = Messages::default();
-            replica.edit_emitting(&first, &mut message);
-            (replica, text, message)
-        });
-        (took, text == trace.end && !message.is_empty() && replica.text().len() == trace.end.len() + 1)
-    });
+    load_edit::<S>(&saved, 3, &trace.end, table);
     let (bytes, loaded) = heap(|| S::load(&saved, 3));
     table.put::<S>("loaded_heap", bytes as f64, "B", loaded.text() == trace.end);
     drop(loaded);
@@ -188,6 +178,21 @@ fn each<S: Subject>(trace: &Sequential, table: &mut Table<'_>) {
 fn first_edit() -> Edit {
     let nothing = Span { at: 0, delete: 0 };
     Edit { scalars: nothing, utf16: nothing, bytes: nothing, insert: "x".into() }
+}
+
+/// Loading a document, its text, the first edit and its message: whatever anybody leaves for later is done by then.
+pub fn load_edit<S: Subject>(saved: &[u8], site: u64, end: &str, table: &mut Table<'_>) {
+    let first = first_edit();
+    table.time::<S>("load_edit_time", || {
+        let (took, (replica, text, message)) = time(|| {
+            let mut replica = S::load(saved, site);
+            let text = replica.text();
+            let mut message = Messages::default();
+            replica.edit_emitting(&first, &mut message);
+            (replica, text, message)
+        });
+        (took, text == end && !message.is_empty() && replica.text().len() == end.len() + 1)
+    });
 }
 
 /// What a document takes when it was loaded and edited: then nobody has left anything for later.

@@ -19,9 +19,8 @@ const APPLIED_META = 2;
 /** A document whose updates the application carries. */
 export class StandaloneBody extends Body {
   readonly document = "";
-  /** The module's document, where nothing of a snapshot waits. */
-  readonly #document: Facade.Standalone;
-  /** Whether something of a snapshot waits to be read. */
+  /** The module's document, of which all but the text may wait to be read: what needs more asks {@link #inner}. */
+  readonly #opened: Facade.Standalone;
   #waiting: boolean;
   #destroyed = false;
   #scheduled = false;
@@ -38,7 +37,7 @@ export class StandaloneBody extends Body {
     super();
     const { Standalone } = facade();
     try {
-      this.#document = new Standalone(randomSeed(), snapshot);
+      this.#opened = new Standalone(randomSeed(), snapshot);
     } catch (cause) {
       throw facadeError(cause);
     }
@@ -51,7 +50,11 @@ export class StandaloneBody extends Body {
 
   readText(): string {
     if (this.#destroyed) throw this.gone();
-    return this.#document.text();
+    try {
+      return this.#opened.text();
+    } catch (cause) {
+      throw this.#failed(cause);
+    }
   }
 
   ask<T>(question: (document: Facade.Reading) => T): T {
@@ -125,7 +128,7 @@ export class StandaloneBody extends Body {
     // A listener may have done it.
     if (this.#destroyed) return;
     this.#destroyed = true;
-    this.#document.free();
+    this.#opened.free();
     this.emit("destroyed");
     this.clearListeners();
   }
@@ -201,10 +204,10 @@ export class StandaloneBody extends Body {
   /** The module's document, all of it read. */
   get #inner(): Facade.Standalone {
     if (this.#waiting) {
-      this.#document.read();
+      this.#opened.read();
       this.#waiting = false;
     }
-    return this.#document;
+    return this.#opened;
   }
 
   #call<T>(call: (inner: Facade.Standalone) => T): T {

@@ -114,7 +114,35 @@ describe("golden vectors of the stream form", () => {
   });
 });
 
+const inflate = (packed: Uint8Array, length: number): Uint8Array => inflateRawSync(packed, { maxOutputLength: length });
+
+/** A delta in two parts, as they are. */
+const inParts = (numbers: string, texts: string, lengths: readonly number[] = [numbers, numbers, texts, texts].map((hex) => hex.length / 2)): Uint8Array => (
+  Uint8Array.from([4 | 3 << 3, ...lengths, ...bytesOf(numbers), ...bytesOf(texts)])
+);
+
 describe("long deltas", () => {
+  it("have their texts apart, of which nothing may be missing or left over", () => {
+    const read = (bytes: Uint8Array): string => {
+      const [delta, ...more] = new StreamReader(inflate).read(bytes);
+      assert.deepEqual(more, []);
+      return delta?.ops.map((op) => op.kind === "insert" ? op.text : op.kind).join("|") ?? "";
+    };
+    // Of leased site 1 from counter 1 on two inserts: apart at the root, of two bytes, then its extension by one.
+    const numbers = "260101022d00005008";
+    assert.equal(read(inParts(numbers, "c3a978")), "é|x");
+    for (const [what, bytes] of Object.entries({
+      "a text too short": inParts(numbers, "c3a9"),
+      "a text left over": inParts(numbers, "c3a97878"),
+      "a character in two texts": inParts(numbers, "78c3a9"),
+      "numbers left over": inParts(`${numbers}00`, "c3a978"),
+      "a delta packed twice": inParts("1c00000000", ""),
+      "no delta": inParts("", ""),
+      "a length that is not the part's": inParts(numbers, "c3a978", [9, 9, 4, 3]),
+      "more than its bytes may be": inParts(numbers, "c3a978", [9, 9, 120, 3]),
+    })) assert.throws(() => read(bytes), MalformedError, what);
+  });
+
   it("are packed, and read with what inflates", async () => {
     await init();
     const doc = new StandaloneDoc();
@@ -135,12 +163,12 @@ describe("long deltas", () => {
     const inserted = (reader: StreamReader, from: readonly Uint8Array[]): string => (
       from.flatMap((message) => reader.read(message)).flatMap(({ ops }) => ops).map((op) => op.kind === "insert" ? op.text : op.kind).join("")
     );
-    assert.equal(inserted(new StreamReader(inflateRawSync), messages), `${paste}${paste}x`);
-    const joined = StreamReader.fromState(new UpdateEncoder().state(), inflateRawSync);
+    assert.equal(inserted(new StreamReader(inflate), messages), `${paste}${paste}x`);
+    const joined = StreamReader.fromState(new UpdateEncoder().state(), inflate);
     assert.equal(inserted(joined, messages.slice(0, 1)), paste);
     assert.throws(() => new StreamReader().read(first), MalformedError, "nothing that inflates");
     for (let length = 1; length < first.length; length += 7) {
-      assert.throws(() => new StreamReader(inflateRawSync).read(first.subarray(0, length)), MalformedError);
+      assert.throws(() => new StreamReader(inflate).read(first.subarray(0, length)), MalformedError);
     }
     doc.destroy();
   });

@@ -43,6 +43,9 @@ export interface StreamDelta { readonly site: bigint; readonly first: bigint; re
 const INLINE_END = 31;
 /** First byte of a delta that is packed. */
 const PACKED = 4 | 3 << 3;
+/** Bytes of one before it was packed, and for each packed byte. */
+const UNPACKED_BYTES_MAX = 65_536;
+const UNPACKED_RATIO_MAX = 8;
 /** First byte of a delta that is not one operation continuing the delta before; its flags, and where its site stands. */
 const DELTA = 6;
 const CONTINUES = 1 << 3;
@@ -63,8 +66,11 @@ interface Place extends StreamPlace { run: Run }
 interface Known { readonly site: bigint; next: bigint; place: Place | null; deleted: Dots | null }
 interface Stand extends StreamPlace { readonly above: Atom | null }
 
-/** Takes raw deflate (RFC 1951) apart, as `inflateRawSync` of Node's `zlib` does. Throws for bytes that are none. */
-export type Inflate = (packed: Uint8Array) => Uint8Array;
+/**
+ * The `length` bytes in raw deflate (RFC 1951), as `inflateRawSync(packed, { maxOutputLength: length })` of Node's `zlib` gives them.
+ * Throws for bytes that are none, or more. What stands behind the end of deflated bytes, which nobody writes, it may leave unseen.
+ */
+export type Inflate = (packed: Uint8Array, length: number) => Uint8Array;
 
 /** Without one, deltas that are packed cannot be read. */
 const noInflate: Inflate = () => { throw new MalformedError("a packed delta: this reader was given nothing that inflates"); };
@@ -148,9 +154,13 @@ export class StreamReader {
 
   #packed(reader: Reader): StreamDelta {
     const lengths = [0, 1].map(() => [reader.count(), reader.count()] as const);
+    const [whole, given] = [0, 1].map((at) => lengths.reduce((sum, pair) => sum + (pair[at] ?? 0), 0)) as [number, number];
+    if (whole > Math.min(UNPACKED_BYTES_MAX, UNPACKED_RATIO_MAX * Math.min(given, reader.left))) {
+      throw new MalformedError("a packed delta of more bytes than it may have");
+    }
     const [numbers, texts] = lengths.map(([length, packed]) => {
       const part = reader.bytes(packed);
-      const bytes = length === packed ? part : this.#inflated(part);
+      const bytes = length === packed ? part : this.#inflated(part, length);
       if (bytes.length !== length) throw new MalformedError("a delta that is not packed as it says");
       return new Reader(bytes);
     }) as [Reader, Reader];
@@ -165,9 +175,9 @@ export class StreamReader {
     }
   }
 
-  #inflated(packed: Uint8Array): Uint8Array {
+  #inflated(packed: Uint8Array, length: number): Uint8Array {
     try {
-      return this.#inflate(packed);
+      return this.#inflate(packed, length);
     } catch (cause) {
       throw cause instanceof MalformedError ? cause : new MalformedError("a delta that is not packed as it says", { cause });
     }

@@ -8,40 +8,32 @@ use crate::messages::Messages;
 use crate::trace::Edit;
 
 pub struct Selvedge {
-    state: State,
+    document: Document,
+    /// As an application keeps it: what was opened is read when it is edited first.
+    opened: Option<OpenedSnapshot>,
     site: SiteId,
     patches: PatchList,
 }
 
-/// As an application keeps it: what was opened is read when it is edited first.
-enum State {
-    Opened(OpenedSnapshot),
-    Read(Box<Document>),
-}
-
 impl Selvedge {
-    fn of(state: State, site: u64) -> Self {
+    fn of(opened: Option<OpenedSnapshot>, site: u64) -> Self {
         // As a relay leases them: every engine here numbers its writers 1, 2, 3.
-        Self { state, site: SiteId::leased(0, site as u32), patches: PatchList::new() }
+        Self { document: Document::new(), opened, site: SiteId::leased(0, site as u32), patches: PatchList::new() }
     }
 
     fn document(&mut self) -> &mut Document {
-        if let State::Opened(_) = self.state {
+        if self.opened.is_some() {
             self.read();
         }
-        match &mut self.state {
-            State::Read(document) => document,
-            State::Opened(_) => unreachable!("it was just read"),
-        }
+        &mut self.document
     }
 
     #[cold]
     fn read(&mut self) {
-        let State::Opened(snapshot) = core::mem::replace(&mut self.state, State::Read(Box::default())) else { return };
-        let mut document = snapshot.into_document().map_err(|(_, error)| error).expect("a snapshot of ours");
-        let next = document.vector().get(self.site) + 1;
-        document.begin_writing(self.site, next).expect("the site is new or goes on");
-        self.state = State::Read(Box::new(document));
+        let Some(snapshot) = self.opened.take() else { return };
+        self.document = snapshot.into_document().map_err(|(_, error)| error).expect("a snapshot of ours");
+        let next = self.document.vector().get(self.site) + 1;
+        self.document.begin_writing(self.site, next).expect("the site is new or goes on");
     }
 
     fn write(&mut self, edit: &Edit) {
@@ -55,9 +47,8 @@ impl Subject for Selvedge {
     const NAME: &'static str = "selvedge";
 
     fn new(site: u64) -> Self {
-        let mut this = Self::of(State::Read(Box::default()), site);
-        let site = this.site;
-        this.document().begin_writing(site, 1).expect("the site is new");
+        let mut this = Self::of(None, site);
+        this.document.begin_writing(this.site, 1).expect("the site is new");
         this
     }
 
@@ -91,9 +82,9 @@ impl Subject for Selvedge {
     }
 
     fn text(&self) -> String {
-        match &self.state {
-            State::Opened(snapshot) => snapshot.text().to_owned(),
-            State::Read(document) => document.text(),
+        match &self.opened {
+            Some(snapshot) => snapshot.text().to_owned(),
+            None => self.document.text(),
         }
     }
 
@@ -113,6 +104,6 @@ impl Subject for Selvedge {
     }
 
     fn load(bytes: &[u8], site: u64) -> Self {
-        Self::of(State::Opened(OpenedSnapshot::open(bytes).expect("a snapshot of ours")), site)
+        Self::of(Some(OpenedSnapshot::open(bytes).expect("a snapshot of ours")), site)
     }
 }
