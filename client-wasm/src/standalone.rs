@@ -55,7 +55,7 @@ impl Standalone {
         if waiting.is_none() {
             document.begin_writing(site, 1).map_err(refused)?;
         }
-        let mut this = Standalone {
+        Ok(Standalone {
             document,
             waiting,
             site,
@@ -64,12 +64,7 @@ impl Standalone {
             owed: Vec::new(),
             sealing: Vec::new(),
             refusal: None,
-        };
-        // Who begins with an empty document writes soon, and nothing of it is worth waiting for.
-        if this.waiting.as_ref().is_some_and(|snapshot| snapshot.text().is_empty()) {
-            this.read()?;
-        }
-        Ok(this)
+        })
     }
 
     /// Reads what waits of a snapshot.

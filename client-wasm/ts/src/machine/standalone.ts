@@ -12,6 +12,9 @@ import { callWindow, utf16Of } from "./window.js";
 /** For what comes at the end of a task: in Node, `queueMicrotask` costs several times as much. */
 const settled = Promise.resolve();
 
+/** Up to how many bytes a snapshot is read when it is opened: of so little nothing is worth waiting for. */
+const READ_AT_ONCE_BYTES = 1024;
+
 /** What the module answers to an update. */
 const MISSING = 0;
 const APPLIED_META = 2;
@@ -42,6 +45,10 @@ export class StandaloneBody extends Body {
       throw facadeError(cause);
     }
     this.#waiting = snapshot !== undefined;
+    if (snapshot !== undefined && snapshot.length <= READ_AT_ONCE_BYTES) {
+      // What is wrong with it is said to who needs more than its text, as of a larger one.
+      try { this.#opened.read(); this.#waiting = false; } catch { /* it goes on waiting */ }
+    }
   }
 
   get destroyed(): boolean { return this.#destroyed; }
