@@ -14,14 +14,18 @@ export const START = "start";
 const N = 6000;
 const ASTRAL = /[\u{10000}-\u{10ffff}]/u;
 
-/** The recordings of one person in a folder; those of several are left to the native bench. */
-export function recordings(folder) {
+/** The recordings of one person in a folder; those of several are left to the native bench. `leftOut` is told of each. */
+export function recordings(folder, leftOut = () => {}) {
   const files = readdirSync(folder).filter((name) => /\.json(\.gz)?$/.test(name)).sort();
   return files.flatMap((file) => {
     const { start, end, agents, transactions } = readTrace(join(folder, file));
     const edits = transactions.flatMap(({ patches }) => patches);
     // Positions of recordings are in scalars: only below U+10000 are these UTF-16 units.
-    if (agents !== 1 || ASTRAL.test(start) || edits.some(([, , insert]) => ASTRAL.test(insert))) return [];
+    const why = agents !== 1 ? "of several people" : ASTRAL.test(start) || edits.some(([, , insert]) => ASTRAL.test(insert)) ? "beyond U+FFFF" : null;
+    if (why !== null) {
+      leftOut(`${file}: left out: a recording ${why}`);
+      return [];
+    }
     const name = basename(file).replace(/\.json(\.gz)?$/, "");
     return [{ name, base: start, sides: [oneByOne(edits)], end, letters: null }];
   });

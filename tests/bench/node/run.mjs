@@ -38,7 +38,7 @@ if (options.case === "") {
     rows.push({ suite: SUITE, case: "package", subject, figure: "gzip_bytes", value, unit: "B", runs: 1, verified: true });
   }
 }
-const names = [START, ...[...recordings(options.traces), ...madeUp()].map(({ name }) => name)];
+const names = [START, ...[...recordings(options.traces, (why) => console.error(why)), ...madeUp()].map(({ name }) => name)];
 for (const name of names.filter((each) => each.includes(options.case))) {
   for (const subject of SUBJECTS.filter((each) => each.includes(options.subject))) rows.push(...await measured(subject, name));
 }

@@ -1,6 +1,8 @@
 //! Editing made up to ask one thing each: the text cases of crdt-benchmarks (dmonad/crdt-benchmarks: B1.1-B1.7, B2.1-B2.4, B3.5,
-//! N = 6,000), and typing and taking back for long. The same in every run: drawn from a seed.
+//! N = 6,000), and what these leave out: typing and taking back for long, everything in one gap, a word replaced everywhere, large texts.
+//! The same in every run: drawn from a seed.
 
+use crate::subjects::{Automerge, Subject};
 use crate::trace::{Concurrent, Sequential, Transaction, measure};
 
 /// What crdt-benchmarks calls N.
@@ -8,6 +10,13 @@ const N: usize = 6000;
 /// How often the last case types and takes back, and in how much living text.
 const CYCLES: usize = 10_000;
 const CYCLED_TEXT: usize = 1000;
+/// In how many words every so manieth is replaced by another one.
+const REPLACED_WORDS: (usize, usize) = (20_000, 4);
+/// Texts that are pasted whole, in letters, and how many changes are made to each.
+const LARGE: [(&str, usize); 2] = [("1 MB text", 1_000_000), ("50 MB text", 50_000_000)];
+const LARGE_CHANGES: usize = 1000;
+/// From how many letters on a paste takes Automerge more memory than a common machine has: 15 GB for 50 MB.
+const AUTOMERGE_LETTERS_MAX: usize = 10_000_000;
 
 /// One change: where, how many characters go, what comes.
 type Patch = (usize, usize, String);
@@ -29,8 +38,30 @@ pub fn sequential() -> Vec<Sequential> {
         ("B1.6 insert and delete", vec![(0, 0, text), (0, N, String::new())]),
         ("B1.7 come and go", dice.come_and_go(0, N)),
         ("cycles", cycles(&mut dice)),
+        ("one gap", (0..N).map(|count| (count / 2, 0, dice.text(1))).collect()),
+        ("find and replace", replaced(&mut dice)),
     ];
     cases.into_iter().map(|(name, patches)| recorded(name, patches)).collect()
+}
+
+/// Names of cases that are made only when they are measured.
+pub fn large_names() -> impl Iterator<Item = &'static str> {
+    LARGE.into_iter().map(|(name, _)| name)
+}
+
+/// Whether the machine can bear an engine in a case.
+pub fn is_bearable(name: &str, subject: &str) -> bool {
+    let large = |(case, letters)| case == name && letters > AUTOMERGE_LETTERS_MAX;
+    subject != Automerge::NAME || !LARGE.into_iter().any(large)
+}
+
+/// One of these cases: a text is pasted, and then changed here and there.
+pub fn large(name: &str) -> Option<Sequential> {
+    let (name, letters) = LARGE.into_iter().find(|(large, _)| *large == name)?;
+    let mut dice = Dice(3);
+    let mut patches = vec![(0, 0, dice.text(letters))];
+    patches.extend(dice.come_and_go(letters, LARGE_CHANGES));
+    Some(recorded(name, patches))
 }
 
 /// The cases several people write at once, each on a text of one of them.
@@ -64,6 +95,24 @@ fn cycles(dice: &mut Dice) -> Vec<Patch> {
         let at = dice.below(CYCLED_TEXT);
         patches.push((at, 0, dice.text(1)));
         patches.push((at, 1, String::new()));
+    }
+    patches
+}
+
+/// A text of words, and then some of them replaced, one after the other.
+fn replaced(dice: &mut Dice) -> Vec<Patch> {
+    let (count, every) = REPLACED_WORDS;
+    let words: Vec<String> = (0..count).map(|_| dice.word() + " ").collect();
+    let mut patches = vec![(0, 0, words.concat())];
+    let mut at = 0;
+    for (number, old) in words.iter().enumerate() {
+        if number % every == 0 {
+            let new = dice.word();
+            patches.push((at, old.len() - 1, new.clone()));
+            at += new.len() + 1;
+        } else {
+            at += old.len();
+        }
     }
     patches
 }

@@ -1,7 +1,5 @@
 //! Recordings of several people, and the rows asked of them.
 
-use anyhow::{Result, ensure};
-
 use crate::measure::{heap, time};
 use crate::messages::Messages;
 use crate::rows::{self, Table};
@@ -9,18 +7,12 @@ use crate::subjects::{Cola, Subject};
 use crate::trace::{Concurrent, Edit, Span, Transaction};
 
 /// The edits of every transaction. Positions are in characters; in a recording of ASCII that is every measure.
-pub fn edits(trace: &Concurrent) -> Result<Vec<Vec<Edit>>> {
-    let patches = trace.transactions.iter().flat_map(|transaction| &transaction.patches);
-    ensure!(
-        patches.clone().all(|patch| patch.2.is_ascii()),
-        "{}: a recording of several people must be ASCII: its positions could not be told to every engine",
-        trace.name
-    );
+pub fn edits(trace: &Concurrent) -> Vec<Vec<Edit>> {
     let edit = |(at, delete, insert): &(usize, usize, String)| {
         let span = Span { at: *at, delete: *delete };
         Edit { scalars: span, utf16: span, bytes: span, insert: insert.clone() }
     };
-    Ok(trace.transactions.iter().map(|transaction| transaction.patches.iter().map(edit).collect()).collect())
+    trace.transactions.iter().map(|transaction| transaction.patches.iter().map(edit).collect()).collect()
 }
 
 /// Everybody's replicas, and the messages of every transaction.

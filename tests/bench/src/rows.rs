@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::concurrent;
@@ -48,20 +47,16 @@ macro_rules! with_subject {
 }
 
 /// Every row of one engine on one recording.
-///
-/// # Errors
-/// A recording of several people cannot be given to every engine.
-pub fn measure(trace: &Trace, subject: &str, runs: usize) -> Result<()> {
+pub fn measure(trace: &Trace, subject: &str, runs: usize) {
     match trace {
         Trace::Sequential(trace) => {
             with_subject!(subject, each(trace, &mut Table { case: &trace.name, runs }));
         }
         Trace::Concurrent(trace) => {
-            let edits = concurrent::edits(trace)?;
+            let edits = concurrent::edits(trace);
             with_subject!(subject, concurrent::rows(trace, &edits, &mut Table { case: &trace.name, runs }));
         }
     }
-    Ok(())
 }
 
 /// Where the figures of one recording go: a line of JSON each.

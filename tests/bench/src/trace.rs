@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use crop::Rope;
+use ropey::Rope;
 use serde::Deserialize;
 
 /// One change of one person: `delete` characters at `at` go, `insert` comes.
@@ -82,10 +82,15 @@ struct Txn {
     patches: Vec<(usize, usize, String)>,
 }
 
+/// What a recording is called.
+pub fn name(path: &Path) -> String {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("trace");
+    name.trim_end_matches(".gz").trim_end_matches(".json").to_owned()
+}
+
 /// Reads a `.json` or `.json.gz` recording.
 pub fn read(path: &Path) -> Result<Trace> {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("trace");
-    let name = name.trim_end_matches(".gz").trim_end_matches(".json").to_string();
+    let name = name(path);
     let mut json = Vec::new();
     let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     if path.extension().is_some_and(|e| e == "gz") {
@@ -97,11 +102,20 @@ pub fn read(path: &Path) -> Result<Trace> {
     let file: File_ =
         serde_json::from_slice(&json).with_context(|| format!("{} is not a recording", path.display()))?;
     if file.kind.as_deref() == Some("concurrent") {
-        let transactions = file
+        let inserts = file.txns.iter().flat_map(|transaction| &transaction.patches).map(|(_, _, insert)| insert);
+        // Where two wrote at one place, engines order it differently: other bytes stand before a position then.
+        ensure!(
+            inserts.chain([&file.start_content]).all(|text| text.is_ascii()),
+            "{name}: a recording of several people must be ASCII: its positions cannot be told to every engine"
+        );
+        let mut transactions = file
             .txns
             .into_iter()
             .map(|t| Transaction { parents: t.parents, author: t.agent, patches: t.patches })
             .collect();
+        if !file.start_content.is_empty() {
+            begin(&mut transactions, file.start_content);
+        }
         return Ok(Trace::Concurrent(Concurrent {
             name,
             authors: file.num_agents,
@@ -117,36 +131,35 @@ pub fn read(path: &Path) -> Result<Trace> {
     Ok(Trace::Sequential(trace))
 }
 
-/// Gives every position its three measures by replaying on a plain rope.
+/// Puts a transaction with the text that everybody began with before all the others.
+fn begin(transactions: &mut Vec<Transaction>, start: String) {
+    for transaction in &mut *transactions {
+        transaction.parents.iter_mut().for_each(|parent| *parent += 1);
+        if transaction.parents.is_empty() {
+            transaction.parents.push(0);
+        }
+    }
+    transactions.insert(0, Transaction { parents: Vec::new(), author: 0, patches: vec![(0, 0, start)] });
+}
+
+/// Gives every position its three measures by replaying on a plain rope that counts in each of them.
 pub fn measure(name: String, patches: Vec<(usize, usize, String)>, end: String) -> Result<Sequential> {
     let mut rope = Rope::new();
-    let mut ascii = true;
     let mut edits = Vec::with_capacity(patches.len());
     for (at, delete, insert) in patches {
-        let (from, to) = if ascii {
-            (at, at + delete)
-        } else {
-            let text = rope.to_string();
-            let offset = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(i, _)| i);
-            (offset(at), offset(at + delete))
-        };
-        // Counted by hand: the rope's own UTF-16 measure is wrong on some long texts.
-        let utf16 = if ascii {
-            (from, to)
-        } else {
-            let text = rope.to_string();
-            let units = |bytes: usize| text[..bytes].encode_utf16().count();
-            (units(from), units(to))
-        };
+        let length = rope.len_chars();
+        ensure!(at <= length && delete <= length - at, "{name}: an edit outside of the text, {at} of {length}");
+        let span = |from: usize, to: usize| Span { at: from, delete: to - from };
+        let end = at + delete;
         edits.push(Edit {
             scalars: Span { at, delete },
-            utf16: Span { at: utf16.0, delete: utf16.1 - utf16.0 },
-            bytes: Span { at: from, delete: to - from },
+            utf16: span(rope.char_to_utf16_cu(at), rope.char_to_utf16_cu(end)),
+            bytes: span(rope.char_to_byte(at), rope.char_to_byte(end)),
             insert: insert.clone(),
         });
-        ascii &= insert.is_ascii();
-        rope.replace(from..to, insert);
+        rope.remove(at..end);
+        rope.insert(at, &insert);
     }
-    ensure!(rope.to_string() == end, "{name}: the recording does not lead to its own end content");
+    ensure!(rope == end, "{name}: the recording does not lead to its own end content");
     Ok(Sequential { name, edits, end })
 }
