@@ -231,13 +231,6 @@ describe("a document that stands alone", () => {
   });
 
   it("is opened from a snapshot, whose text is there before the rest is read", async () => {
-    const one = new StandaloneDoc();
-    one.text.insert(0, "wft");
-    one.meta.set("title", "Loom");
-    one.flush();
-    one.text.insert(1, "e");
-    const snapshot = one.encodeSnapshot();
-    const other = new StandaloneDoc(snapshot);
     const { read } = facade().Standalone.prototype;
     let reads = 0;
     facade().Standalone.prototype.read = function (this: Standalone): void {
@@ -245,26 +238,38 @@ describe("a document that stands alone", () => {
       read.call(this);
     };
     try {
-      assert.equal(other.text.toString(), "weft");
-      assert.equal(reads, 0);
-      other.text.insert(4, "s");
-      other.text.insert(0, "warp and ");
-      assert.equal(reads, 1);
+      // Of a small one the rest is read at once.
+      for (const [start, early] of [["", 1], [Array.from({ length: 1000 }, (_, at) => (at * at * 7919 % 4093).toString(36)).join(" "), 0]] as const) {
+        const one = new StandaloneDoc();
+        one.text.insert(0, `wft${start}`);
+        one.meta.set("title", "Loom");
+        one.flush();
+        one.text.insert(1, "e");
+        const snapshot = one.encodeSnapshot();
+        assert.equal(snapshot.length > 1024, start !== "");
+        reads = 0;
+        const other = new StandaloneDoc(snapshot);
+        assert.equal(other.text.toString(), `weft${start}`);
+        assert.equal(reads, early);
+        other.text.insert(4, "s");
+        other.text.insert(0, "warp and ");
+        assert.equal(reads, 1);
+        assert.equal(other.text.toString(), `warp and wefts${start}`);
+        assert.equal(other.meta.get("title"), "Loom");
+        assert.notEqual(other.site, one.site);
+        other.on("update", (update) => assert.ok(one.applyUpdate(update)));
+        await task();
+        assert.equal(one.text.toString(), `warp and wefts${start}`);
+        const late = new StandaloneDoc(snapshot);
+        assert.ok(late.covers(new StandaloneDoc(snapshot).encodeStateVector()));
+        late.applyState(one.encodeState());
+        assert.deepEqual(late.encodeSnapshot(), one.encodeSnapshot());
+        for (const doc of [one, other, late]) doc.destroy();
+        new StandaloneDoc(snapshot).destroy();
+      }
     } finally {
       facade().Standalone.prototype.read = read;
     }
-    assert.equal(other.text.toString(), "warp and wefts");
-    assert.equal(other.meta.get("title"), "Loom");
-    assert.notEqual(other.site, one.site);
-    other.on("update", (update) => assert.ok(one.applyUpdate(update)));
-    await task();
-    assert.equal(one.text.toString(), "warp and wefts");
-    const late = new StandaloneDoc(snapshot);
-    assert.ok(late.covers(new StandaloneDoc(snapshot).encodeStateVector()));
-    late.applyState(one.encodeState());
-    assert.deepEqual(late.encodeSnapshot(), one.encodeSnapshot());
-    for (const doc of [one, other, late]) doc.destroy();
-    new StandaloneDoc(snapshot).destroy();
   });
 
   it("opens what a room's document had", async () => {

@@ -37,7 +37,7 @@ export class StandaloneDoc extends Doc {
   /**
    * Needs the module: after {@link init}. Empty, or as a snapshot of {@link Doc.encodeSnapshot} has it: `text.toString()` and
    * `text.toDelta()` give its text at once. Any other call first reads what else there is, which takes up to 1 ms for each 1,000 places
-   * where text was written.
+   * where text was written; of a snapshot of up to 1 KiB it is read at once.
    *
    * Throws `stored-copy` for bytes that are no snapshot, or damaged. Where what waits is found to be nothing this package wrote, every
    * call does that needs it, and the text can still be read.

@@ -10,14 +10,15 @@
 //! ```
 //!
 //! Nobody needs segments to show a document: that is what snapshots are for. They are read where snapshots are lost
-//! ([`crate::fold::materialise`]), and by whoever wants all of it: a [`History`], at the cost of one object a segment.
+//! ([`crate::fold::materialise`]), and by whoever wants all of it, a [`History`], or the document as it was ([`document_at`]), at the cost
+//! of one object a segment.
 
 mod read;
 mod segment;
 mod store;
 
 pub(crate) use read::fold_run;
-pub use read::{History, fold_history};
+pub use read::{History, document_at, fold_history};
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_RUNS_MAX, SEGMENT_VERSION, SegmentError};
 pub(crate) use segment::{pack, plain_of, runs_of, unpack};
 pub use store::{SEGMENTS, Segment, copy_segment, copy_segments, document_of, erase_segments, keep_segment, segments};

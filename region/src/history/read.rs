@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use futures_util::future::BoxFuture;
-use selvedge_engine::{ApplyError, Delta, VersionVector};
+use selvedge_engine::{ApplyError, Delta, Document, VersionVector};
 
 use super::store::{read_segment, segments};
 use crate::fold::{Fold, Folded};
@@ -92,13 +92,43 @@ impl<'a> History<'a> {
 /// # Errors
 /// As [`History::read`]; `Corrupt` when a run is no delta.
 pub fn fold_history<'a>(region: &'a Region, key: &'a DocumentKey, fold: &'a mut Fold) -> BoxFuture<'a, Result<()>> {
+    fold_until(region, key, fold, None)
+}
+
+/// A document as it was at `version`, made of its history; `None` when that does not reach there: the version is of another life of
+/// the document, or so new that its log alone has it. Reads what was written before it, and of what came later as much as lies between.
+///
+/// # Errors
+/// As [`fold_history`].
+pub fn document_at<'a>(
+    region: &'a Region,
+    key: &'a DocumentKey,
+    version: &'a VersionVector,
+) -> BoxFuture<'a, Result<Option<Document>>> {
+    Box::pin(async move {
+        let mut fold = Fold::new();
+        fold_until(region, key, &mut fold, Some(version)).await?;
+        Ok(fold.vector().dominates(version).then(|| fold.into_document()))
+    })
+}
+
+/// [`fold_history`], of what `until` covers alone if it is given, and no longer than that takes.
+fn fold_until<'a>(
+    region: &'a Region,
+    key: &'a DocumentKey,
+    fold: &'a mut Fold,
+    until: Option<&'a VersionVector>,
+) -> BoxFuture<'a, Result<()>> {
     Box::pin(async move {
         loop {
             let before = fold.vector().clone();
             let (mut history, mut dropped) = (History::of(region, key), false);
             while let Some(runs) = history.read().await? {
                 for run in &runs {
-                    dropped |= fold_run(key, fold, run)? == Folded::Dropped;
+                    dropped |= fold_part(key, fold, run, until)? == Folded::Dropped;
+                }
+                if until.is_some_and(|until| fold.vector().dominates(until)) {
+                    return Ok(());
                 }
             }
             if !dropped || *fold.vector() == before {
@@ -113,7 +143,17 @@ pub fn fold_history<'a>(region: &'a Region, key: &'a DocumentKey, fold: &'a mut 
 /// # Errors
 /// `Corrupt` when it is no delta.
 pub(crate) fn fold_run(key: &DocumentKey, fold: &mut Fold, run: &OpRun) -> Result<Folded> {
-    let folded = Delta::decode(&run.bytes).map_err(ApplyError::from).and_then(|delta| fold.integrate(delta));
+    fold_part(key, fold, run, None)
+}
+
+fn fold_part(key: &DocumentKey, fold: &mut Fold, run: &OpRun, until: Option<&VersionVector>) -> Result<Folded> {
+    let folded = Delta::decode(&run.bytes).map_err(ApplyError::from).and_then(|delta| {
+        let part = match until {
+            Some(until) => delta.until(until.get(delta.site)),
+            None => Some(delta),
+        };
+        part.map_or(Ok(Folded::Known), |part| fold.integrate(part))
+    });
     folded.map_err(|error| Error::Corrupt {
         what: format!("run {}..={} of site {} in {}", run.first, run.last, run.site, key.document),
         detail: error.to_string(),

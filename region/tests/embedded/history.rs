@@ -5,7 +5,9 @@ use selvedge_protocol::Instant;
 use selvedge_region::contract::{Fault, Faults};
 use selvedge_region::embedded::{EmbeddedOptions, EmbeddedRegion, FileFaults};
 use selvedge_region::fold::{Fold, Persist, PersistConfig, catch_up, erase_deleted, materialise};
-use selvedge_region::history::{History, Segment, copy_segments, document_of, fold_history, keep_segment, segments};
+use selvedge_region::history::{
+    History, Segment, copy_segments, document_at, document_of, fold_history, keep_segment, segments,
+};
 use selvedge_region::{DocumentId, DocumentKey, Error, LogRecord, NewDocument, OpRun, Region};
 use tempfile::TempDir;
 
@@ -106,6 +108,41 @@ async fn history_is_segments_and_op_store_in_the_order_it_was_written() {
     fold_history(&region, &key(), &mut fold).await.unwrap();
     assert_eq!(fold.document().text(), text(&region).await);
     assert!(whole(&region, &DocumentKey::new(key().document, 2)).await.is_empty(), "of this generation alone");
+}
+
+#[tokio::test]
+async fn a_document_is_made_as_it_was_of_segments_and_op_store() {
+    let (_folder, region) = opened().await;
+    let region = region.region().clone();
+    let (mut ann, mut bob) = (Writer::new(1), Writer::new(2));
+    let mut versions = vec![(VersionVector::new(), String::new())];
+    for word in ["one ", "two ", "three "] {
+        let (from_ann, from_bob) = (ann.write(word), bob.write(word));
+        ann.0.apply(&from_bob).unwrap();
+        bob.0.apply(&from_ann).unwrap();
+        versions.push((ann.0.vector().clone(), ann.0.text()));
+        // What comes later takes something of it away again.
+        ann.0.replace(0, 2, "").unwrap();
+        let cut = ann.0.seal().remove(0);
+        bob.0.apply(&cut).unwrap();
+        versions.push((ann.0.vector().clone(), ann.0.text()));
+        persisted(&region, &key(), &[from_ann, from_bob, cut], true).await;
+        if word != "three " {
+            moved(&region, &key()).await;
+        }
+    }
+    for (version, text) in &versions {
+        let document = document_at(&region, &key(), version).await.unwrap().expect("the history reaches it");
+        assert_eq!((document.vector(), &document.text()), (version, text));
+    }
+    // In the middle of a delta.
+    let mut within = VersionVector::new();
+    within.advance(SiteId::leased(0, 1), 2);
+    assert_eq!(document_at(&region, &key(), &within).await.unwrap().expect("that too").text(), "on");
+    let mut beyond = ann.0.vector().clone();
+    beyond.advance(SiteId::leased(0, 3), 1);
+    assert!(document_at(&region, &key(), &beyond).await.unwrap().is_none());
+    assert!(document_at(&region, &DocumentKey::new(key().document, 2), &within).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use selvedge_engine::{Delta, SiteId, seed_delta};
 use selvedge_protocol::{DocumentId, Rights};
 use selvedge_region::control::DocumentQuery;
@@ -180,6 +182,7 @@ pub(super) async fn stats(
     let position = fold.position().map(|position| position.offset);
     let more = json!({
         "version": version(info.generation, fold.vector()),
+        "vector": BASE64_URL_SAFE_NO_PAD.encode(fold.vector().encode()),
         "bytes": stats.bytes,
         "utf16": stats.utf16,
         "characters": stats.scalars,

@@ -1,5 +1,7 @@
 //! Documents over HTTP, beside clients that have them open.
 
+use std::time::Duration;
+
 use crate::harness::http::{Answer, ask};
 use crate::harness::{Peer, Relay};
 use serde_json::json;
@@ -75,6 +77,40 @@ async fn texts_are_replaced_by_what_differs_and_clients_see_it() {
     let fields = [("If-None-Match", tag.as_str())];
     let unchanged = ask(relay.running.address, "GET", "/v1/docs/default/shared/text", &fields, b"").await;
     assert_eq!(unchanged.status, 304);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_is_read_as_it_was() {
+    let relay = Relay::start().await;
+    create(&relay, "diary", Some("monday\n")).await;
+    let mut versions = Vec::new();
+    for text in ["monday\ntuesday\n", "tuesday, rain\n", ""] {
+        let stats = get(&relay, "/v1/docs/default/diary").await.json();
+        versions.push(stats["vector"].as_str().unwrap().to_owned());
+        let put = ask(relay.running.address, "PUT", "/v1/docs/default/diary/text", &[], text.as_bytes()).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+    }
+    for (version, text) in versions.iter().zip(["monday\n", "monday\ntuesday\n", "tuesday, rain\n"]) {
+        let path = format!("/v1/docs/default/diary/text?at={version}");
+        // The newest may not have come from the log to the history yet.
+        let mut answer = get(&relay, &path).await;
+        for _ in 0..200 {
+            if answer.status != 404 {
+                break;
+            }
+            refused(&answer, 404, "version_not_found");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            answer = get(&relay, &path).await;
+        }
+        assert_eq!((answer.status, answer.text().as_str()), (200, text));
+    }
+    assert_eq!(get(&relay, "/v1/docs/default/diary/text").await.text(), "");
+    let nothing = get(&relay, "/v1/docs/default/diary/text?at=AA").await;
+    assert_eq!((nothing.status, nothing.text().as_str()), (200, ""), "before anybody wrote");
+    create(&relay, "other", Some("of another site")).await;
+    let strange = get(&relay, "/v1/docs/default/other").await.json()["vector"].as_str().unwrap().to_owned();
+    refused(&get(&relay, &format!("/v1/docs/default/diary/text?at={strange}")).await, 404, "version_not_found");
+    refused(&get(&relay, "/v1/docs/default/diary/text?at=no!").await, 400, "bad_version");
 }
 
 #[tokio::test(flavor = "multi_thread")]
