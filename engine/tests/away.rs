@@ -139,15 +139,3 @@ fn a_version_is_made_again_of_durable_deltas() {
         assert_eq!(asked.unwrap_err(), ApplyError::Gap { site: SiteId::leased(0, 9), have: 0 });
     }
 }
-
-#[test]
-fn ten_thousand_sites_take_few_bytes() {
-    let check = |site: fn(u64) -> SiteId, most: usize| {
-        let vector: VersionVector = (1..=10_000).map(|number| (site(number), 1 + number % 300)).collect();
-        let bytes = vector.encode().len();
-        assert!(bytes <= most, "{bytes} bytes");
-        assert_eq!(VersionVector::decode(&vector.encode()), Ok(vector));
-    };
-    check(|number| SiteId::leased(0, number as u32), 30_000);
-    check(|number| SiteId::random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), 120_000);
-}
