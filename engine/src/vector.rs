@@ -110,7 +110,7 @@ impl VersionVector {
     }
 
     /// Its canonical bytes: `count`, then per site in order the difference to the site before (the first in full; later
-    /// ones less 1) and the counter, all varints. 10,000 leased sites take 20 to 30 kB, random ones 80 to 90 kB, the more the higher
+    /// ones less 1) and the counter, all varints. 10,000 leased sites take 20 to 30 kB, random ones 80 to 95 kB, the more the higher
     /// their counters are; as much in a snapshot.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();

@@ -5,12 +5,14 @@
 mod checked;
 mod model;
 
+use std::collections::BTreeSet;
+
 use checked::Checked;
 use model::{Dice, Replica, check_equal};
 use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{
-    Bias, Crowding, DecodeError, Delta, Digit, Document, Element, Op, PATH_LEVELS_MAX, Path, Piece, REBASE_LEVELS,
-    Rebase, SiteId, StateDiff, VersionVector,
+    Bias, Crowding, DecodeError, Delta, Digit, Document, Dot, Element, Op, PATH_BYTES_MAX, PATH_LEVELS_MAX, Path,
+    Piece, REBASE_LEVELS, Rebase, SiteId, StateDiff, VersionVector,
 };
 
 fn site(index: u32) -> SiteId {
@@ -32,13 +34,35 @@ fn rebases(deltas: &[Delta]) -> usize {
     deltas.iter().flat_map(|delta| &delta.ops).filter(|op| matches!(op, Op::Rebase(_))).count()
 }
 
+/// No operation puts text deeper than its writer goes without a rebase.
+fn check_depths(deltas: &[Delta]) {
+    for op in deltas.iter().flat_map(|delta| &delta.ops) {
+        let depth = match op {
+            Op::Insert { parent, .. } => parent.depth() + 1,
+            Op::Rebase(rebase) => rebase.parent.depth() + 2,
+            _ => 0,
+        };
+        assert!(depth <= REBASE_LEVELS, "{depth} levels");
+    }
+}
+
+fn check_depth(document: &Document) {
+    let stats = document.stats();
+    let (levels, bytes) = (stats.depth_max, stats.path_bytes_max);
+    assert!(levels <= REBASE_LEVELS && bytes <= PATH_BYTES_MAX, "{levels} levels, {bytes} bytes");
+}
+
 /// A base that everybody has, `pairs` of brackets within each other, and its author's deltas.
 fn nested(pairs: usize) -> (Checked, Vec<Delta>) {
     let mut document = document_over(pairs as u64, 1);
     for caret in 0..pairs {
         document.replace(caret, 0, "()").unwrap();
+        if pairs < 100 || caret % 64 == 0 {
+            check_depth(&document);
+        }
     }
     let deltas = document.seal();
+    check_depths(&deltas);
     (document, deltas)
 }
 
@@ -62,12 +86,17 @@ fn adaptive(sites: u32, count: usize, seed: u64) -> Vec<Checked> {
     let mut documents: Vec<_> = (1..=sites).map(|index| document_over(steps, index)).collect();
     let mut caret = 0;
     let (mut made, mut moved) = (0, 0);
-    for _ in 0..count {
+    for insert in 0..count {
         let writer = dice.below(documents.len());
         caret = (caret + dice.below(2)).min(documents[writer].len_utf16());
         documents[writer].replace(caret, 0, "x").unwrap();
+        // What stands deep stands around the caret; a large text is looked through less often, and its operations every time.
+        if insert % if insert < 5_000 { 64 } else { 1_024 } == 0 {
+            check_depth(&documents[writer]);
+        }
         if sites > 1 {
             let deltas = documents[writer].seal();
+            check_depths(&deltas);
             (made, moved) = (made + rebases(&deltas), moved + pieces(&deltas));
             for (index, other) in documents.iter_mut().enumerate().filter(|(index, _)| *index != writer) {
                 for delta in &deltas {
@@ -78,6 +107,7 @@ fn adaptive(sites: u32, count: usize, seed: u64) -> Vec<Checked> {
         }
     }
     let deltas = documents[0].seal();
+    check_depths(&deltas);
     (made, moved) = (made + rebases(&deltas), moved + pieces(&deltas));
     assert!(made > 10, "{made} rebases");
     // The price that the crate's documentation states.
@@ -89,7 +119,7 @@ fn check_adaptive(sites: u32, seed: u64) {
     let documents = adaptive(sites, 100_000, seed);
     for document in &documents {
         assert_eq!(document.len_utf16(), 100_000);
-        assert!(document.stats().depth_max <= PATH_LEVELS_MAX, "{}", document.stats().depth_max);
+        check_depth(document);
         assert_eq!(document.snapshot(), documents[0].snapshot());
     }
     let loaded = Document::load(&documents[0].snapshot()).unwrap();
@@ -116,11 +146,12 @@ fn brackets_in_brackets_are_never_refused() {
     let (document, deltas) = nested(3_000);
     assert_eq!(document.text(), "(".repeat(3_000) + &")".repeat(3_000));
     assert!(rebases(&deltas) > 0);
-    assert!(document.stats().depth_max <= PATH_LEVELS_MAX);
+    check_depth(&document);
     let mut reader = Checked::of(Document::new());
     for delta in &deltas {
         assert_eq!(Delta::decode(&delta.encode()).as_ref(), Ok(delta));
         reader.apply(delta).unwrap();
+        check_depth(&reader);
     }
     assert_eq!(reader.snapshot(), document.snapshot());
 }
@@ -162,9 +193,35 @@ fn words_at_places_a_fixed_stride_apart_are_never_refused() {
         for word in 0..2_500 {
             let at = word * stride % (document.len_utf16() + 1);
             document.replace(at, 0, "word ").unwrap();
+            if word % 64 == 63 {
+                check_depth(&document);
+            }
         }
-        assert!(document.stats().depth_max <= PATH_LEVELS_MAX);
+        check_depths(&document.seal());
+        check_depth(&document);
     }
+}
+
+/// The dots that these deltas move.
+fn moved(deltas: &[Delta]) -> BTreeSet<Dot> {
+    let mut moved = BTreeSet::new();
+    for op in deltas.iter().flat_map(|delta| &delta.ops) {
+        let Op::Rebase(rebase) = op else { continue };
+        for piece in &rebase.pieces {
+            let ks = piece.first_k..piece.first_k + piece.length as i64;
+            moved.extend(ks.map(|k| Dot::new(piece.site, k.unsigned_abs())));
+        }
+    }
+    moved
+}
+
+/// Characters of which each is written once, every third of two UTF-16 units.
+fn marks(first: u32) -> impl Iterator<Item = char> {
+    (first..).map(|mark| char::from_u32(if mark.is_multiple_of(3) { 0x2_0000 + mark } else { 0x4e00 + mark }).unwrap())
+}
+
+fn units(text: &[char]) -> Vec<u16> {
+    String::from_iter(text).encode_utf16().collect()
 }
 
 #[test]
@@ -172,11 +229,15 @@ fn two_offline_rebases_of_overlapping_windows() {
     for seed in 0..200 {
         let mut dice = Dice(seed);
         let (mut base, mut first) = (Replica::new(site(1)), Vec::new());
+        let mut all = marks(0);
         for _ in 0..60 {
-            let at = dice.below(base.editor.len() + 1);
-            base.edit(at, 0, &dice.text(3).encode_utf16().collect::<Vec<_>>());
+            let before: Vec<char> = base.document.text().chars().collect();
+            let at = units(&before[..dice.below(before.len() + 1)]).len();
+            let written: Vec<char> = all.by_ref().take(1 + dice.below(3)).collect();
+            base.edit(at, 0, &units(&written));
         }
         first.extend(base.seal());
+        let before: Vec<char> = base.document.text().chars().collect();
         let mut replicas = vec![base];
         for index in 2..=3 {
             let mut replica = Replica::new(site(index));
@@ -184,18 +245,26 @@ fn two_offline_rebases_of_overlapping_windows() {
             replica.document.set_depth_limit(3);
             replicas.push(replica);
         }
-        let before: Vec<u16> = replicas[0].editor.clone();
-        let middle = before.len() / 2;
+        let mut living: BTreeSet<char> = before.iter().copied().collect();
+        let mut gone = BTreeSet::new();
         let mut written = [Vec::new(), Vec::new()];
-        for (replica, written) in replicas[1..].iter_mut().zip(&mut written) {
-            let start = middle - 10 + dice.below(20);
-            (0..20).for_each(|at| replica.edit(start + at / 2, 0, &[u16::from(b'+')]));
-            let deleted = dice.below(before.len() - 4);
-            replica.edit(deleted, 2, &[]);
+        for (index, (replica, written)) in replicas[1..].iter_mut().zip(&mut written).enumerate() {
+            let start = units(&before[..before.len() / 2 - 10 + dice.below(20)]).len();
+            // Each between the two before it: of one unit each, so that the caret is easily told.
+            let own = (0..20).map(|mark| char::from_u32(0x3400 + 100 * index as u32 + mark).unwrap());
+            for (nth, mark) in own.enumerate() {
+                replica.edit(start + nth / 2, 0, &units(&[mark]));
+                living.insert(mark);
+            }
+            let text: Vec<char> = replica.document.text().chars().collect();
+            let at = dice.below(text.len() - 2);
+            replica.edit(units(&text[..at]).len(), units(&text[at..at + 2]).len(), &[]);
+            gone.extend(text[at..at + 2].iter().copied());
             written.extend(replica.seal());
         }
-        let counts: Vec<usize> = written.iter().map(|deltas| rebases(deltas)).collect();
-        assert!(counts.iter().sum::<usize>() > 0, "{counts:?}");
+        let [one, other] = [moved(&written[0]), moved(&written[1])];
+        assert!(!one.is_empty() && !other.is_empty(), "seed {seed}: each rebased");
+        assert!(!one.is_disjoint(&other), "seed {seed}: of what both had, both moved something");
         // One hears the first writer first, one the second, and the base's author gets states.
         let (a, b) = (written[0].clone(), written[1].clone());
         assert!(a.iter().all(|delta| replicas[2].apply(delta)) && b.iter().all(|delta| replicas[1].apply(delta)));
@@ -213,9 +282,10 @@ fn two_offline_rebases_of_overlapping_windows() {
         check_equal(&replicas);
         assert_eq!(replicas[0].document.vector(), replicas[1].document.vector());
         assert_eq!(replicas[0].document.vector(), replicas[2].document.vector());
-        let plus = |units: &[u16]| units.iter().filter(|unit| **unit == u16::from(b'+')).count();
-        let written = plus(&replicas[0].editor);
-        assert!((36..=40).contains(&written), "nothing lost, nothing doubled: {written}");
+        let mut text: Vec<char> = replicas[0].document.text().chars().collect();
+        text.sort_unstable();
+        let expected: Vec<char> = living.difference(&gone).copied().collect();
+        assert_eq!(text, expected, "seed {seed}: nothing lost, nothing doubled");
     }
 }
 
