@@ -31,7 +31,7 @@ impl Marks {
 }
 
 /// Writes a few marks and deletes some that stand there; what was deleted.
-fn edit(document: &mut Document, dice: &mut Dice, marks: &mut Marks) -> Vec<char> {
+fn edit(document: &mut Checked, dice: &mut Dice, marks: &mut Marks) -> Vec<char> {
     let at = dice.below(document.len_utf16() + 1);
     let text: String = (0..1 + dice.below(3)).map(|_| marks.next()).collect();
     document.replace(at, 0, &text).unwrap();
@@ -55,7 +55,7 @@ fn nobody_is_stranded_by_a_thousand_compactions() {
 
     let mut away = load(&home, 2);
     let mut gone = BTreeSet::new();
-    let mut written = BTreeSet::new();
+    let mut written: BTreeSet<char> = start.chars().collect();
     for _ in 0..300 {
         let before = others.next;
         gone.extend(edit(&mut away, &mut dice, &mut others));
@@ -66,7 +66,9 @@ fn nobody_is_stranded_by_a_thousand_compactions() {
     // Every time only the snapshot stays: no delta, no log.
     for round in 0..COMPACTIONS {
         home = load(&home, 3 + round);
+        let before = marks.next;
         gone.extend(edit(&mut home, &mut dice, &mut marks));
+        written.extend((before + 1..=marks.next).map(|mark| char::from_u32(mark).unwrap()));
         home.seal();
     }
 
@@ -80,7 +82,8 @@ fn nobody_is_stranded_by_a_thousand_compactions() {
         let living: BTreeSet<char> = text.iter().copied().collect();
         assert_eq!(living.len(), text.len(), "nothing stands twice");
         assert!(living.is_disjoint(&gone), "nothing deleted came back");
-        assert!(written.difference(&gone).all(|mark| living.contains(mark)), "nothing written away is lost");
+        assert!(written.difference(&gone).all(|mark| living.contains(mark)), "nothing written away or at home is lost");
+        assert!(living.iter().any(|mark| *mark >= '\u{e000}') && living.iter().any(|mark| *mark < '\u{e000}'));
     }
     assert_eq!(home.snapshot(), away.snapshot());
 }
@@ -94,16 +97,22 @@ fn a_lost_outbox_is_recovered_from_the_state_it_left() {
     home.replace(0, 0, "home").unwrap();
     home.seal();
     let mut away = load(&home, 2);
-    (0..50).for_each(|_| drop(edit(&mut away, &mut dice, &mut marks)));
+    let mut gone = BTreeSet::new();
+    (0..50).for_each(|_| gone.extend(edit(&mut away, &mut dice, &mut marks)));
     // The deltas are lost; the device's state is not.
     away.seal();
-    (0..50).for_each(|_| drop(edit(&mut home, &mut dice, &mut marks)));
+    (0..50).for_each(|_| gone.extend(edit(&mut home, &mut dice, &mut marks)));
     home.seal();
     let since: VersionVector = home.vector().iter().filter(|&(site, n)| away.vector().get(site) >= n).collect();
     home.apply_state(&away.state_diff(&since)).unwrap();
     let diff = home.state_diff(away.vector());
     away.apply_state(&diff).unwrap();
     assert_eq!(home.snapshot(), away.snapshot());
+    let mut text: Vec<char> = home.text().chars().collect();
+    text.sort_unstable();
+    let written: BTreeSet<char> = "home".chars().chain((0x4e01..=marks.next).filter_map(char::from_u32)).collect();
+    let expected: Vec<char> = written.difference(&gone).copied().collect();
+    assert_eq!(text, expected, "all that was written and not deleted is there once");
 }
 
 #[test]

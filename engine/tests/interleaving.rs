@@ -20,7 +20,7 @@ enum Habit {
 }
 
 /// Writes a piece of letters `letter` at `gap`, key by key.
-fn write_piece(document: &mut Document, gap: usize, letter: &str, habit: Habit, dice: &mut Dice) {
+fn write_piece(document: &mut Checked, gap: usize, letter: &str, habit: Habit, dice: &mut Dice) {
     let mut length = 0;
     for _ in 0..10 + dice.below(30) {
         let backspace = matches!(habit, Habit::MovingWithBackspaces) && length > 1 && dice.chance(25);
@@ -166,7 +166,7 @@ fn a_hundred_sites_that_append_in_turn_stay_shallow() {
         document.begin_writing(SiteId::leased(0, index as u32 + 1), 1).unwrap();
     }
     let mut dice = Dice(1);
-    for _ in 0..1000 {
+    for word in 0..1000 {
         let writer = dice.below(documents.len());
         let end = documents[writer].len_utf16();
         documents[writer].replace(end, 0, "word ").unwrap();
@@ -177,8 +177,11 @@ fn a_hundred_sites_that_append_in_turn_stay_shallow() {
                 }
             }
         }
-        // Who wrote, and one of those who read.
+        // Who wrote, and one of those who read; all of them 200 times.
         [writer, (writer + 1) % 100].into_iter().for_each(|index| documents[index].assert_invariants());
+        if word % 5 == 4 {
+            documents.iter().for_each(Document::assert_invariants);
+        }
     }
     let stats = documents[0].stats();
     assert!(stats.depth_sum / stats.scalars <= 4, "mean depth {}", stats.depth_sum / stats.scalars);

@@ -50,6 +50,7 @@ pub fn undo_and_redo_all(document: &mut Document, undo: &mut UndoStack, texts: V
         let mut seen = vec![document.text()];
         while undo.can_undo() {
             undo.undo(document).unwrap();
+            document.assert_invariants();
             seen.push(document.text());
         }
         seen.dedup();
@@ -58,6 +59,7 @@ pub fn undo_and_redo_all(document: &mut Document, undo: &mut UndoStack, texts: V
         let mut seen = vec![document.text()];
         while undo.can_redo() {
             undo.redo(document).unwrap();
+            document.assert_invariants();
             seen.push(document.text());
         }
         seen.dedup();
