@@ -25,6 +25,7 @@ use crate::anchor::{Anchor, Bias};
 use crate::dots::DotSet;
 use crate::error::EditError;
 use crate::id::{COUNTER_END, DotRange, SiteId};
+use crate::limits::{PATH_BYTES_MAX, PATH_LEVELS_MAX};
 use crate::meta::Meta;
 use crate::patch::TextPatch;
 use crate::rebase::Rebases;
@@ -320,6 +321,9 @@ impl Document {
         for (run, _) in self.sequence.runs() {
             let range = self.sequence.range(run);
             assert!(range.last <= self.vector.get(range.site), "living dots are covered");
+            let (longest, _) = self.sequence.groups.bytes_of_run(run.first(), run.measure.scalars());
+            let depth = self.sequence.groups.depth(run.group);
+            assert!(depth <= PATH_LEVELS_MAX && longest <= PATH_BYTES_MAX, "identifiers keep their limits");
         }
         for range in self.pending.iter() {
             assert!(range.first > self.vector.get(range.site), "pending dots are not covered");
