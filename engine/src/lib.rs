@@ -35,14 +35,15 @@
 //! Identifiers have at most 64 levels. Text written against the allocation, always where the last insert made it narrow, would
 //! pass that; at 48 levels an edit first moves the text around it under a new base: a *rebase*, one operation more that
 //! everybody applies. Dots stay, so deletes, undo and anchors hold. What somebody else writes between the moved characters at the
-//! same time ends up right before or right behind all of them, the same for all replicas. No recorded session comes there; a small text
-//! whose words come and go at random places for thousands of edits does.
+//! same time ends up right before or right behind all of them, the same for all replicas. Of the recorded sessions none comes there: the
+//! deepest identifier of `tests/traces.rs` has 15 levels. A small text whose words come and go at random places for thousands of edits
+//! does, and scripts that write so.
 //!
-//! The price, of 100,000 inserts each beside the last one on a side drawn at random (`cargo run -p selvedge-engine --example
-//! nested`): a rebase for every 77 to 133 inserts, 4 runs moved for each, and 250 bytes a delta, most of them the path, where
-//! inserts at random places take 29 to 46. An insert takes 2.0 times the processor time of one at a random place with one site
-//! writing, 1.3 times with two and 1.0 times with five. It grows with the logarithm of the inserts: with one site writing 10,000,
-//! 100,000 and 1,000,000 take 2.2, 3.9 and 4.7 moves and 203, 251 and 281 bytes each.
+//! The price, of 100,000 inserts each beside the last one on a side drawn at random (`cargo run --release -p selvedge-engine --example
+//! nested`): a rebase for every 77 to 133 inserts, 4 runs moved for each, and 214 to 243 bytes a delta, most of them the path, where
+//! inserts at random places take 29 to 40. An insert takes two to three times the processor time of one at a random place with one or two
+//! sites writing (of the rows below 1.6, 3.1 and 2.3 times), 1.7 times with five. It grows with the logarithm of the inserts: with one site
+//! writing 10,000, 100,000 and 1,000,000 take 2.2, 3.9 and 4.9 moves and 186, 214 and 263 bytes each.
 //!
 //! # Costs
 //!

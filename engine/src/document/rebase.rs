@@ -1,6 +1,6 @@
 //! Making room: where new text would stand too deep, what lives around it is moved under a new base first.
 //!
-//! Identifiers of honest text stay far below the limit. Who writes against the allocation, always between the two characters
+//! Identifiers of recorded sessions stay far below the limit. Who writes against the allocation, always between the two characters
 //! where the last one made it narrow, reaches it after a hundred edits; then a window of the text around the place is moved
 //! up. Windows with the same neighbours are alike, so the window grows by whichever neighbour stands deeper, and each time
 //! both are shallower than before it is a candidate: what was written since the last time, that and what was moved last
