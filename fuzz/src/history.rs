@@ -1,65 +1,81 @@
 //! A history of several replicas, read from bytes, each replica against the naive model and an editor of patches.
 //!
-//! A step is an operation's byte and what it takes: who, where, how much. Bytes that end are zeros, so that every input
-//! is a history, and cutting or changing one gives another that is much like it. What a site writes need not be what an
-//! allocation would: [`Op`]s of a wild site stand wherever the format allows.
+//! A step is an operation's byte and what it takes: who, where, how much. What a site writes need not be what an allocation
+//! would: [`Op`]s of a wild site stand wherever the format allows. In most histories edits rebase from a few levels on: few are
+//! long enough to come to the limit that documents have of their own accord.
 
-use selvedge_engine::{Anchor, Bias, Delta, Digit, Direction, DotRange, Element, Op, Path, SiteId, VersionVector};
+use selvedge_engine::{
+    Anchor, ApplyError, Bias, Delta, Digit, Direction, DotRange, Element, Op, Path, Piece, REBASE_LEVELS, Rebase,
+    SiteId, VersionVector,
+};
 
 use super::model::{Replica, check_equal};
+use super::script::{PIECES, Script};
+
+mod aside;
 
 /// Steps of one history: the model takes time in the square of them.
-const STEPS_MAX: usize = 96;
-const PIECES: [&str; 14] = ["a", "b", "c", "d", "e", " ", "é", "ß", "水", "😀", "🇨🇭", "👩‍👩‍👧", "\u{301}", "\n"];
+const STEPS_MAX: usize = 192;
+/// Up to so many characters brackets are nested, for the same reason.
+const NESTED_SCALARS_MAX: usize = 400;
+/// Levels from which on edits rebase: that of the engine, or one of these.
+const DEPTH_LIMITS: [usize; 4] = [REBASE_LEVELS, 3, 4, 6];
 /// A site whose deltas no document has written.
 const WILD: SiteId = SiteId::leased(1, 1);
 
+/// How often a history came to something that a corpus must not lose.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Reached {
+    /// Rebases that edits made.
+    pub rebases: usize,
+    /// Rebases of anything to anywhere.
+    pub wild_rebases: usize,
+    /// Characters that stand in the end where a rebase moved them.
+    pub moved: usize,
+    /// State diffs merged before the end, and those of a vector that was not reached, which are refused.
+    pub state_diffs: usize,
+    pub refused_diffs: usize,
+    /// Loads of a snapshot, and of one whose text was shown first.
+    pub loads: usize,
+    pub reopened: usize,
+    /// Versions made again of deltas.
+    pub versions: usize,
+    /// States told again as deltas, and outboxes written again under another site.
+    pub retold: usize,
+    pub restamped: usize,
+}
+
 /// Runs the history in `bytes`, lets everyone merge with everyone, and checks that all are equal.
 pub fn history(bytes: &[u8]) {
-    let mut script = Script { bytes };
-    let mut world = World { replicas: Vec::new(), sent: Vec::new(), sites: 0, wild: 1 };
-    for _ in 0..2 + script.below(3) {
+    run_history(bytes);
+}
+
+/// The same, and what it came to.
+pub fn run_history(bytes: &[u8]) -> Reached {
+    let mut script = Script::new(bytes);
+    let head = script.byte();
+    let mut world = World {
+        replicas: Vec::new(),
+        sent: Vec::new(),
+        sites: 0,
+        wild: 1,
+        depth_limit: DEPTH_LIMITS[usize::from(head / 3) % DEPTH_LIMITS.len()],
+        reached: Reached::default(),
+    };
+    for _ in 0..2 + head % 3 {
         let site = world.new_site(script.byte());
-        world.replicas.push(Replica::new(site));
+        let mut replica = Replica::new(site);
+        replica.document.set_depth_limit(world.depth_limit);
+        world.replicas.push(replica);
     }
     for _ in 0..STEPS_MAX {
-        if script.bytes.is_empty() {
+        if script.is_over() {
             break;
         }
         world.step(&mut script);
     }
     world.converge();
-}
-
-/// What is still to be read of a history.
-struct Script<'a> {
-    bytes: &'a [u8],
-}
-
-impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((&byte, rest)) = self.bytes.split_first() else { return 0 };
-        self.bytes = rest;
-        byte
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::from(self.byte()) % end.max(1)
-    }
-
-    /// A place in something of this length, whose ends a byte can name: 0 is the end, 255 the beginning.
-    fn place(&mut self, length: usize) -> usize {
-        match usize::from(self.byte()) {
-            0 => length,
-            byte => (255 - byte) * (length + 1) / 256,
-        }
-    }
-
-    /// Few or many bytes of the pieces.
-    fn text(&mut self) -> String {
-        let count = self.below(6);
-        (0..count).map(|_| PIECES[self.below(PIECES.len())]).collect()
-    }
+    world.reached
 }
 
 struct World {
@@ -69,6 +85,9 @@ struct World {
     sites: u32,
     /// The counter that the wild site comes to next.
     wild: u64,
+    /// Of every replica.
+    depth_limit: usize,
+    reached: Reached,
 }
 
 impl World {
@@ -80,8 +99,8 @@ impl World {
     fn step(&mut self, script: &mut Script<'_>) {
         let code = script.byte();
         let index = script.below(self.replicas.len());
-        match code % 16 {
-            0..=3 => self.edit(index, script),
+        match code % 32 {
+            0..=3 | 24.. => self.edit(index, script),
             4 => self.undo(index, script.byte()),
             5 => {
                 let value = script.byte();
@@ -92,24 +111,25 @@ impl World {
             }
             6 | 7 => self.seal(index),
             8..=10 => self.deliver(index, script),
-            11 => {
-                self.seal(index);
-                let site = self.new_site(script.byte());
-                self.replicas[index].reload(site);
-            }
+            11 | 20 => self.load(index, code % 32 == 20, script.byte()),
             12 => {
                 let other = script.below(self.replicas.len());
                 self.merge(index, other, script);
             }
             13 => self.anchor(index, script),
-            14 => self.write_wildly(script),
-            _ => {
+            14 | 19 => self.write_wildly(script),
+            15 => {
                 // Everything that is sent, in the order it was sealed in.
                 self.seal(index);
                 for at in 0..self.sent.len() {
                     self.deliver_one(index, &self.sent[at].clone());
                 }
             }
+            16 | 17 => self.nest(index, script),
+            18 => self.make_version(index, script),
+            21 => self.retell(index, script),
+            22 => self.restamp(index, script),
+            _ => self.merge_unreached(index, script),
         }
     }
 
@@ -127,6 +147,31 @@ impl World {
         self.replicas[index].edit(at, delete, &insert);
     }
 
+    /// Brackets within brackets, each pair between the last two: what makes identifiers deep.
+    fn nest(&mut self, index: usize, script: &mut Script<'_>) {
+        let replica = &mut self.replicas[index];
+        let at = script.place(replica.editor.len());
+        let pairs = 1 + script.below(24);
+        if replica.document.len_scalars() + 2 * pairs <= NESTED_SCALARS_MAX {
+            (0..pairs).for_each(|pair| replica.edit(at + pair, 0, &[0x28, 0x29]));
+        }
+    }
+
+    /// A new load, by way of a snapshot.
+    fn load(&mut self, index: usize, opened: bool, kind: u8) {
+        self.seal(index);
+        let site = self.new_site(kind);
+        let replica = &mut self.replicas[index];
+        if opened {
+            replica.reopen(site);
+            self.reached.reopened += 1;
+        } else {
+            replica.reload(site);
+            self.reached.loads += 1;
+        }
+        replica.document.set_depth_limit(self.depth_limit);
+    }
+
     fn undo(&mut self, index: usize, redo: u8) {
         let replica = &mut self.replicas[index];
         let patches = if redo % 3 == 2 {
@@ -140,6 +185,8 @@ impl World {
 
     fn seal(&mut self, index: usize) {
         let sealed = self.replicas[index].seal();
+        let ops = sealed.iter().flat_map(|delta| &delta.ops);
+        self.reached.rebases += ops.filter(|op| matches!(op, Op::Rebase(_))).count();
         self.sent.extend(sealed);
     }
 
@@ -182,6 +229,26 @@ impl World {
             _ => have.iter().map(|(site, counter)| (site, script.below(counter as usize + 1) as u64)).collect(),
         };
         self.replicas[index].merge(&from, &since);
+        self.reached.state_diffs += 1;
+    }
+
+    /// A state diff for somebody who has more: it changes nothing, or is one like any other.
+    fn merge_unreached(&mut self, index: usize, script: &mut Script<'_>) {
+        let other = script.below(self.replicas.len());
+        self.seal(index);
+        self.seal(other);
+        let since = self.replicas[other].document.vector().clone();
+        let diff = self.replicas[other].document.state_diff(&since);
+        let document = &mut self.replicas[index].document;
+        if document.vector().dominates(&since) {
+            assert_eq!(document.apply_state(&diff), Ok(Vec::new()), "everything is known");
+        } else {
+            let before = document.snapshot();
+            assert_eq!(document.apply_state(&diff), Err(ApplyError::NotReached));
+            assert_eq!(document.snapshot(), before, "refused whole");
+            self.reached.refused_diffs += 1;
+        }
+        self.replicas[index].check_model();
     }
 
     fn anchor(&mut self, index: usize, script: &mut Script<'_>) {
@@ -207,7 +274,7 @@ impl World {
         let mut ops = Vec::new();
         for _ in 0..1 + script.below(3) {
             let kind = script.byte();
-            ops.push(match kind % 8 {
+            ops.push(match kind % 10 {
                 0..=4 => {
                     let text = script.text() + PIECES[usize::from(kind / 8) % PIECES.len()];
                     let direction = if kind >= 128 { Direction::Before } else { Direction::After };
@@ -218,17 +285,36 @@ impl World {
                     let first = 1 + script.below(30) as u64;
                     Op::Delete { ranges: vec![DotRange { site, first, last: first + u64::from(kind / 64) }] }
                 }
-                _ => Op::Void { length: 1 + u64::from(kind / 64) },
+                7 => Op::Void { length: 1 + u64::from(kind / 64) },
+                _ => self.wild_rebase(script),
             });
         }
         let delta = Delta { site: WILD, first: self.wild, ops };
         match delta.validate() {
             Ok(()) => assert_eq!(Delta::decode(&delta.encode()).as_ref(), Ok(&delta)),
-            // An identifier may be too long by now; then nobody takes it.
+            // An identifier may be too long by now, or a rebase name a character twice; then nobody takes it.
             Err(_) => return,
         }
         self.wild = delta.last() + 1;
+        self.reached.wild_rebases += delta.ops.iter().filter(|op| matches!(op, Op::Rebase(_))).count();
         self.sent.push(delta);
+    }
+
+    /// A rebase of anybody's characters, come or not, to anywhere.
+    fn wild_rebase(&self, script: &mut Script<'_>) -> Op {
+        let (mut pieces, mut slot) = (Vec::new(), 0);
+        for _ in 0..1 + script.below(4) {
+            let (site, shape) = (self.some_site(script), script.byte());
+            let length = 1 + i64::from(shape % 3);
+            let low = 1 + script.below(30) as i64;
+            let first_k = if shape < 180 { low } else { -(low + length - 1) };
+            slot += u64::from(shape / 3 % 3);
+            pieces.push(Piece { slot, site, first_k, length: length as u64 });
+            slot += 1;
+        }
+        let (parent, digit) = (self.wild_path(script), wild_digit(script));
+        let (lamport, spacing) = (1 + script.below(4) as u64, 1 + script.below(3) as u64);
+        Op::Rebase(Box::new(Rebase { parent, digit, lamport, spacing, pieces }))
     }
 
     fn some_site(&self, script: &mut Script<'_>) -> SiteId {
@@ -270,6 +356,7 @@ impl World {
         let vector = self.replicas[0].document.vector();
         assert!(self.replicas.iter().all(|replica| replica.document.vector() == vector), "all know the same");
         check_equal(&self.replicas);
+        self.reached.moved = self.replicas[0].model.moved.len();
     }
 }
 

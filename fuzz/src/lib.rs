@@ -12,9 +12,10 @@ mod history;
 #[path = "../../engine/tests/model/mod.rs"]
 mod model;
 mod protocol;
+mod script;
 
 pub use engine::{anchor, delta, keystroke, snapshot, state_diff, vector};
-pub use history::history;
+pub use history::{Reached, history, run_history};
 pub use protocol::{connection, endpoint_list, frames, messages, names, stream};
 
 /// A target: its name, that of its corpus, and its body.

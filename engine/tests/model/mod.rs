@@ -7,8 +7,8 @@ use std::fmt::Display;
 
 use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{
-    Anchor, Bias, Delta, Digit, Direction, Document, Dot, Element, Op, Outcome, Path, Rebase, SiteId, StateDiff,
-    TextPatch, VersionVector,
+    Anchor, Bias, Delta, Digit, Direction, Document, Dot, Element, Op, OpenedSnapshot, Outcome, Path, Rebase, SiteId,
+    StateDiff, TextPatch, VersionVector,
 };
 
 /// SplitMix64: enough randomness for tests, from a seed that a failure prints.
@@ -160,6 +160,11 @@ impl Model {
 
     /// Applies what is new; false for a gap.
     pub fn apply(&mut self, delta: &Delta) -> bool {
+        self.apply_until(delta, u64::MAX)
+    }
+
+    /// Applies what is new of the counters up to `end`; false for a gap.
+    pub fn apply_until(&mut self, delta: &Delta, end: u64) -> bool {
         if delta.first > self.have(delta.site) + 1 {
             return false;
         }
@@ -169,12 +174,12 @@ impl Model {
             next += op.counters();
             let last = next - 1;
             if matches!(op, Op::Void { .. }) {
-                let have = self.have(delta.site);
+                let have = self.have(delta.site).min(end);
                 let voided = |dot: Dot| dot.site == delta.site && (first..=last.min(have)).contains(&dot.counter);
                 self.chars.retain(|path, _| !voided(Self::dot(path)));
                 self.moved.retain(|dot, _| !voided(*dot));
             }
-            for counter in first..=last.min(first + 10_000) {
+            for counter in first..=last.min(first + 10_000).min(end) {
                 if counter > self.have(delta.site) {
                     self.apply_counter(delta.site, op, first, last, counter);
                 }
@@ -347,9 +352,22 @@ impl Replica {
 
     /// A new load of the same document, writing as `site`.
     pub fn reload(&mut self, site: SiteId) {
-        let snapshot = self.document.snapshot();
-        self.document = Document::load(&snapshot).unwrap();
-        assert_eq!(self.document.snapshot(), snapshot);
+        let loaded = Document::load(&self.document.snapshot()).unwrap();
+        self.begin_anew(loaded, site);
+    }
+
+    /// The same, by way of the text alone.
+    pub fn reopen(&mut self, site: SiteId) {
+        let opened = OpenedSnapshot::open(&self.document.snapshot()).unwrap();
+        assert_eq!(opened.text(), self.model.text(), "what is shown before the runs are read");
+        assert_eq!(opened.vector(), self.document.vector());
+        let read = opened.into_document().map_err(|(_, error)| error).unwrap();
+        self.begin_anew(read, site);
+    }
+
+    fn begin_anew(&mut self, loaded: Document, site: SiteId) {
+        assert_eq!(loaded.snapshot(), self.document.snapshot());
+        self.document = loaded;
         self.document.begin_writing(site, self.document.vector().get(site) + 1).unwrap();
         self.undo.clear();
         self.check_editor();

@@ -12,15 +12,11 @@ mod seeds;
 use std::path::{Path, PathBuf};
 
 use damage::damaged;
-use fuzz::{TARGETS, Target};
+use fuzz::{Reached, TARGETS, Target, run_history};
 use selvedge_protocol::Random;
 
 /// Damaged inputs of a target for each of its seeds.
 const DAMAGES: u64 = 40;
-
-fn corpora() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus")
-}
 
 fn run((name, target): Target, bytes: &[u8], what: &str) {
     if std::panic::catch_unwind(|| target(bytes)).is_err() {
@@ -28,19 +24,44 @@ fn run((name, target): Target, bytes: &[u8], what: &str) {
     }
 }
 
+fn kept(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
 /// Each corpus is there, and nothing in it is found fault with.
 #[test]
 fn what_is_kept_is_replayed() {
     for target in TARGETS {
-        let folder = corpora().join(target.0);
-        let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        let mut count = 0;
-        for file in files {
-            let path = file.unwrap().path();
-            run(target, &std::fs::read(&path).unwrap(), &path.display().to_string());
-            count += 1;
+        for (path, bytes) in kept(target.0) {
+            run(target, &bytes, &path.display().to_string());
         }
-        assert!(count > 0, "{} is empty", folder.display());
+    }
+}
+
+/// Not by what a fuzzer may find, but by what is kept: a target that came to nothing any more would find fault with nothing.
+#[test]
+fn kept_histories_come_to_all_that_they_are_for() {
+    let reached: Vec<Reached> = kept("history").iter().map(|(_, bytes)| run_history(bytes)).collect();
+    let histories = |what: fn(&Reached) -> usize| reached.iter().filter(|reached| what(reached) > 0).count();
+    let counts = [
+        ("rebase", histories(|reached| reached.rebases)),
+        ("rebase wildly", histories(|reached| reached.wild_rebases)),
+        ("end with characters moved", histories(|reached| reached.moved)),
+        ("merge a state diff", histories(|reached| reached.state_diffs)),
+        ("are refused one", histories(|reached| reached.refused_diffs)),
+        ("load", histories(|reached| reached.loads)),
+        ("open a snapshot first", histories(|reached| reached.reopened)),
+        ("make a version again", histories(|reached| reached.versions)),
+        ("tell a state again", histories(|reached| reached.retold)),
+        ("restamp", histories(|reached| reached.restamped)),
+    ];
+    for (what, count) in counts {
+        assert!(count >= 3, "{count} of {} histories {what}", reached.len());
     }
 }
 
