@@ -23,6 +23,11 @@ const PROGRAMS: [(&str, &str); 3] = [
 const HISTORIES: &str = "100000";
 /// Seeds of each shape of the simulator: four times the test command's of one relay, ten times those of the others.
 const SEEDS: [(&str, &str); 3] = [("alone", "2000"), ("relays", "1000"), ("regions", "1000")];
+/// The tests that replay what the fuzz targets keep, and seconds for which each of the targets then runs on inputs damaged at random.
+/// Nobody guides these as a fuzzer does, which wants another toolchain: `fuzz/README.md` says how that is run.
+const TARGETS: [(&str, &str); 3] =
+    [("selvedge-protocol", "fuzz"), ("selvedge-region", "embedded"), ("selvedge-client", "client")];
+const DAMAGE_SECONDS: &str = "120";
 /// Time for each of the steps.
 const STEP_LIMIT: Duration = Duration::from_secs(3 * 3_600);
 
@@ -76,6 +81,11 @@ fn check(root: &Path) -> anyhow::Result<()> {
     step("every test", process::program(&own).arg("test"))?;
     let histories = ["test", "--package", "selvedge-engine", "--test", "histories", "--", "--nocapture"];
     step("random histories", process::cargo(&histories).current_dir(root).env("SELVEDGE_HISTORIES", HISTORIES))?;
+    for (package, suite) in TARGETS {
+        let damages = ["test", "--package", package, "--test", suite, "--", "damaged_at_length", "--nocapture"];
+        let mut command = process::cargo(&damages);
+        step("damaged inputs", command.current_dir(root).env("SELVEDGE_DAMAGE_SECONDS", DAMAGE_SECONDS))?;
+    }
     for (shape, seeds) in SEEDS {
         step("the simulator", process::program(&own).args(["sim", "--shape", shape, "--seeds", seeds]))?;
     }

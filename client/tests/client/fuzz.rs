@@ -5,9 +5,9 @@ mod damage;
 #[path = "../../../fuzz/src/client.rs"]
 mod targets;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use damage::damaged;
+use damage::{damage_at_length, damaged};
 use selvedge_protocol::Random;
 
 /// Damaged inputs for each that is kept.
@@ -19,20 +19,29 @@ fn run(payload: &[u8], what: &str) {
     }
 }
 
-#[test]
-fn what_is_kept_of_outbox_records_is_replayed_whole_and_damaged() {
+fn kept() -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/outbox_record");
     let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let (mut random, mut count) = (Random::new(1), 0);
-    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
     files.sort();
-    for path in files {
-        let payload = std::fs::read(&path).unwrap();
-        run(&payload, &path.display().to_string());
+    files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn what_is_kept_of_outbox_records_is_replayed_whole_and_damaged() {
+    let (kept, mut random) = (kept(), Random::new(1));
+    for (path, payload) in &kept {
+        run(payload, &path.display().to_string());
         for _ in 0..DAMAGES {
-            run(&damaged(&payload, &payload, &mut random), &format!("{} damaged", path.display()));
+            run(&damaged(payload, payload, &mut random), &format!("{} damaged", path.display()));
         }
-        count += 1;
     }
-    assert!(count >= 4, "{} keeps {count} inputs", folder.display());
+    assert!(kept.len() >= 4, "{} inputs are kept", kept.len());
+}
+
+/// Where a fuzzer is not at hand: for as long as `SELVEDGE_DAMAGE_SECONDS` asks, on inputs that are others each time.
+#[test]
+fn damaged_at_length() {
+    let inputs: Vec<Vec<u8>> = kept().into_iter().map(|(_, payload)| payload).collect();
+    damage_at_length("outbox_record", &inputs, |payload| run(payload, "a damaged input"));
 }

@@ -8,7 +8,7 @@ mod targets;
 
 use std::path::{Path, PathBuf};
 
-use damage::damaged;
+use damage::{damage_at_length, damaged};
 use selvedge_protocol::Random;
 use selvedge_region::{LogRecord, decoders};
 use targets::{TARGETS, Target, segmented};
@@ -78,5 +78,15 @@ fn what_is_encoded_is_read_and_damage_to_it_does_no_harm() {
                 run(target, &damaged(&seed, &seed, &mut random), "a damaged seed");
             }
         }
+    }
+}
+
+/// Where a fuzzer is not at hand: for as long as `SELVEDGE_DAMAGE_SECONDS` asks, on inputs that are others each time.
+#[test]
+fn damaged_at_length() {
+    for target in TARGETS {
+        let kept = kept(target.0).into_iter().map(|(_, bytes)| bytes);
+        let inputs: Vec<Vec<u8>> = kept.chain(seeds::of(target.0)).collect();
+        damage_at_length(target.0, &inputs, |bytes| run(target, bytes, "a damaged input"));
     }
 }
