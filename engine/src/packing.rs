@@ -46,9 +46,13 @@ fn inflate_fast(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     if ended && whole { Ok(bytes) } else { Err(DecodeError::NotCanonical) }
 }
 
-#[cfg(any(target_family = "wasm", test))]
+/// [`inflate`] as a browser has it. Elsewhere only tests and fuzz targets ask for it, and compare.
+///
+/// # Errors
+/// As [`inflate`].
+#[doc(hidden)]
 #[inline(never)]
-fn inflate_small(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
+pub fn inflate_small(packed: &[u8], length: usize) -> Result<Vec<u8>, DecodeError> {
     use miniz_oxide::inflate::TINFLStatus;
     use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 

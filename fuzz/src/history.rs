@@ -17,7 +17,7 @@ mod aside;
 /// Steps of one history: the model takes time in the square of them.
 const STEPS_MAX: usize = 192;
 /// Up to so many characters brackets are nested, for the same reason.
-const NESTED_SCALARS_MAX: usize = 400;
+const NESTED_SCALARS_MAX: usize = 240;
 /// Levels from which on edits rebase: that of the engine, or one of these.
 const DEPTH_LIMITS: [usize; 4] = [REBASE_LEVELS, 3, 4, 6];
 /// A site whose deltas no document has written.

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "tests may")]
 
 mod allocation;
+mod downstream;
 mod engine;
 mod history;
 #[path = "../../engine/tests/model/mod.rs"]
@@ -14,21 +15,24 @@ mod model;
 mod protocol;
 mod script;
 
-pub use engine::{anchor, delta, keystroke, snapshot, state_diff, vector};
+pub use downstream::{Heard, downstream, run_downstream};
+pub use engine::{anchor, delta, inflate, keystroke, snapshot, state_diff, vector};
 pub use history::{Reached, history, run_history};
-pub use protocol::{connection, endpoint_list, frames, messages, names, stream};
+pub use protocol::{connection, endpoint_list, frames, messages, names, run_connection, stream};
 
 /// A target: its name, that of its corpus, and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them but those of `region.rs` and `client.rs`.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     ("anchor", anchor),
     ("connection", connection),
     ("delta", delta),
+    ("downstream", downstream),
     ("endpoint_list", endpoint_list),
     ("frames", frames),
     ("history", history),
+    ("inflate", inflate),
     ("keystroke", keystroke),
     ("messages", messages),
     ("names", names),
@@ -37,3 +41,10 @@ pub const TARGETS: [Target; 13] = [
     ("stream", stream),
     ("vector", vector),
 ];
+
+/// Keys for lists of endpoints. No signature by them is ever looked at here: that is the shell's.
+fn list_key(last: u8) -> selvedge_protocol::ListKey {
+    let mut point = [4; 65];
+    point[64] = last;
+    selvedge_protocol::ListKey::from_point(&point).unwrap()
+}

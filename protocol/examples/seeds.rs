@@ -2,6 +2,7 @@
 //! `cargo run -p selvedge-protocol --example seeds`.
 #![allow(clippy::unwrap_used, reason = "a failure ends it")]
 
+#[allow(unused_imports, reason = "nothing is run here")]
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 #[path = "../tests/golden/mod.rs"]

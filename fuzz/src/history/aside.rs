@@ -12,7 +12,7 @@ impl World {
     pub(super) fn make_version(&mut self, index: usize, script: &mut Script<'_>) {
         self.seal(index);
         let replica = &self.replicas[index];
-        let is_whole = script.byte() % 2 == 0;
+        let is_whole = script.byte().is_multiple_of(2);
         let part = |counter: u64, script: &mut Script<'_>| script.below(counter as usize + 1) as u64;
         let version: VersionVector = replica
             .document

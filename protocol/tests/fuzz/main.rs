@@ -11,8 +11,8 @@ mod seeds;
 
 use std::path::{Path, PathBuf};
 
-use damage::damaged;
-use fuzz::{Reached, TARGETS, Target, run_history};
+use damage::{damage_at_length, damaged};
+use fuzz::{Heard, Reached, TARGETS, Target, run_connection, run_downstream, run_history};
 use selvedge_protocol::Random;
 
 /// Damaged inputs of a target for each of its seeds.
@@ -65,6 +65,33 @@ fn kept_histories_come_to_all_that_they_are_for() {
     }
 }
 
+#[test]
+fn kept_scripts_of_a_server_come_to_all_that_they_are_for() {
+    let heard: Vec<Heard> = kept("downstream").iter().map(|(_, bytes)| run_downstream(bytes)).collect();
+    let scripts = |what: fn(&Heard) -> usize| heard.iter().filter(|heard| what(heard) > 0).count();
+    let counts = [
+        ("end a sync", scripts(|heard| heard.synced)),
+        ("show others' edits", scripts(|heard| heard.patched)),
+        ("show a copy fetched anew", scripts(|heard| heard.restored)),
+        ("tell a state in several chunks", scripts(|heard| heard.long_transfers)),
+        ("have deltas pushed", scripts(|heard| heard.pushed)),
+        ("have a state diff sent", scripts(|heard| heard.diffs_sent)),
+        ("have a vector sent", scripts(|heard| heard.vectors_sent)),
+        ("begin another generation", scripts(|heard| heard.resets)),
+        ("refuse a push", scripts(|heard| heard.refusals)),
+        ("are hung up on", scripts(|heard| heard.refused_bytes)),
+    ];
+    for (what, count) in counts {
+        assert!(count >= 3, "{count} of {} scripts {what}", heard.len());
+    }
+}
+
+#[test]
+fn kept_connections_bring_whole_transfers() {
+    let whole = kept("connection").iter().filter(|(_, bytes)| run_connection(bytes) > 0).count();
+    assert!(whole >= 3, "{whole} connections");
+}
+
 /// Without a fuzzer's guidance, and on whatever the encoders write today.
 #[test]
 fn valid_encodings_and_damaged_ones_are_read_or_refused() {
@@ -79,5 +106,15 @@ fn valid_encodings_and_damaged_ones_are_read_or_refused() {
                 run(target, &damaged(seed, other, &mut random), "a damaged seed");
             }
         }
+    }
+}
+
+/// Where a fuzzer is not at hand: for as long as `SELVEDGE_DAMAGE_SECONDS` asks, on inputs that are others each time.
+#[test]
+fn damaged_at_length() {
+    for target in TARGETS {
+        let kept = kept(target.0).into_iter().map(|(_, bytes)| bytes);
+        let inputs: Vec<Vec<u8>> = kept.chain(seeds::of(target.0)).collect();
+        damage_at_length(target.0, &inputs, |bytes| run(target, bytes, "a damaged input"));
     }
 }

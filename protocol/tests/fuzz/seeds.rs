@@ -2,9 +2,9 @@
 
 use selvedge_engine::{
     Bias, Delta, Digit, Direction, Document, Dot, Element, OP_TEXT_BYTES_MAX, Op, PATH_LEVELS_MAX, Path, SiteId,
-    VersionVector,
+    VersionVector, packing,
 };
-use selvedge_protocol::message::Presence;
+use selvedge_protocol::message::{Chunk, ChunkContent, Presence};
 use selvedge_protocol::stream::StreamEncoder;
 use selvedge_protocol::{Channel, ClientMessage, ListKey, Random, SignedList};
 
@@ -20,9 +20,11 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "anchor" => anchors(),
         "connection" => connections(),
         "delta" => deltas().iter().chain(&greedy(20)).map(Delta::encode).collect(),
+        "downstream" => (0..HISTORIES).map(history).collect(),
         "endpoint_list" => lists(),
         "frames" => frames(),
         "history" => (0..HISTORIES).map(history).collect(),
+        "inflate" => deflated(),
         "keystroke" => keystrokes(),
         "messages" => payloads(),
         "names" => names(),
@@ -146,6 +148,7 @@ fn diffs() -> Vec<Vec<u8>> {
     let mut diffs: Vec<_> =
         documents.iter().map(|document| document.state_diff(&VersionVector::new()).encode()).collect();
     diffs.push(documents[1].state_diff(&halves.collect()).encode());
+    diffs.extend(greedy_documents().iter().map(|document| document.state_diff(&VersionVector::new()).encode()));
     diffs
 }
 
@@ -153,7 +156,25 @@ fn diffs() -> Vec<Vec<u8>> {
 fn snapshots() -> Vec<Vec<u8>> {
     let all = documents();
     let saved = all.iter().flat_map(|document| [document.snapshot(), document.snapshot_plain()]);
+    let greedy = greedy_documents();
+    let saved = saved.chain(greedy.iter().map(Document::snapshot));
     saved.map(|bytes| bytes[..bytes.len() - 4].to_vec()).collect()
+}
+
+/// Documents whose few bytes are much in memory: a text of one letter, and one of as many runs as letters, alike to each other.
+fn greedy_documents() -> Vec<Document> {
+    let written = |length: usize, write: fn(&mut Document, usize)| {
+        let mut document = Document::new();
+        document.begin_writing(SiteId::leased(0, 1), 1).unwrap();
+        (0..length).for_each(|at| write(&mut document, at));
+        document.seal();
+        document
+    };
+    vec![
+        written(4, |document, _| drop(document.replace(0, 0, &"w".repeat(OP_TEXT_BYTES_MAX)).unwrap())),
+        written(1_500, |document, at| drop(document.replace(at.div_ceil(2), 0, "w").unwrap())),
+        written(1_500, |document, at| drop(document.replace(at / 3 * 2, 0, "w").unwrap())),
+    ]
 }
 
 fn messages() -> Vec<(u8, Vec<u8>)> {
@@ -188,7 +209,41 @@ fn connections() -> Vec<Vec<u8>> {
             first.clone_from(&whole);
         }
     }
-    vec![first, whole]
+    vec![first.clone(), whole, [first, transfers()].concat()]
+}
+
+/// A channel, and on it transfers without their hash, which the target puts there: a vector, a state diff, and some that are longer.
+fn transfers() -> Vec<u8> {
+    let (_, open) = golden::client_messages().into_iter().find(|(name, _)| *name == "open").unwrap();
+    let vector = documents()[0].vector().encode();
+    let diffs = diffs();
+    let wholes = [
+        (0, ChunkContent::Vector, &vector),
+        (4, ChunkContent::StateDiff, &diffs[0]),
+        (13, ChunkContent::StateDiff, &diffs[0]),
+        (14, ChunkContent::Vector, &vector),
+    ];
+    let chunk = |(transfer, content, bytes): (u64, ChunkContent, &Vec<u8>)| {
+        let total_bytes = bytes.len() as u64;
+        let bytes = bytes.clone().into();
+        ClientMessage::from(Chunk { transfer, content, index: 0, of: 1, total_bytes, hash: [0; 32], bytes })
+    };
+    let mut out = Vec::new();
+    for message in [open].into_iter().chain(wholes.map(chunk)) {
+        let frame = message.to_frame(Channel(1)).unwrap();
+        out.extend((frame.len() as u16).to_le_bytes());
+        out.extend(&frame);
+    }
+    out
+}
+
+/// Deflated texts behind their lengths, and one whose blocks are stored.
+fn deflated() -> Vec<Vec<u8>> {
+    let texts = ["", "warp", &"warp and weft, ".repeat(20), &"\u{6c34}\u{1f600}".repeat(9), golden::LIST_KEY];
+    let with_length = |text: &str, packed: &[u8]| [&(text.len() as u16).to_le_bytes(), packed].concat();
+    let mut all: Vec<_> = texts.iter().map(|text| with_length(text, &packing::deflate(text.as_bytes()))).collect();
+    all.push(with_length("weft", &[1, 4, 0, 0xfb, 0xff, b'w', b'e', b'f', b't']));
+    all
 }
 
 fn streams() -> Vec<Vec<u8>> {
@@ -280,6 +335,7 @@ fn names() -> Vec<Vec<u8>> {
     let keys = format!("# keys\n1 {}\n2 {}", "0a".repeat(32), "F7".repeat(32));
     let mut names: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     names.extend([keys.into_bytes(), key().to_pem().into_bytes()]);
+    names.push(key().point().to_vec());
     names.extend(written().1.iter().map(|delta| [&[1; 24], &delta.encode()[..]].concat()));
     names
 }
