@@ -94,7 +94,8 @@ async fn read_at(app: &App, key: DocumentKey, at: &str) -> Result<Response, ApiE
         Ok(document.map(|document| document.text()))
     });
     let unknown = || {
-        let message = "The history of this document does not reach that version; one of the last seconds may come to it.";
+        let message =
+            "The history of this document does not reach that version; one of the last seconds may come to it.";
         ApiError::new(StatusCode::NOT_FOUND, "version_not_found", message)
     };
     Ok(([(header::CONTENT_TYPE, PLAIN)], text.await?.ok_or_else(unknown)?).into_response())
