@@ -97,7 +97,7 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "rust",
         what: "unit tests, properties, random histories, contracts, documentation examples",
         needs: &[Tool::Rust, Tool::C, Tool::Make],
-        budget: seconds(300),
+        budget: seconds(330),
         limit: seconds(1_200),
         run: rust::tests,
     },
