@@ -7,14 +7,10 @@ mod messages;
 mod rows;
 mod subjects;
 mod trace;
+mod turns;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -22,9 +18,7 @@ use clap::Parser;
 use crate::rows::{Row, SUBJECTS};
 use crate::subjects::{Selvedge, Subject};
 use crate::trace::Trace;
-
-/// Who takes longer for a row is beaten in it, and in those that would have come after it.
-const ROW_MAX: Duration = Duration::from_secs(300);
+use crate::turns::Outcome;
 
 /// Compares text CRDT engines on recorded editing sessions: processor time, bytes, heap; medians; every result verified.
 #[derive(Parser)]
@@ -32,7 +26,7 @@ struct Args {
     /// A folder of recordings (.json or .json.gz, sequential or concurrent).
     #[arg(long)]
     traces: PathBuf,
-    /// Runs of every timed row, of which the median counts; of what takes microseconds more.
+    /// Turns that every engine has at a timed row: one run each, or as many as fit into 20 ms; the median of all runs counts.
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Only engines whose name contains this.
@@ -60,13 +54,15 @@ fn main() -> Result<()> {
     let chosen = |only: &Option<String>, name: &str| only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let (mut all, mut unfinished) = (Vec::new(), false);
     for trace in names(&args.traces)?.iter().filter(|trace| chosen(&args.trace, trace)) {
-        for subject in SUBJECTS.into_iter().filter(|subject| chosen(&args.subject, subject)) {
-            if !cases::is_bearable(trace, subject) {
-                eprintln!("{trace:<18} {subject:<15} left out: it takes more memory than a common machine has");
-                continue;
-            }
-            let (rows, finished) = alone(&args, trace, subject)?;
-            unfinished |= subject == Selvedge::NAME && !finished;
+        let (bearable, too_large): (Vec<_>, Vec<_>) = SUBJECTS
+            .into_iter()
+            .filter(|subject| chosen(&args.subject, subject))
+            .partition(|subject| cases::is_bearable(trace, subject));
+        for subject in too_large {
+            eprintln!("{trace:<18} {subject:<15} left out: it takes more memory than a common machine has");
+        }
+        for Outcome { subject, rows, is_finished } in turns::measure(&args.traces, trace, &bearable, args.runs)? {
+            unfinished |= !is_finished && subject == Selvedge::NAME;
             if let Some(file) = &args.json {
                 append(file, &rows)?;
             }
@@ -116,48 +112,6 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 fn cases() -> Vec<Trace> {
     let several = cases::concurrent().into_iter().map(Trace::Concurrent);
     cases::sequential().into_iter().map(Trace::Sequential).chain(several).collect()
-}
-
-/// The rows of one engine on one recording, and whether these are all. Measured in a process of its own: what one leaves behind does not
-/// count for the next, and one that does not come to an end is ended.
-fn alone(args: &Args, trace: &str, subject: &str) -> Result<(Vec<Row>, bool)> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["--alone", "--trace", trace, "--subject", subject, "--runs", &args.runs.to_string(), "--traces"])
-        .arg(&args.traces)
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start the program again")?;
-    let lines = BufReader::new(child.stdout.take().context("the row's pipe")?).lines();
-    let (sender, receiver) = mpsc::channel();
-    let reader = thread::spawn(move || lines.map_while(Result::ok).all(|line| sender.send(line).is_ok()));
-    let mut rows = Vec::new();
-    let ended = loop {
-        match receiver.recv_timeout(ROW_MAX) {
-            Ok(line) => {
-                let row: Row = serde_json::from_str(&line).with_context(|| format!("not a row: {line}"))?;
-                show(&row);
-                rows.push(row);
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => break true,
-            Err(mpsc::RecvTimeoutError::Timeout) => break false,
-        }
-    };
-    if !ended {
-        child.kill().context("cannot end a measurement")?;
-    }
-    let status = child.wait()?;
-    reader.join().ok();
-    if !status.success() {
-        let why = if ended { "failed" } else { "took more than five minutes for a row" };
-        eprintln!("{trace:<18} {subject:<15} {why}: it has no further figures here");
-    }
-    Ok((rows, status.success()))
-}
-
-fn show(row: &Row) {
-    let Row { case, subject, figure, value, unit, verified, .. } = row;
-    let wrong = if *verified { "" } else { "  WRONG RESULT" };
-    eprintln!("{case:<18} {subject:<15} {figure:<28} {value:>14.3} {unit:<3}{wrong}");
 }
 
 /// Adds rows to a file, which is made if it is not there.

@@ -9,6 +9,7 @@ use crate::measure::{heap, median, time};
 use crate::messages::Messages;
 use crate::subjects::{Automerge, Cola, Diamond, Loro, Selvedge, Subject, Yrs};
 use crate::trace::{Edit, Sequential, Span, Trace};
+use crate::turns;
 
 /// One figure.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,13 +24,33 @@ pub struct Row {
     pub verified: bool,
 }
 
+impl Row {
+    /// Writes it for people.
+    pub fn show(&self) {
+        let Self { case, subject, figure, value, unit, verified, .. } = self;
+        let wrong = if *verified { "" } else { "  WRONG RESULT" };
+        eprintln!("{case:<18} {subject:<15} {figure:<28} {value:>14.3} {unit:<3}{wrong}");
+    }
+}
+
 /// The engines by name, in the order in which they are measured.
 pub const SUBJECTS: [&str; 6] = [Selvedge::NAME, Diamond::NAME, Cola::NAME, Yrs::NAME, Loro::NAME, Automerge::NAME];
 
+/// What is timed, in the order in which engines come to it.
+pub const FIGURES: [&str; 7] = [
+    "local_time",
+    "local_message_time",
+    "written_and_heard_time",
+    "remote_time",
+    "bulk_time",
+    "load_time",
+    "load_edit_time",
+];
+
 /// Processor time for which a row is repeated. One that takes this long in a single run is so far from the others that its median tells nothing more.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Rows of microseconds are repeated for this long, or as often as this.
-const SHORT: (Duration, usize) = (Duration::from_millis(100), 2001);
+/// A turn is one run; what is done sooner is run again for this long, or as often as this.
+const TURN: (Duration, usize) = (Duration::from_millis(20), 400);
 
 /// Calls a function with the engine of this name as its type.
 macro_rules! with_subject {
@@ -74,8 +95,7 @@ impl Table<'_> {
     fn tell<S: Subject>(&mut self, figure: &str, value: f64, unit: &str, runs: usize, verified: bool) {
         let (case, subject) = (self.case.to_owned(), S::NAME.to_owned());
         let (suite, figure, unit) = ("engine".to_owned(), figure.to_owned(), unit.to_owned());
-        let row = Row { suite, case, subject, figure, value, unit, runs, verified };
-        println!("{}", serde_json::to_string(&row).expect("a row is plain data"));
+        turns::tell(Row { suite, case, subject, figure, value, unit, runs, verified });
     }
 
     /// The median of the times of `run`, which also tells whether its result is right.
@@ -83,11 +103,22 @@ impl Table<'_> {
         let mut times = Vec::new();
         let mut verified = true;
         let mut total = Duration::ZERO;
-        while times.len() < self.runs && total < PATIENCE || total < SHORT.0 && times.len() < SHORT.1 {
-            let (took, right) = run();
-            times.push(took);
-            total += took;
-            verified &= right;
+        for _ in 0..self.runs {
+            if total >= PATIENCE {
+                break;
+            }
+            turns::wait(figure);
+            let mut turn = Duration::ZERO;
+            for _ in 0..TURN.1 {
+                let (took, right) = run();
+                times.push(took);
+                verified &= right;
+                turn += took;
+                if turn >= TURN.0 {
+                    break;
+                }
+            }
+            total += turn;
         }
         let runs = times.len();
         self.tell::<S>(figure, median(times).as_secs_f64() * 1e3, "ms", runs, verified);
