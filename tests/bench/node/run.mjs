@@ -1,6 +1,7 @@
 /**
  * The npm package beside other text CRDTs: `node run.mjs --traces DIR --json FILE [--runs N] [--subject NAME] [--case NAME]`.
- * Every run is a process of its own. Who does not finish one in five minutes is stopped, and has no figures in that case.
+ * Every run is a process of its own, and the subjects take turns, so that a slow minute of the machine is slow for all.
+ * Who does not finish one in five minutes is stopped, and has no figures in that case.
  */
 
 import { execFile } from "node:child_process";
@@ -40,26 +41,31 @@ if (options.case === "") {
 }
 const names = [START, ...[...recordings(options.traces, (why) => console.error(why)), ...madeUp()].map(({ name }) => name)];
 for (const name of names.filter((each) => each.includes(options.case))) {
-  for (const subject of SUBJECTS.filter((each) => each.includes(options.subject))) rows.push(...await measured(subject, name));
+  rows.push(...await measured(SUBJECTS.filter((each) => each.includes(options.subject)), name));
 }
 writeFileSync(options.json, `${JSON.stringify(rows)}\n`);
 process.exitCode = unfinished ? 1 : 0;
 
-/** The rows of one case by one subject. */
-async function measured(subject, name) {
-  const begin = Date.now();
-  const all = [];
-  while (all.length < runs && (all.length === 0 || Date.now() - begin < PATIENCE_MS)) {
-    const one = await run(subject, name);
-    if (one === null) return [];
-    all.push(one);
+/** The rows of one case, of all who finished it. */
+async function measured(subjects, name) {
+  const taken = new Map(subjects.map((subject) => [subject, { all: [], ms: 0 }]));
+  for (let turn = 0; turn < runs; turn++) {
+    for (const [subject, own] of taken) {
+      if (own.ms >= PATIENCE_MS) continue;
+      const begin = Date.now();
+      const one = await run(subject, name);
+      own.ms += Date.now() - begin;
+      if (one === null) taken.delete(subject);
+      else own.all.push(one);
+    }
   }
-  console.error(`${name}: ${subject}, ${all.length} runs in ${((Date.now() - begin) / 1000).toFixed(1)} s`);
-  const verified = all.every((one) => one.verified);
-  return Object.keys(all[0].figures).map((figure) => {
-    const [, unit] = all[0].figures[figure];
-    const value = median(all.map(({ figures }) => figures[figure][0]));
-    return { suite: SUITE, case: name, subject, figure, value, unit, runs: all.length, verified };
+  return [...taken].flatMap(([subject, { all, ms }]) => {
+    console.error(`${name}: ${subject}, ${all.length} runs in ${(ms / 1000).toFixed(1)} s`);
+    const verified = all.every((one) => one.verified);
+    return Object.entries(all[0].figures).map(([figure, [, unit]]) => {
+      const value = median(all.map(({ figures }) => figures[figure][0]));
+      return { suite: SUITE, case: name, subject, figure, value, unit, runs: all.length, verified };
+    });
   });
 }
 
