@@ -67,6 +67,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn a_packed_text_is_read_whole_and_by_itself() {
+        let text = "She sells sea shells by the sea shore. ".repeat(9)
+            + "The shells she sells are surely seashells, so if she sells them...";
+        let packed = deflate(text.as_bytes());
+        for inflate in [inflate_fast, inflate_small] {
+            assert_eq!(inflate(&packed, text.len()).as_deref(), Ok(text.as_bytes()));
+            for cut in 0..packed.len() {
+                assert!(inflate(&packed[..cut], text.len()).is_err(), "{cut} of {} bytes", packed.len());
+            }
+            for (more, byte) in (1..16).flat_map(|more| [(more, 0), (more, 1), (more, u8::MAX)]) {
+                let longer = [&packed[..], &vec![byte; more]].concat();
+                assert!(inflate(&longer, text.len()).is_err(), "{more} bytes {byte} behind");
+            }
+            for length in [0, 1, text.len() - 1, text.len() + 1, 2 * text.len()] {
+                assert!(inflate(&packed, length).is_err(), "{length} bytes asked for");
+            }
+        }
+    }
+
     proptest! {
         /// Whether a browser or a machine reads it.
         #[test]
