@@ -336,6 +336,11 @@ impl<'a> Decoder<'a> {
         self.reader.rest()
     }
 
+    /// Whether no site but the delta's own was named.
+    pub(super) fn names_no_other(&self) -> bool {
+        self.sites.len() == 1
+    }
+
     fn op(&mut self, first: u64) -> Result<Op, DecodeError> {
         let code = self.reader.byte()?;
         let flags = code & !KIND_MASK;

@@ -1,4 +1,5 @@
-//! A delta of one operation, written and read without the operation in between: what a keystroke sends.
+//! A delta of one operation, written and read without the operation in between: what a keystroke sends. Read are also two, an insert
+//! and the delete of what it takes the place of.
 //!
 //! The bytes are those of [`super::delta`]. A reader takes only what it recognises and leaves everything else, the
 //! damaged and the not canonical included, to that module.
@@ -160,37 +161,52 @@ impl<'a> SingleReader<'a> {
     /// The one insert of the delta, if it stands on the path `spelled`, of `depth` levels. Its counters are not checked
     /// against its text.
     pub(crate) fn insert(&self, spelled: &[u8], depth: usize) -> Option<SingleInsert<'a>> {
-        self.insert_after(self.rest.strip_prefix(spelled)?, depth)
+        let (insert, behind) = self.insert_after(self.rest.strip_prefix(spelled)?, depth)?;
+        behind.is_empty().then_some(insert)
     }
 
-    /// The one insert of the delta, whose path is then `heard`. The bytes of the path are not counted, nor the counters checked
-    /// against the text.
-    pub(crate) fn heard_insert(&self, heard: &mut HeardPath) -> Option<SingleInsert<'a>> {
+    /// The insert that the delta begins with, whose path is then `heard`, and what is behind it. The bytes of the path are not counted,
+    /// nor the counters checked against the text.
+    pub(crate) fn heard_insert(&self, heard: &mut HeardPath) -> Option<(SingleInsert<'a>, &'a [u8])> {
         let rest = heard.read(self.header.site, self.rest.rest())?;
         self.insert_after(Reader::new(rest), heard.elements.len())
     }
 
-    /// What follows a path of `depth` levels, if it is all of the delta.
-    fn insert_after(&self, rest: Reader<'a>, depth: usize) -> Option<SingleInsert<'a>> {
+    /// The rest of the insert behind its path of `depth` levels, and what is behind it.
+    fn insert_after(&self, rest: Reader<'a>, depth: usize) -> Option<(SingleInsert<'a>, &'a [u8])> {
         let mut rest = rest;
         let code = read_placed(&mut rest, self.code & PLACED != 0).ok()?;
         let digit = digit_of(code, Dot::new(self.header.site, self.header.first), depth).ok()?;
         let text = simdutf8::basic::from_utf8(rest.blob().ok()?).ok()?;
-        let valid = rest.remaining() == 0 && !text.is_empty() && text.len() <= OP_TEXT_BYTES_MAX;
+        let valid = !text.is_empty() && text.len() <= OP_TEXT_BYTES_MAX;
         let direction = if self.code & BEFORE != 0 { Direction::Before } else { Direction::After };
-        valid.then_some(SingleInsert { digit, depth, direction, text })
+        valid.then_some((SingleInsert { digit, depth, direction, text }, rest.rest()))
     }
 
     /// The ranges of the one delete of the delta.
     pub(crate) fn deletes(&self) -> Option<Ranges> {
-        let flags = self.code & !DELETE;
-        if self.code & DELETE == 0 || flags & !SINGLE != 0 || self.header.first != self.header.last {
+        let (ranges, _) = self.ranges(self.code, self.rest.rest())?;
+        (self.header.first == self.header.last).then_some(ranges)
+    }
+
+    /// The ranges of a delete, if that is all there is behind the insert, and it names the delta's site alone: numbers of others depend
+    /// on the path.
+    pub(crate) fn deletes_behind(&self, behind: &[u8]) -> Option<Ranges> {
+        let (&code, rest) = behind.split_first()?;
+        let (ranges, names_no_other) = self.ranges(code, rest)?;
+        names_no_other.then_some(ranges)
+    }
+
+    /// The ranges of a delete of this code, if these bytes are no more, and whether they name no site but the delta's.
+    fn ranges(&self, code: u8, bytes: &[u8]) -> Option<(Ranges, bool)> {
+        let flags = code & !DELETE;
+        if code & DELETE == 0 || flags & !SINGLE != 0 {
             return None;
         }
-        let mut decoder = Decoder::new(Reader::new(self.rest.rest()), self.header.site);
+        let mut decoder = Decoder::new(Reader::new(bytes), self.header.site);
         let ranges = decoder.ranges(flags).ok()?;
         let valid = decoder.rest().is_empty() && validate_ranges(&ranges).is_ok();
-        valid.then_some(ranges)
+        valid.then(|| (ranges, decoder.names_no_other()))
     }
 }
 

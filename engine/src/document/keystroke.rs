@@ -1,9 +1,9 @@
 //! Keystrokes: a delta of one operation goes from the text to its durable bytes, and from bytes into the text, without an
 //! operation made in between.
 //!
-//! Most deltas are one: a few letters, or one range taken back. Mostly letters continue what their site wrote last: then their
-//! long part, the path, is what it was in the delta before, and is neither spelled nor read again. Whatever is not so simple
-//! takes the way over [`Delta`](crate::Delta).
+//! Most deltas are one: a few letters, or one range taken back. Two are read so as well, where what is typed takes the place of what
+//! was selected. Mostly letters continue what their site wrote last: then their long part, the path, is what it was in the delta
+//! before, and is neither spelled nor read again. Whatever is not so simple takes the way over [`Delta`](crate::Delta).
 
 use super::local::first_atom;
 use super::remote::first_element;
@@ -12,7 +12,7 @@ use crate::codec::Writer;
 use crate::codec::single::{HeardPath, SingleInsert, SingleReader, spell_path, write_delete, write_insert};
 use crate::delta::DeltaHeader;
 use crate::id::{Dot, DotRange, SiteId};
-use crate::limits::{OP_TEXT_BYTES_MAX, PATH_BYTES_MAX};
+use crate::limits::{DELTA_BYTES_MAX, OP_TEXT_BYTES_MAX, PATH_BYTES_MAX};
 use crate::op::{Direction, Op};
 use crate::patch::PatchList;
 use crate::position::group::{Atom, GroupIndex, Groups};
@@ -144,9 +144,12 @@ impl Document {
         Some(())
     }
 
-    /// Applies a delta that is one insert or one delete, and comes next of its site. `None` if it is not: then nothing was
-    /// changed.
+    /// Applies a delta that is one insert, one delete, or an insert and a delete behind it, and comes next of its site. `None` if it is
+    /// not: then nothing was changed.
     pub(super) fn apply_keystroke(&mut self, bytes: &[u8], patches: &mut PatchList) -> Option<Outcome> {
+        if bytes.len() > DELTA_BYTES_MAX {
+            return None;
+        }
         let reader = SingleReader::new(bytes)?;
         let DeltaHeader { site, first, last } = reader.header;
         if self.vector.get(site) + 1 != first || self.site() == Some(site) {
@@ -156,28 +159,42 @@ impl Document {
         if reader.is_insert() {
             self.apply_single(&reader, dots, patches)?;
         } else {
-            reader.deletes()?.into_iter().for_each(|range| self.apply_delete(range, patches));
+            self.apply_deletes(&reader.deletes()?, patches);
         }
         self.vector.advance(site, last);
         self.settle_pending(site);
         Some(Outcome::New)
     }
 
+    fn apply_deletes(&mut self, ranges: &[DotRange], patches: &mut PatchList) {
+        ranges.iter().for_each(|range| self.apply_delete(*range, patches));
+    }
+
     /// The insert of a keystroke: mostly it stands on the path of the one before it, which is not read again.
     fn apply_single(&mut self, reader: &SingleReader<'_>, dots: DotRange, patches: &mut PatchList) -> Option<()> {
-        let measure_of = |insert: &SingleInsert<'_>| {
-            let measure = Measure::of(insert.text);
-            (u64::from(measure.scalars) == dots.last - dots.first + 1).then_some(measure)
-        };
         if let Some((group, insert)) = self.read_heard(reader, dots) {
             let first = first_atom(group, insert.direction, dots);
-            let measure = measure_of(&insert)?;
+            let measure = measure_of(&insert, dots)?;
             self.integrate_undeleted(first, dots, (insert.text, measure), patches);
             return Some(());
         }
         self.heard.group = 0;
-        let insert = reader.heard_insert(&mut self.heard.path)?;
-        let measure = measure_of(&insert)?;
+        let (insert, behind) = reader.heard_insert(&mut self.heard.path)?;
+        if behind.is_empty() {
+            return self.apply_heard(insert, dots, patches);
+        }
+        let deleted = reader.deletes_behind(behind)?;
+        let new = DotRange { last: dots.last - 1, ..dots };
+        self.apply_heard(insert, new, patches)?;
+        self.vector.advance(new.site, new.last);
+        self.settle_pending(new.site);
+        self.apply_deletes(&deleted, patches);
+        Some(())
+    }
+
+    /// An insert with these dots on the path that was heard. `None` if it breaks a rule: then nothing was changed.
+    fn apply_heard(&mut self, insert: SingleInsert<'_>, dots: DotRange, patches: &mut PatchList) -> Option<()> {
+        let measure = measure_of(&insert, dots)?;
         let mut elements = core::mem::take(&mut self.heard.path.elements);
         elements.push(first_element(insert.digit, insert.direction, dots));
         let has_room = has_room(&elements, dots.last);
@@ -204,6 +221,12 @@ impl Document {
             insert.digit == groups.digit(group) && groups.bytes(Atom { group, k: dots.last as i64 }) <= PATH_BYTES_MAX;
         same.then_some((group, insert))
     }
+}
+
+/// The lengths of an insert's text, if it has as many characters as there are dots.
+fn measure_of(insert: &SingleInsert<'_>, dots: DotRange) -> Option<Measure> {
+    let measure = Measure::of(insert.text);
+    (dots.first + u64::from(measure.scalars) == dots.last + 1).then_some(measure)
 }
 
 /// Whether the path of the character `last` of an insert that begins with this path is not too long.

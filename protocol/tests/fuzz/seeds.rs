@@ -122,9 +122,16 @@ fn keystrokes() -> Vec<Vec<u8>> {
         }
         bytes
     };
+    let mut over = Vec::new();
+    let mut document = Document::new();
+    document.begin_writing(SiteId::leased(0, 1), 1).unwrap();
+    for (at, delete, word) in [(0, 0, "warp and weft"), (5, 3, "or"), (0, 4, "wool"), (2, 6, "é"), (0, 3, "s")] {
+        document.replace(at, delete, word).unwrap();
+        document.seal().iter().for_each(|delta| put_short(&mut over, &delta.encode()));
+    }
     let mut mixed = Vec::new();
     deltas().iter().for_each(|delta| put_short(&mut mixed, &delta.encode()));
-    vec![typing(false), typing(true), mixed]
+    vec![typing(false), typing(true), over, mixed]
 }
 
 fn put_short(out: &mut Vec<u8>, bytes: &[u8]) {
