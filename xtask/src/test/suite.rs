@@ -105,7 +105,7 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "sim",
         what: "500 seeds of one relay simulated, 100 of several and 100 of two regions, with faults",
         needs: &[Tool::Rust, Tool::C, Tool::Make],
-        budget: seconds(240),
+        budget: seconds(180),
         limit: seconds(600),
         run: rust::sim,
     },
