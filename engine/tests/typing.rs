@@ -162,3 +162,38 @@ fn a_state_becomes_the_document_that_knows_nothing() {
         fresh.replace(0, 0, "on").unwrap();
     }
 }
+
+/// A path gives sites numbers, by which a delete behind it calls them.
+#[test]
+fn a_delete_behind_a_path_that_names_a_site_is_read_as_at_length() {
+    let mut other = Document::new();
+    other.begin_writing(SiteId::leased(0, 2), 1).unwrap();
+    other.replace(0, 0, "warp").unwrap();
+    let written = other.seal().remove(0);
+    let mut author = Document::new();
+    author.begin_writing(SiteId::leased(0, 1), 1).unwrap();
+    author.apply(&written).unwrap();
+    author.replace(2, 0, "x").unwrap();
+    let mut insert = Vec::new();
+    author.seal_into(&mut insert).unwrap();
+    // Behind the kind, the site and the first counter: how many counters.
+    let site_end = |bytes: &[u8]| 2 + bytes[1..].iter().position(|byte| byte & 0x80 == 0).unwrap();
+    let counters = site_end(&insert) + 1;
+    assert_eq!(insert[counters], 1);
+    insert[counters] = 2;
+    let (encoded, delete_single) = (written.encode(), 2 | 1 << 3);
+    let site = &encoded[1..site_end(&encoded)];
+    let known = [&insert[..], &[delete_single, 1, 1, 0]].concat();
+    let anew = [&insert[..], &[delete_single, 1], site, &[1, 0]].concat();
+    let own = [&insert[..], &[delete_single, 0, 1, 0]].concat();
+    for (bytes, text) in [(&known, Some("axrp")), (&anew, None), (&own, Some("warp"))] {
+        let (mut short, mut long) = (Document::new(), Document::new());
+        for document in [&mut short, &mut long] {
+            document.apply(&written).unwrap();
+        }
+        let expected = Delta::decode(bytes).map_err(ApplyError::from).and_then(|delta| long.apply(&delta));
+        assert_eq!(short.apply_encoded(bytes), expected);
+        assert_eq!(expected.ok().map(|_| long.text()).as_deref(), text);
+        assert_eq!(short.text(), long.text());
+    }
+}
