@@ -209,8 +209,8 @@ impl StateDiff {
     }
 }
 
-/// Counters for each run at most for which there is a bit each.
-const BITS_PER_RUN_MAX: u64 = 1024;
+/// Counters for each run at most for which there is a bit each: no more memory than the ranges take.
+const BITS_PER_RUN_MAX: u64 = 8 * size_of::<DotRange>() as u64;
 
 /// The dots of the runs of a state, to see whether one comes twice: a bit for each counter of the vector, which takes O(n log s) for n
 /// runs of s sites, or, where those are too many, the ranges, to be sorted.
@@ -285,21 +285,21 @@ mod tests {
     fn a_dot_that_comes_twice_is_seen() {
         let site = SiteId::leased(0, 1);
         let check = |ranges: &[(u64, u64)], expected: bool| {
-            for counter in [400, BITS_PER_RUN_MAX * 1000] {
+            for counter in [380, BITS_PER_RUN_MAX * 1000] {
                 let run = StateRun { group: 0, first_k: 1, scalars: 1, bytes: 1 };
                 let mut state = StateDiff { runs: vec![run; ranges.len()], ..StateDiff::default() };
                 state.vector.set(site, counter);
                 let mut seen = DotsSeen::new(&state);
-                assert_eq!(seen.bits.is_empty(), counter > 400);
+                assert_eq!(seen.bits.is_empty(), counter > 380);
                 let added = ranges.iter().all(|&(first, last)| seen.add(DotRange { site, first, last }));
                 assert_eq!(added && seen.are_disjoint(), expected, "{ranges:?} of {counter}");
             }
         };
         check(&[(1, 1), (2, 2)], true);
-        check(&[(1, 63), (64, 64), (65, 400)], true);
-        check(&[(65, 400), (1, 65)], false);
+        check(&[(1, 63), (64, 64), (65, 380)], true);
+        check(&[(65, 380), (1, 65)], false);
         check(&[(130, 130), (1, 300)], false);
         check(&[(1, 300), (64, 64)], false);
-        check(&[(399, 400), (400, 400)], false);
+        check(&[(379, 380), (380, 380)], false);
     }
 }
