@@ -202,3 +202,36 @@ fn what_fifty_sites_wrote_and_deleted_leaves_their_counters() {
     let made = check_emptied(3);
     assert!(made > 20, "{made} rebases");
 }
+
+/// Takes a text away but for a character of each 1,000, going through it in the order of `places`, and checks what is left of its memory.
+fn check_memory_goes(name: &str, places: &[usize]) {
+    const STEP: usize = 1_000;
+    let mut document = pasted(&"x".repeat(places.len() * STEP));
+    let before = document.stats().heap_bytes;
+    let mut taken = vec![false; places.len()];
+    for &place in places {
+        let at = (0..place).map(|before| if taken[before] { 1 } else { STEP }).sum();
+        document.replace(at, STEP - 1, "").unwrap();
+        taken[place] = true;
+    }
+    assert_eq!(document.len_utf16(), places.len());
+    let after = document.stats().heap_bytes;
+    // A leaf has room for a KiB of text and half a KiB of runs; two beside each other have more than 16 runs together.
+    let most = places.len() * 300;
+    assert!(after <= most, "{name}: {before} B of heap, then {after}, over {most}");
+}
+
+#[test]
+fn memory_goes_with_the_text_in_whatever_order() {
+    const PLACES: usize = 600;
+    let forwards: Vec<usize> = (0..PLACES).collect();
+    let backwards: Vec<usize> = (0..PLACES).rev().collect();
+    let mut anywhere = forwards.clone();
+    let mut dice = Dice(5);
+    for left in (1..PLACES).rev() {
+        anywhere.swap(left, dice.below(left + 1));
+    }
+    check_memory_goes("forwards", &forwards);
+    check_memory_goes("backwards", &backwards);
+    check_memory_goes("anywhere", &anywhere);
+}

@@ -133,6 +133,7 @@ impl Sequence {
     }
 
     /// [`insert`](Self::insert) of text that takes several leaves: what the place's own cannot take goes to new ones behind it.
+    #[inline(never)]
     fn insert_pieces(&mut self, place: Place, first: Atom, text: &str, whole: Measure) -> Place {
         let is_ascii = whole.scalars == whole.bytes;
         let measure_of = |text: &str| if is_ascii { Measure::of_ascii(text.len()) } else { Measure::of(text) };
@@ -352,7 +353,7 @@ impl Sequence {
         Removed { first: removed.first(), range, measure: most }
     }
 
-    /// Frees an empty leaf, joins a small one with the next.
+    /// Frees an empty leaf, joins a small one with the next or the one before: however text goes, its leaves go with it.
     #[inline(never)]
     fn tidy(&mut self, at: LeafIndex) {
         let leaf = self.tree.leaf(at);
@@ -367,16 +368,16 @@ impl Sequence {
             self.split_leaf(at, cut);
             return;
         }
-        if let Some(next) = self.tree.small_neighbour(at) {
-            let moved = self.tree.remove(next);
-            self.tree.grow(at, moved.measure);
-            let leaf = self.tree.leaf_mut(at);
+        if let Some((into, from)) = self.tree.small_pair(at) {
+            let moved = self.tree.remove(from);
+            self.tree.grow(into, moved.measure);
+            let leaf = self.tree.leaf_mut(into);
             leaf.text.push_str(&moved.text);
-            let from = leaf.runs.len();
+            let kept = leaf.runs.len();
             leaf.runs.extend_from_slice(&moved.runs);
-            self.index_runs(at, from);
-            self.join_runs(at, from);
-            self.caret = self.caret.filter(|caret| caret.leaf == at && caret.run < from);
+            self.index_runs(into, kept);
+            self.join_runs(into, kept);
+            self.caret = self.caret.filter(|caret| caret.leaf == into && caret.run < kept);
             self.tail = None;
         }
     }

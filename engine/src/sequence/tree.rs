@@ -5,7 +5,8 @@ use super::leaf::{LEAF_BYTES_MAX, LEAF_RUNS_MAX, Leaf, LeafIndex, NONE, Run};
 use super::measure::{Measure, Unit};
 
 const CHILDREN_MAX: usize = 32;
-/// Inner nodes have 8 children on average at least, and leaves are counted with 32 bits.
+/// A level is added where a node of 33 children divides in two of 16 or more, and leaves are counted with 32 bits: 16 levels would
+/// take 2^60 of them to have been made.
 const HEIGHT_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
@@ -290,16 +291,24 @@ impl Tree {
         self.insert_child(head, Child { node: index, measure: tail_measure }, height + 1);
     }
 
-    /// The leaf after `leaf` under the same parent, if both together are small.
-    pub(crate) fn small_neighbour(&self, leaf: LeafIndex) -> Option<LeafIndex> {
+    /// `leaf` and the one after or before it under the same parent, in order, if both together are small.
+    pub(crate) fn small_pair(&self, leaf: LeafIndex) -> Option<(LeafIndex, LeafIndex)> {
         let this = self.leaf(leaf);
         if this.text.len() > LEAF_BYTES_MAX / 2 {
             return None;
         }
-        let next = self.leaves.get(this.next as usize)?;
-        let small = this.text.len() + next.text.len() <= LEAF_BYTES_MAX / 2
-            && this.runs.len() + next.runs.len() <= LEAF_RUNS_MAX / 2;
-        (next.parent == this.parent && small).then_some(this.next)
+        let is_small = |other: LeafIndex| {
+            self.leaves.get(other as usize).is_some_and(|other| {
+                other.parent == this.parent
+                    && this.text.len() + other.text.len() <= LEAF_BYTES_MAX / 2
+                    && this.runs.len() + other.runs.len() <= LEAF_RUNS_MAX / 2
+            })
+        };
+        if is_small(this.next) {
+            Some((leaf, this.next))
+        } else {
+            is_small(this.previous).then_some((this.previous, leaf))
+        }
     }
 
     /// Takes a leaf out, unless it is the only one. Its text must be gone or given to the leaf before, whose sums
@@ -337,22 +346,22 @@ impl Tree {
         }
     }
 
-    /// Merges an inner node with the one after it (or before, at the end) if one node can hold both.
+    /// Merges an inner node with the one after or before it if both together are small.
     fn merge_inner(&mut self, node: u32, parent: u32, height: usize) {
         let siblings = &self.inners[parent as usize].children;
         let at = siblings.iter().position(|child| child.node == node).expect("a node is its parent's child");
-        let left = if at + 1 < siblings.len() {
+        let count = |index: usize| {
+            siblings.get(index).map_or(CHILDREN_MAX, |child| self.inners[child.node as usize].children.len())
+        };
+        let own = count(at);
+        let left = if own + count(at + 1) <= CHILDREN_MAX / 2 {
             at
-        } else if at > 0 {
+        } else if own + count(at.wrapping_sub(1)) <= CHILDREN_MAX / 2 {
             at - 1
         } else {
             return;
         };
         let (into, from) = (siblings[left].node, siblings[left + 1].node);
-        let together = self.inners[into as usize].children.len() + self.inners[from as usize].children.len();
-        if together > CHILDREN_MAX / 2 {
-            return;
-        }
         let moved = core::mem::take(&mut self.inners[from as usize].children);
         for child in &moved {
             self.set_parent(child.node, height == 0, into);
