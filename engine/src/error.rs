@@ -42,6 +42,9 @@ pub enum EditError {
     /// A `meta` key or value beyond its limit.
     #[error("a key of meta has at most 256 bytes and a value at most 16384")]
     MetaTooLarge,
+    /// A hostile replica wrote the entry of `meta` at the last time there is: no later write can win over it.
+    #[error("the entry was tied down by a broken or hostile replica")]
+    MetaTied,
     /// Deltas to restamp that this document has applied already: re-inserting them would double their text.
     #[error("site {site} is already part of the document")]
     AlreadyApplied {

@@ -53,10 +53,14 @@ impl Meta {
         self.changes
     }
 
-    /// The Lamport time of the next write here.
-    pub(crate) fn next_lamport(&self) -> u64 {
-        let latest = self.entries.values().map(|entry| entry.lamport).max().unwrap_or(0);
-        (latest + 1).min(COUNTER_END - 1)
+    /// The Lamport time of the next write of `key` here: after all there are, or, where a hostile replica has spent the clock, after
+    /// that of the key alone. `None` if it has spent that too.
+    pub(crate) fn next_lamport(&self, key: &str) -> Option<u64> {
+        let mut latest = self.entries.values().map(|entry| entry.lamport).max().unwrap_or(0);
+        if latest + 1 == COUNTER_END {
+            latest = self.get(key).map_or(0, |entry| entry.lamport);
+        }
+        (latest + 1 < COUNTER_END).then_some(latest + 1)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> + '_ {

@@ -547,6 +547,39 @@ fn a_pending_delete_of_own_future_dots_is_stepped_over() {
 }
 
 #[test]
+fn a_spent_clock_of_meta_ties_down_its_own_entry_alone() {
+    let mut a = document(1);
+    let mut b = document(3);
+    let last = (1 << 53) - 1;
+    let hostile = Delta {
+        site: site(9),
+        first: 1,
+        ops: vec![Op::Meta { key: "tied".into(), value: Some(b"z".to_vec()), lamport: last }],
+    };
+    a.set_meta("title", Some(b"before")).unwrap();
+    send(&mut a, &mut [&mut b]);
+    for document in [&mut a, &mut b] {
+        document.apply(&hostile).unwrap();
+    }
+    // Each write is after the one before, whoever makes it, and whichever value is greater.
+    b.set_meta("title", Some(b"by b")).unwrap();
+    send(&mut b, &mut [&mut a]);
+    a.set_meta("title", Some(b"a")).unwrap();
+    a.set_meta("new", Some(b"first")).unwrap();
+    a.set_meta("new", None).unwrap();
+    send(&mut a, &mut [&mut b]);
+    let before = a.snapshot();
+    assert_eq!(a.set_meta("tied", Some(b"zz")), Err(EditError::MetaTied));
+    assert_eq!(a.snapshot(), before);
+    for document in [&a, &b] {
+        assert_eq!(document.meta_value("title"), Some(&b"a"[..]));
+        assert_eq!(document.meta_value("new"), None);
+        assert_eq!(document.meta_value("tied"), Some(&b"z"[..]));
+    }
+    assert_eq!(a.snapshot(), b.snapshot());
+}
+
+#[test]
 fn invalid_deltas_are_refused_before_anything_changes() {
     let insert = |parent: Path, digit: i64, text: &str| Op::Insert {
         parent,

@@ -471,8 +471,8 @@ impl Document {
         if !fits {
             return Err(EditError::MetaTooLarge);
         }
+        let lamport = self.meta.next_lamport(key).ok_or(EditError::MetaTied)?;
         let writer = self.ready_writer(1)?;
-        let lamport = self.meta.next_lamport();
         let value = value.map(<[u8]>::to_vec);
         self.meta.merge(key, meta::Entry { lamport, site: writer.site, value: value.clone() });
         self.advance_writer(writer.next);

@@ -106,7 +106,11 @@ impl Document {
             if dots.first_within(DotRange { site: entry.site, first: 1, last: u64::MAX - 1 }).is_some()
                 && self.meta.get(key) != Some(entry)
             {
-                self.set_meta(key, entry.value.as_deref())?;
+                match self.set_meta(key, entry.value.as_deref()) {
+                    // No write can win there, this one neither.
+                    Err(EditError::MetaTied) | Ok(()) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(patches.finish())
