@@ -31,6 +31,7 @@ pub struct Stats {
     pub pending_moves: usize,
     /// Entries of the `meta` map.
     pub meta_entries: usize,
-    /// Bytes of heap, estimated from capacities.
+    /// Bytes of heap of text, identifiers, vector and pending deletes, estimated: not of `meta`, of what was moved, nor of what is not
+    /// sealed.
     pub heap_bytes: usize,
 }

@@ -442,8 +442,8 @@ impl Document {
     }
 
     /// Says again, as the present site, that these characters are gone. For deletes whose own delta stays back: a
-    /// character once deleted never returns, so that whoever hears both is where it would be with one. Dots that live
-    /// here are left out, and so are those that are not known here. O(r log n), r = ranges.
+    /// character once deleted never returns, so that whoever hears both is where it would be with one. A range of which a
+    /// dot lives here or is not known here is left out. O(r log n), r = ranges.
     ///
     /// # Errors
     /// [`EditError`]; then nothing was changed.

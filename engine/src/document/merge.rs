@@ -14,7 +14,8 @@ use crate::state::{StateDiff, StateGroup, StateRun};
 use crate::vector::VersionVector;
 
 impl Document {
-    /// What a peer at vector `since` lacks; for the empty vector, everything. O(n), n = runs.
+    /// What a peer at vector `since` lacks; for the empty vector, everything. O(n log n), n = runs; O(n) for the
+    /// empty vector.
     pub fn state_diff(&self, since: &VersionVector) -> StateDiff {
         let mut builder = Builder::new(&self.sequence.groups);
         let mut live = Vec::new();
@@ -71,7 +72,7 @@ impl Document {
     /// Merges another document's state into this one: afterwards it covers both. Characters the other one knew and has
     /// deleted go; what it does not know stays.
     ///
-    /// O(n + r d log n), n = runs here, r = runs of the diff, d = depth.
+    /// O(n log n + r d log n + b), n = runs here, r = runs of the diff, d = depth, b = bytes of its text.
     ///
     /// # Errors
     /// [`ApplyError::NotReached`] if the diff is for a peer that knows what this document does not,

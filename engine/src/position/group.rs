@@ -1,7 +1,7 @@
 //! Groups: interned paths. All characters that share everything but k belong to one group.
 //!
 //! ```text
-//! Atom { group, k }   one position identifier, 12 bytes however deep
+//! Atom { group, k }   one position identifier, 16 bytes however deep
 //! PackedGroup   parent: Atom, digit, site; 32 bytes. The root is group 0 and stands for the empty path
 //! ```
 //!
