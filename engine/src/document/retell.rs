@@ -44,6 +44,7 @@ impl Document {
     pub fn deltas_since(&self, base: &Self) -> Vec<Delta> {
         let diff = self.state_diff(&base.vector);
         let mut told = Chains::of(&diff);
+        let mut writes = self.meta_since(base);
         let (mut chains, mut deleted) = (Vec::new(), Vec::new());
         for (site, last) in self.vector.iter() {
             let first = base.vector.get(site) + 1;
@@ -52,7 +53,7 @@ impl Document {
                 // What these once inserted is dead. Somebody may have that insert from its author and not the delete, which
                 // another chain covers: a void says nothing to who has its counters.
                 deleted.extend(chain.voids());
-                self.tell_meta(base, &mut chain);
+                chain.put_on_last_voids(writes.remove(&site).unwrap_or_default());
                 chains.push(chain);
             }
         }
@@ -95,18 +96,18 @@ impl Document {
         dead
     }
 
-    /// Puts the writes of `meta` on the last void counters of their site, the latest last: none comes before the counter it
-    /// had, so who lacks that counter is told.
-    fn tell_meta(&self, base: &Self, chain: &mut Chain) {
-        let site = chain.site;
+    /// The writes of `meta` beyond the base by their sites, the latest of each first.
+    fn meta_since(&self, base: &Self) -> SortedMap<SiteId, Vec<Op>> {
         // One that the base knows, or knows to be outdone, has no counter beyond the base.
         let news = |(key, entry): &(&str, &Entry)| base.meta.get(key).is_none_or(|present| present < *entry);
-        let mut writes: Vec<_> = self.meta.iter().filter(|(_, entry)| entry.site == site).filter(news).collect();
-        writes.sort_unstable_by_key(|(_, entry)| Reverse(entry.lamport));
-        for (key, entry) in writes {
+        let mut entries: Vec<_> = self.meta.iter().filter(news).collect();
+        entries.sort_unstable_by_key(|(_, entry)| Reverse(entry.lamport));
+        let mut writes = SortedMap::new();
+        for (key, entry) in entries {
             let (key, value, lamport) = (key.to_owned(), entry.value.clone(), entry.lamport);
-            chain.replace_last_void(Op::Meta { key, value, lamport });
+            writes.or_insert_with(entry.site, Vec::new).push(Op::Meta { key, value, lamport });
         }
+        writes
     }
 }
 
@@ -210,12 +211,31 @@ impl Chain {
         voids.map(|(first, op)| DotRange { site: self.site, first: *first, last: first + op.counters() - 1 })
     }
 
-    /// Puts an operation of one counter on the last void counter, if there is one.
-    fn replace_last_void(&mut self, op: Op) {
-        let Some(at) = self.ops.iter().rposition(|(_, op)| matches!(op, Op::Void { .. })) else { return };
-        let (first, length) = (self.ops[at].0, self.ops[at].1.counters());
-        let void = (length > 1).then_some((first, Op::Void { length: length - 1 }));
-        self.ops.splice(at..=at, void.into_iter().chain([(first + length - 1, op)]));
+    /// Puts operations of one counter each, the last first, on the last void counters, as far as there are any: none of `meta` comes
+    /// before the counter it had then, so who lacks that counter is told. O(c + o), c = operations of the chain, o = those put on it.
+    fn put_on_last_voids(&mut self, ops: Vec<Op>) {
+        let mut ops = ops.into_iter().peekable();
+        // What stands behind the void counters that are left, backwards.
+        let mut behind = Vec::new();
+        while ops.peek().is_some()
+            && let Some((first, op)) = self.ops.pop()
+        {
+            if !matches!(op, Op::Void { .. }) {
+                behind.push((first, op));
+                continue;
+            }
+            let mut end = first + op.counters();
+            while end > first
+                && let Some(op) = ops.next()
+            {
+                end -= 1;
+                behind.push((end, op));
+            }
+            if end > first {
+                self.ops.push((first, Op::Void { length: end - first }));
+            }
+        }
+        self.ops.extend(behind.into_iter().rev());
     }
 
     fn seal(self) -> Vec<Delta> {
