@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvedge_engine::{Delta, DeltaHeader, Op, SiteId, SiteKind, verify_seed};
+use selvedge_engine::{Delta, DeltaHeader, DotRange, Op, Piece, SiteId, SiteKind, verify_seed};
 use selvedge_protocol::message::{Ack, Gap, Refused};
 use selvedge_protocol::{CloseCode, Instant, Position};
 use selvedge_region::LogRecord;
@@ -25,7 +25,14 @@ const TOO_LONG: Refusal =
     Refusal { code: CloseCode::TOO_LARGE, message: "The document has reached its greatest size." };
 const NO_PROOF: Refusal =
     Refusal { code: CloseCode::FORBIDDEN, message: "Nothing proves that a relay has shown these operations." };
+const UNWRITTEN: Refusal =
+    Refusal { code: CloseCode::MALFORMED, message: "The operations name text that nobody can have written." };
 const NO_RECORD: Refusal = Refusal { code: CloseCode::MALFORMED, message: "The operations cannot be kept." };
+
+/// Counters that a delete or a rebase may name beyond those known of a site: of text whose author or region has not brought it yet.
+/// A site steps over what was deleted before it was written, and who could name all its counters would leave it none. No text between
+/// two regions is as long, and even once for each of them the counters last.
+const AHEAD_MAX: u64 = 1 << 32;
 
 /// What becomes of a pushed delta.
 enum Verdict {
@@ -145,6 +152,10 @@ impl Room {
         if last <= accepted {
             return Verdict::Underway;
         }
+        if !proven && names(delta).any(|dots| dots.last > AHEAD_MAX && dots.last - AHEAD_MAX > self.accepted(dots.site))
+        {
+            return Verdict::Refuse(UNWRITTEN);
+        }
         let (ops, grows) = weigh(delta);
         let new_site = logged == 0 && accepted == 0;
         // A merge is never refused for a quota, and what takes text away passes: whoever is refused growth deletes under a site of its own.
@@ -169,6 +180,12 @@ impl Room {
         self.growth.exact &= delta.ops.iter().all(|op| matches!(op, Op::Meta { .. }));
         self.counts.ops += ops;
         Verdict::Take
+    }
+
+    /// The last counter of a site that is in the log or on its way there.
+    fn accepted(&self, site: SiteId) -> u64 {
+        let logged = self.logged().map_or(0, |logged| logged.get(site));
+        self.queue.known_site(site).map_or(0, |site| site.accepted).max(logged)
     }
 
     fn take(&mut self, key: SessionKey, pushed: PushedDelta, last: u64, record: LogRecord) {
@@ -516,8 +533,7 @@ impl Room {
         let mut target = selvedge_engine::VersionVector::new();
         for PushedDelta { delta, bytes, .. } in deltas {
             let last = delta.last();
-            let logged = self.logged().map_or(0, |logged| logged.get(delta.site));
-            let accepted = self.queue.known_site(delta.site).map_or(0, |site| site.accepted).max(logged);
+            let accepted = self.accepted(delta.site);
             if last <= accepted || delta.first > accepted + 1 {
                 continue;
             }
@@ -528,6 +544,18 @@ impl Room {
         self.uploads.insert(key, Upload::Appending(target));
         self.finish_uploads(now);
     }
+}
+
+/// The dots of others that a delta deletes or moves.
+fn names(delta: &Delta) -> impl Iterator<Item = DotRange> + '_ {
+    delta.ops.iter().flat_map(|op| {
+        let (ranges, pieces) = match op {
+            Op::Delete { ranges } => (&ranges[..], &[][..]),
+            Op::Rebase(rebase) => (&[][..], &rebase.pieces[..]),
+            _ => (&[][..], &[][..]),
+        };
+        ranges.iter().copied().chain(pieces.iter().filter_map(Piece::dots))
+    })
 }
 
 /// Operations of a delta, and bytes of text it adds.

@@ -1,5 +1,7 @@
 //! What is refused, to whom, and what goes on all the same.
 
+use selvedge_engine::{Digit, DotRange, Op, Path, Piece, Rebase};
+
 use super::*;
 
 #[test]
@@ -47,6 +49,37 @@ fn readers_write_nothing_and_the_system_and_false_seeds_are_refused() {
     table.push(3, &seed);
     table.wait(100);
     assert_eq!((table.text(3).as_str(), table.log.len()), ("seeded", 1));
+}
+
+#[test]
+fn what_nobody_can_have_written_is_neither_deleted_nor_moved() {
+    let mut table = Table::new();
+    table.join(1);
+    table.join(2);
+    let victim = SiteId::leased(1, 7);
+    let delete = |site: SiteId, first, last| Delta {
+        site,
+        first: 1,
+        ops: vec![Op::Delete { ranges: vec![DotRange { site: victim, first, last }] }],
+    };
+    let last = (1 << 53) - 1;
+    let piece = Piece { slot: 0, site: victim, first_k: 1 << 40, length: 2 };
+    let rebase = Rebase { parent: Path::root(), digit: Digit::new(9), lamport: 1, spacing: 1, pieces: vec![piece] };
+    let moved = Delta { site: SiteId::random(2), first: 1, ops: vec![Op::Rebase(Box::new(rebase))] };
+    let refused = [delete(SiteId::random(1), 1, last), moved, delete(SiteId::random(3), (1 << 32) + 1, (1 << 32) + 1)];
+    table.push(1, &refused);
+    let codes: Vec<_> = refused.iter().map(|delta| (delta.site, CloseCode::MALFORMED)).collect();
+    assert_eq!(table.readers[&key(1)].refused, codes);
+    assert!(table.log.is_empty());
+
+    // Of text that has not come a delete waits, and however long it is, its author is left counters.
+    table.push(1, &[delete(SiteId::random(4), 1, 1 << 32)]);
+    assert_eq!(table.acked(1, SiteId::random(4)), 1);
+    table.wait(100);
+    let document = &mut table.readers.get_mut(&key(2)).unwrap().document;
+    assert_eq!(document.stats().pending_ranges, 1);
+    document.begin_writing(victim, 1).unwrap();
+    document.replace(0, 0, "not locked out").unwrap();
 }
 
 #[test]
