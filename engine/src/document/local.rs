@@ -167,7 +167,14 @@ impl Document {
                 _ => false,
             };
         }
-        if !insert.is_empty() || writer.next.saturating_add(delete as u64) >= COUNTER_END - 1 {
+        insert.is_empty() && self.take_on(writer, at, delete)
+    }
+
+    /// [`edit_on`](Self::edit_on) that takes text away.
+    // Apart, so that a page in which nothing is taken away does not compile it for speed.
+    #[inline(never)]
+    fn take_on(&mut self, writer: Writer, at: usize, delete: usize) -> bool {
+        if writer.next.saturating_add(delete as u64) >= COUNTER_END - 1 {
             return false;
         }
         let taken = self.sequence.trim(at, delete).or_else(|| self.sequence.cut(at, delete));
@@ -365,6 +372,7 @@ impl Document {
     }
 
     /// Whether it is sure that nothing between two places, which is about to go, stands on the group of an allocation.
+    #[inline(never)]
     fn is_new_within(&self, from: Place, to: Place, allocation: Allocation, writer: Writer) -> bool {
         let Allocation::New(Slot { parent, digit }) = allocation else { return true };
         let groups = &self.sequence.groups;
