@@ -120,12 +120,9 @@ export abstract class Body extends Emitter<BodyEvents> {
     if (remove === 0 && insert === "") return;
     this.beginEdit();
     // Without an undo manager nobody takes steps back.
-    const tracked = this.listens("beforeTrackedEdit") && this.#tracks(this.#transaction ? this.#transaction.origin : origin);
-    if (tracked) {
-      this.mayWrite();
-      this.emit("beforeTrackedEdit");
-    }
-    if (this.listens("text")) this.transact(() => this.#replace(at, remove, insert, tracked), origin);
+    const tracked = this.listens("beforeTrackedEdit") && this.#beginTracked(origin);
+    // A closure here would have its context made at each edit, also at one that nobody watches.
+    if (this.listens("text")) this.#editWatched(at, remove, insert, tracked, origin);
     else this.replaceText(at, remove, insert, tracked);
     this.endEdit();
   }
@@ -164,6 +161,20 @@ export abstract class Body extends Emitter<BodyEvents> {
 
   protected gone(): SelvedgeError {
     return new SelvedgeError("closed", this.document === "" ? "The document is closed." : `The document ${this.document} is closed.`);
+  }
+
+  /** Whether an edit of `origin` is an undo step; then who takes steps back is told that it comes. */
+  #beginTracked(origin: unknown): boolean {
+    const tracked = this.#tracks(this.#transaction ? this.#transaction.origin : origin);
+    if (tracked) {
+      this.mayWrite();
+      this.emit("beforeTrackedEdit");
+    }
+    return tracked;
+  }
+
+  #editWatched(at: number, remove: number, insert: string, tracked: boolean, origin: unknown): void {
+    this.transact(() => this.#replace(at, remove, insert, tracked), origin);
   }
 
   #replace(at: number, remove: number, insert: string, tracked: boolean): void {

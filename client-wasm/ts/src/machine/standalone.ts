@@ -84,7 +84,7 @@ export class StandaloneBody extends Body {
     if (this.#destroyed) throw this.gone();
     if (this.#flushing) throw new SelvedgeError("update", "`flushInto` cannot be called by a listener.");
     const length = this.#flushNext();
-    callWindow.readInto(target, at, length);
+    if (length > 0) callWindow.readInto(target, at, length);
     return length;
   }
 
