@@ -1,6 +1,7 @@
 /**
  * The npm package beside other text CRDTs: `node run.mjs --traces DIR --json FILE [--runs N] [--subject NAME] [--case NAME]`.
- * Every run is a process of its own, and the subjects take turns, so that a slow minute of the machine is slow for all.
+ * Every run is a process of its own, and the subjects take turns, so that a slow minute of the machine is slow for all. Where another
+ * comes close to ours, both have twice as many turns again.
  * Who does not finish one in five minutes is stopped, and has no figures in that case.
  */
 
@@ -15,6 +16,8 @@ import { SUBJECTS } from "./subjects/index.mjs";
 const RUN_MS_MAX = 300_000;
 /** A case is repeated only while it has taken less: its median would tell nothing more. */
 const PATIENCE_MS = 60_000;
+/** Who takes up to so many times as long as ours in some figure, or ours as long as he, is close to it. */
+const CLOSE = 1.25;
 const SUITE = "wasm";
 
 const { values: options } = parseArgs({
@@ -49,23 +52,42 @@ process.exitCode = unfinished ? 1 : 0;
 /** The rows of one case, of all who finished it. */
 async function measured(subjects, name) {
   const taken = new Map(subjects.map((subject) => [subject, { all: [], ms: 0 }]));
-  for (let turn = 0; turn < runs; turn++) {
-    for (const [subject, own] of taken) {
-      if (own.ms >= PATIENCE_MS) continue;
-      const begin = Date.now();
-      const one = await run(subject, name);
-      own.ms += Date.now() - begin;
-      if (one === null) taken.delete(subject);
-      else own.all.push(one);
+  const turns = async (count, who) => {
+    for (let turn = 0; turn < count; turn++) {
+      for (const [subject, own] of taken) {
+        if (own.ms >= PATIENCE_MS || !who.has(subject)) continue;
+        const begin = Date.now();
+        const one = await run(subject, name);
+        own.ms += Date.now() - begin;
+        if (one === null) taken.delete(subject);
+        else own.all.push(one);
+      }
     }
-  }
+  };
+  await turns(runs, new Set(subjects));
+  await turns(2 * runs, close(taken));
   return [...taken].flatMap(([subject, { all, ms }]) => {
     console.error(`${name}: ${subject}, ${all.length} runs in ${(ms / 1000).toFixed(1)} s`);
     const verified = all.every((one) => one.verified);
     return Object.entries(all[0].figures).map(([figure, [, unit]]) => {
-      const value = median(all.map(({ figures }) => figures[figure][0]));
-      return { suite: SUITE, case: name, subject, figure, value, unit, runs: all.length, verified };
+      return { suite: SUITE, case: name, subject, figure, value: middle(all, figure), unit, runs: all.length, verified };
     });
+  });
+}
+
+/** Ours and those that come close to it in a time: more runs tell nothing new of a size. */
+function close(taken) {
+  const [ours] = SUBJECTS;
+  const own = taken.get(ours);
+  const rivals = [...taken.keys()].filter((subject) => own !== undefined && subject !== ours && isClose(own.all, taken.get(subject).all));
+  return new Set(rivals.length > 0 ? [ours, ...rivals] : []);
+}
+
+function isClose(own, others) {
+  return Object.entries(own[0].figures).some(([figure, [, unit]]) => {
+    if (unit !== "ms" || !(figure in others[0].figures)) return false;
+    const ratio = middle(others, figure) / middle(own, figure);
+    return ratio < CLOSE && ratio > 1 / CLOSE;
   });
 }
 
@@ -84,7 +106,8 @@ async function run(subject, name) {
   }
 }
 
-function median(values) {
-  const ordered = values.toSorted((a, b) => a - b);
+/** The median of a figure. */
+function middle(all, figure) {
+  const ordered = all.map(({ figures }) => figures[figure][0]).sort((a, b) => a - b);
   return ordered[Math.floor(ordered.length / 2)];
 }
