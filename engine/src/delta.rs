@@ -8,6 +8,7 @@ use crate::limits::{
 };
 use crate::op::Op;
 use crate::position::{group_bytes, k_bytes};
+use crate::rebase::Piece;
 
 /// What `site` did with its counters `first..=last`, in order (delta-state CRDTs: Almeida, Shoker, Baquero, 2018).
 ///
@@ -70,6 +71,18 @@ impl Delta {
     /// What it covers.
     pub fn header(&self) -> DeltaHeader {
         DeltaHeader { site: self.site, first: self.first, last: self.last() }
+    }
+
+    /// The dots it deletes or moves. O(1) each.
+    pub fn names(&self) -> impl Iterator<Item = DotRange> + '_ {
+        self.ops.iter().flat_map(|op| {
+            let (ranges, pieces) = match op {
+                Op::Delete { ranges } => (&ranges[..], &[][..]),
+                Op::Rebase(rebase) => (&[][..], &rebase.pieces[..]),
+                Op::Insert { .. } | Op::Void { .. } | Op::Meta { .. } => (&[][..], &[][..]),
+            };
+            ranges.iter().copied().chain(pieces.iter().filter_map(Piece::dots))
+        })
     }
 
     /// Its durable bytes, which stand alone and are canonical: equal deltas have equal bytes, and no others decode.

@@ -9,7 +9,7 @@ use model::Dice;
 use selvedge_engine::undo::UndoStack;
 use selvedge_engine::{
     ApplyError, Bias, DELTA_BYTES_MAX, DecodeError, Delta, Digit, Direction, Document, DotRange, EditError, Element,
-    Op, Path, SiteId, StateDiff, TextPatch, VersionVector, seed_delta,
+    Op, Path, Piece, Rebase, SiteId, StateDiff, TextPatch, VersionVector, seed_delta,
 };
 
 fn site(index: u32) -> SiteId {
@@ -544,6 +544,27 @@ fn a_pending_delete_of_own_future_dots_is_stepped_over() {
     send(&mut a, &mut [&mut b]);
     assert_eq!(b.text(), "abcdef");
     assert_eq!(a.snapshot(), b.snapshot());
+}
+
+#[test]
+fn a_delta_says_whose_dots_it_deletes_or_moves() {
+    let range = |first, last| DotRange { site: site(4), first, last };
+    let piece = |slot, first_k, length| Piece { slot, site: site(4), first_k, length };
+    let rebase = Rebase {
+        parent: Path::root(),
+        digit: Digit::new(9),
+        lamport: 1,
+        spacing: 1,
+        pieces: vec![piece(0, 1 << 40, 2), piece(1, -9, 3)],
+    };
+    let ops = vec![
+        Op::Meta { key: "k".into(), value: None, lamport: 1 },
+        Op::Delete { ranges: vec![range(1, 3), range(5, (1 << 53) - 1)] },
+        Op::Rebase(Box::new(rebase)),
+        Op::Void { length: 7 },
+    ];
+    let names: Vec<_> = Delta { site: site(2), first: 1, ops }.names().collect();
+    assert_eq!(names, [range(1, 3), range(5, (1 << 53) - 1), range(1 << 40, (1 << 40) + 1), range(7, 9)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use selvedge_engine::{Delta, DeltaHeader, DotRange, Op, Piece, SiteId, SiteKind, verify_seed};
+use selvedge_engine::{Delta, DeltaHeader, Op, SiteId, SiteKind, verify_seed};
 use selvedge_protocol::message::{Ack, Gap, Refused};
 use selvedge_protocol::{CloseCode, Instant, Position};
 use selvedge_region::LogRecord;
@@ -152,7 +152,8 @@ impl Room {
         if last <= accepted {
             return Verdict::Underway;
         }
-        if !proven && names(delta).any(|dots| dots.last > AHEAD_MAX && dots.last - AHEAD_MAX > self.accepted(dots.site))
+        if !proven
+            && delta.names().any(|dots| dots.last > AHEAD_MAX && dots.last - AHEAD_MAX > self.accepted(dots.site))
         {
             return Verdict::Refuse(UNWRITTEN);
         }
@@ -544,18 +545,6 @@ impl Room {
         self.uploads.insert(key, Upload::Appending(target));
         self.finish_uploads(now);
     }
-}
-
-/// The dots of others that a delta deletes or moves.
-fn names(delta: &Delta) -> impl Iterator<Item = DotRange> + '_ {
-    delta.ops.iter().flat_map(|op| {
-        let (ranges, pieces) = match op {
-            Op::Delete { ranges } => (&ranges[..], &[][..]),
-            Op::Rebase(rebase) => (&[][..], &rebase.pieces[..]),
-            _ => (&[][..], &[][..]),
-        };
-        ranges.iter().copied().chain(pieces.iter().filter_map(Piece::dots))
-    })
 }
 
 /// Operations of a delta, and bytes of text it adds.
