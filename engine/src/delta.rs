@@ -74,7 +74,7 @@ impl Delta {
     }
 
     /// The dots it deletes or moves. O(1) each.
-    pub fn names(&self) -> impl Iterator<Item = DotRange> + '_ {
+    pub fn named_dots(&self) -> impl Iterator<Item = DotRange> + '_ {
         self.ops.iter().flat_map(|op| {
             let (ranges, pieces) = match op {
                 Op::Delete { ranges } => (&ranges[..], &[][..]),

@@ -563,7 +563,7 @@ fn a_delta_says_whose_dots_it_deletes_or_moves() {
         Op::Rebase(Box::new(rebase)),
         Op::Void { length: 7 },
     ];
-    let names: Vec<_> = Delta { site: site(2), first: 1, ops }.names().collect();
+    let names: Vec<_> = Delta { site: site(2), first: 1, ops }.named_dots().collect();
     assert_eq!(names, [range(1, 3), range(5, (1 << 53) - 1), range(1 << 40, (1 << 40) + 1), range(7, 9)]);
 }
 

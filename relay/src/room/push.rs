@@ -30,8 +30,8 @@ const UNWRITTEN: Refusal =
 const NO_RECORD: Refusal = Refusal { code: CloseCode::MALFORMED, message: "The operations cannot be kept." };
 
 /// Counters that a delete or a rebase may name beyond those known of a site: of text whose author or region has not brought it yet.
-/// A site steps over what was deleted before it was written, and who could name all its counters would leave it none. No text between
-/// two regions is as long, and even once for each of them the counters last.
+/// A site steps over what was deleted before it was written, and who could name all its counters would leave it none. No text still
+/// on its way is as long, and a site could step over as much two million times.
 const AHEAD_MAX: u64 = 1 << 32;
 
 /// What becomes of a pushed delta.
@@ -144,7 +144,7 @@ impl Room {
             SiteKind::Seed if !member.seeds && !is_seed() => return Verdict::Refuse(NOT_A_SEED),
             _ => {}
         }
-        let accepted = known_site.map_or(0, |site| site.accepted).max(logged);
+        let accepted = self.accepted(delta.site);
         if delta.first > accepted + 1 {
             let starved = known_site.is_some_and(|site| !site.starved.is_empty());
             return if starved { Verdict::Later } else { Verdict::Gap(accepted) };
@@ -153,7 +153,7 @@ impl Room {
             return Verdict::Underway;
         }
         if !proven
-            && delta.names().any(|dots| dots.last > AHEAD_MAX && dots.last - AHEAD_MAX > self.accepted(dots.site))
+            && delta.named_dots().any(|dots| dots.last > AHEAD_MAX && dots.last - AHEAD_MAX > self.accepted(dots.site))
         {
             return Verdict::Refuse(UNWRITTEN);
         }

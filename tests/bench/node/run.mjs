@@ -16,7 +16,7 @@ import { SUBJECTS } from "./subjects/index.mjs";
 const RUN_MS_MAX = 300_000;
 /** A case is repeated only while it has taken less: its median would tell nothing more. */
 const PATIENCE_MS = 60_000;
-/** Who takes up to so many times as long as ours in some figure, or ours as long as he, is close to it. */
+/** Close to ours is whose time in some figure is up to so many times ours, or ours so many times theirs. */
 const CLOSE = 1.25;
 const SUITE = "wasm";
 
@@ -70,7 +70,7 @@ async function measured(subjects, name) {
     console.error(`${name}: ${subject}, ${all.length} runs in ${(ms / 1000).toFixed(1)} s`);
     const verified = all.every((one) => one.verified);
     return Object.entries(all[0].figures).map(([figure, [, unit]]) => {
-      return { suite: SUITE, case: name, subject, figure, value: middle(all, figure), unit, runs: all.length, verified };
+      return { suite: SUITE, case: name, subject, figure, value: median(all, figure), unit, runs: all.length, verified };
     });
   });
 }
@@ -86,7 +86,7 @@ function close(taken) {
 function isClose(own, others) {
   return Object.entries(own[0].figures).some(([figure, [, unit]]) => {
     if (unit !== "ms" || !(figure in others[0].figures)) return false;
-    const ratio = middle(others, figure) / middle(own, figure);
+    const ratio = median(others, figure) / median(own, figure);
     return ratio < CLOSE && ratio > 1 / CLOSE;
   });
 }
@@ -107,7 +107,7 @@ async function run(subject, name) {
 }
 
 /** The median of a figure. */
-function middle(all, figure) {
+function median(all, figure) {
   const ordered = all.map(({ figures }) => figures[figure][0]).sort((a, b) => a - b);
   return ordered[Math.floor(ordered.length / 2)];
 }
