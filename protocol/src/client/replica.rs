@@ -287,7 +287,8 @@ impl Replica {
     }
 
     /// Takes a site for this load at its first edit: the leased one once the document is synced, else a random one. Never
-    /// one read back from a store; and another one behind what a quota refused.
+    /// one read back from a store, nor one of which the outbox holds what this copy lacks, whatever is leased; and another
+    /// one behind what a quota refused.
     pub(super) fn ensure_site(&mut self) -> Result<(), Error> {
         match self.document.site() {
             Some(site) if self.outbox.is_refused(site) => return self.begin_random_site(),
@@ -297,6 +298,7 @@ impl Replica {
         if self.session.phase() == super::sync::Phase::Live
             && let Some(lease) = self.lease
             && self.document.vector().get(lease.site) + 1 == lease.next_counter
+            && self.outbox.sealed_to(lease.site) < lease.next_counter
             && self.document.begin_writing(lease.site, lease.next_counter).is_ok()
         {
             self.lease = None;
