@@ -5,7 +5,7 @@
 //! was selected. Mostly letters continue what their site wrote last: then their long part, the path, is what it was in the delta
 //! before, and is neither spelled nor read again. Whatever is not so simple takes the way over [`Delta`](crate::Delta).
 
-use super::local::first_atom;
+use super::allocation::first_atom;
 use super::remote::first_element;
 use super::{Document, Outcome};
 use crate::codec::Writer;

@@ -1,10 +1,14 @@
 //! The document: local edits to deltas, remote deltas to text patches.
 //!
-//! `local` edits and seals, `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open
-//! delta, `keystroke` its short way, `rebase` makes room where text stands too deep, `moves` does what rebases say, `relabel` where
-//! the text stays as it is, `removed`, `neighbours` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes
-//! deltas of a state, `history` a document of deltas.
+//! `local` edits, with `halves` of surrogate pairs made whole, `allocation` of where text goes, `deletion`, and the counters of its
+//! `writer`; `remote` integrates deltas, `merge` merges state against state, `unsealed` is the open delta, `keystroke` its short way,
+//! `rebase` makes room where text stands too deep, `moves` does what rebases say, `relabel` where the text stays as it is, `removed`,
+//! `neighbours` and `restore` put deleted or never-sent text back (undo, restamp), `retell` makes deltas of a state, `history` a
+//! document of deltas.
 
+mod allocation;
+mod deletion;
+mod halves;
 mod history;
 mod keystroke;
 mod local;
@@ -18,12 +22,12 @@ mod removed;
 mod restore;
 mod retell;
 mod unsealed;
+mod writer;
 
 use core::ops::Range;
 
 use crate::anchor::{Anchor, Bias};
 use crate::dots::DotSet;
-use crate::error::EditError;
 use crate::id::{COUNTER_END, DotRange, SiteId};
 use crate::limits::{PATH_BYTES_MAX, PATH_LEVELS_MAX};
 use crate::meta::Meta;
@@ -35,6 +39,7 @@ use crate::vector::VersionVector;
 use keystroke::{Heard, Spelled};
 use rebase::DepthLimit;
 use unsealed::Unsealed;
+use writer::Writer;
 
 pub use rebase::Crowding;
 pub(crate) use removed::{Change, RemovedRun, Renamed, Renames, along};
@@ -58,13 +63,6 @@ pub struct Applied {
     pub patches: Vec<TextPatch>,
     /// How much of the delta was new.
     pub outcome: Outcome,
-}
-
-/// The identity of this load.
-#[derive(Clone, Copy, Debug)]
-struct Writer {
-    site: SiteId,
-    next: u64,
 }
 
 /// One text and a small map `meta`, replicated.
@@ -117,29 +115,6 @@ impl Document {
     /// An empty document that knows nothing.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The site it writes as, if [`begin_writing`](Self::begin_writing) was called.
-    pub fn site(&self) -> Option<SiteId> {
-        self.writer.map(|writer| writer.site)
-    }
-
-    /// Gives this load the identity it writes as. A new site begins at counter 1; one that is leased again goes on
-    /// behind the last counter it was given back with, once the document has come to that counter.
-    ///
-    /// # Errors
-    /// [`EditError::WrongCounter`] if `next_counter` does not follow what the document covers of the site;
-    /// [`EditError::Unsealed`] while edits of another site are not sealed.
-    pub fn begin_writing(&mut self, site: SiteId, next_counter: u64) -> Result<(), EditError> {
-        if !self.unsealed.is_empty() {
-            return Err(EditError::Unsealed);
-        }
-        let have = self.vector.get(site);
-        if next_counter != have + 1 || !site.is_valid() {
-            return Err(EditError::WrongCounter { site, have, next: next_counter });
-        }
-        self.writer = Some(Writer { site, next: next_counter });
-        Ok(())
     }
 
     /// What it covers, its own unsealed edits included: seal before it is advertised.

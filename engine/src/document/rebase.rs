@@ -11,7 +11,7 @@
 //!
 //! What was written here before and is not sealed is sealed first, at the places it had: a reader sees it come before it moves.
 
-use super::local::Allocation;
+use super::allocation::Allocation;
 use super::{Document, Writer};
 use crate::error::EditError;
 use crate::id::{COUNTER_END, Dot, DotRange};

@@ -3,7 +3,7 @@
 //! Then its runs get their new groups where they stand. No text is taken out, and of the dots only the first is looked up.
 
 use super::Document;
-use super::local::normalised;
+use super::deletion::normalised;
 use crate::id::{Dot, DotRange};
 use crate::position::allocate::Gap;
 use crate::position::group::{Atom, GroupIndex};

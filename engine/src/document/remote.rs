@@ -1,7 +1,7 @@
 //! Remote deltas: dots are checked first, so that any multiset of deltas in any order changes what it must and nothing
 //! else.
 
-use super::local::first_atom;
+use super::allocation::first_atom;
 use super::{Applied, Document, Outcome, RemovedRun};
 use crate::delta::Delta;
 use crate::error::ApplyError;

@@ -8,7 +8,8 @@
 //! Where that would not be between the neighbours the text had when it was removed, as when these were themselves put
 //! back under new dots, it goes between them like typed text.
 
-use super::local::{Allocation, Deleted, first_atom, normalised};
+use super::allocation::{Allocation, first_atom};
+use super::deletion::{Deleted, normalised};
 use super::neighbours::hand_on_neighbours;
 use super::remote::scalars;
 use super::{Change, Document, RemovedRun, Renamed, Renames, Writer, along};

@@ -18,7 +18,7 @@
 use core::cmp::Reverse;
 
 use super::Document;
-use super::local::normalised;
+use super::deletion::normalised;
 use super::unsealed::Sealing;
 use crate::codec::Writer;
 use crate::delta::Delta;
