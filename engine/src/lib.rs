@@ -41,8 +41,8 @@
 //!
 //! The price, of 100,000 inserts each beside the last one on a side drawn at random (`cargo run --release -p selvedge-engine --example
 //! nested`): a rebase for every 77 to 133 inserts, 4 runs moved for each, and 214 to 243 bytes a delta, most of them the path, where
-//! inserts at random places take 29 to 40. An insert takes two to three times the processor time of one at a random place with one or two
-//! sites writing (of the rows below 1.6, 3.1 and 2.3 times), 1.7 times with five; beyond a million inserts up to six times, when the lookups
+//! inserts at random places take 29 to 40. An insert takes about three times the processor time of one at a random place with one or two
+//! sites writing (of the rows below 1.6, 3.1 and 2.3 times), twice with five; beyond a million inserts up to six times, when the lookups
 //! of moved dots no longer find their lists in the processor's caches. It grows with the logarithm of the inserts: with one site writing
 //! 10,000, 100,000 and 1,000,000 take 2.2, 3.9 and 4.9 moves and 186, 214 and 263 bytes each.
 //!
