@@ -52,7 +52,7 @@ fn readers_write_nothing_and_the_system_and_false_seeds_are_refused() {
 }
 
 #[test]
-fn what_nobody_can_have_written_is_not_deleted() {
+fn what_nobody_can_have_written_is_neither_deleted_nor_moved() {
     let mut table = Table::new();
     table.join(1);
     table.join(2);
@@ -63,7 +63,14 @@ fn what_nobody_can_have_written_is_not_deleted() {
         ops: vec![Op::Delete { ranges: vec![DotRange { site: victim, first, last }] }],
     };
     let last = (1 << 53) - 1;
-    let refused = [delete(SiteId::random(1), 1, last), delete(SiteId::random(3), (1 << 32) + 1, (1 << 32) + 1)];
+    // A rebase of the random site 2, which moves two characters of the random site 7 from counter 2^40 on.
+    let moved = Delta::decode(&[
+        17, 130, 128, 128, 128, 128, 128, 128, 128, 128, 1, 1, 1, 5, 0, 19, 1, 1, 1, 0, 1, 135, 128, 128, 128, 128,
+        128, 128, 128, 128, 1, 128, 128, 128, 128, 128, 64, 1,
+    ])
+    .unwrap();
+    assert!(moved.named_dots().eq([DotRange { site: SiteId::random(7), first: 1 << 40, last: (1 << 40) + 1 }]));
+    let refused = [delete(SiteId::random(1), 1, last), moved, delete(SiteId::random(3), (1 << 32) + 1, (1 << 32) + 1)];
     table.push(1, &refused);
     let codes: Vec<_> = refused.iter().map(|delta| (delta.site, CloseCode::MALFORMED)).collect();
     assert_eq!(table.readers[&key(1)].refused, codes);
